@@ -1,0 +1,1 @@
+"""Antiphon: a distributed event system over a message broker."""

@@ -1,0 +1,132 @@
+"""Every error that Antiphon raises on purpose, in one tree.
+
+Each leaf also inherits the built-in that it resembles, so ``except KeyError``
+goes on working for programs that know nothing of this tree.  A message tells
+what failed, on what, with which value, and what to do; credentials never
+enter one.
+"""
+
+from __future__ import annotations
+
+
+class AntiphonError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; our messages are sentences.
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+# -- Opening things by URL ---------------------------------------------------
+
+
+class UnknownScheme(AntiphonError, ValueError):
+    """No store or transport is registered for the scheme of a URL."""
+
+
+class InvalidURL(AntiphonError, ValueError):
+    """A URL has a known scheme, but parts that make no sense."""
+
+
+class MissingDependency(AntiphonError, ImportError):
+    """An optional library is needed; the message names the extra to install."""
+
+
+# -- Events and the wire -----------------------------------------------------
+
+
+class WireError(AntiphonError):
+    """Something could not be turned into bytes, or back."""
+
+
+class UnencodableAttribute(WireError, TypeError):
+    """An event has an attribute that cannot travel; nothing was emitted."""
+
+
+class NameConflict(WireError, ValueError):
+    """Two different event classes claim the same name on the wire."""
+
+
+class CorruptMessage(WireError, ValueError):
+    """Bytes that came from the broker are no message of ours."""
+
+
+# -- Messaging ---------------------------------------------------------------
+
+
+class MessagingError(AntiphonError):
+    """Something between this process and the broker went wrong."""
+
+
+class BrokerUnavailable(MessagingError, ConnectionError):
+    """The broker cannot be reached; it may be down, or the address wrong."""
+
+
+class BrokerRefused(MessagingError, PermissionError):
+    """The broker answered, and refused: credentials, virtual host or rights."""
+
+
+class BusClosed(MessagingError, RuntimeError):
+    """The bus was closed, and can neither emit nor listen any more."""
+
+
+class FlushTimeout(MessagingError, TimeoutError):
+    """Some events were not confirmed by the broker in the given time."""
+
+
+# -- Stores ------------------------------------------------------------------
+
+
+class StoreError(AntiphonError, RuntimeError):
+    """Base of the errors of all stores (Encore's name and base class)."""
+
+
+class AuthorizationError(StoreError):
+    """The user is known and may not do this (Encore's name)."""
+
+
+class KeyNotFound(StoreError, KeyError):
+    """The store has no such key."""
+
+
+class InvalidKey(StoreError, TypeError):
+    """A key is not text, or is text that cannot be written as UTF-8."""
+
+
+class InvalidValue(StoreError, TypeError):
+    """A value has no readable data, or metadata that cannot be stored."""
+
+
+class VersionConflict(StoreError):
+    """A conditional write found another version; nothing was written."""
+
+
+class ReadOnlyStore(StoreError, TypeError):
+    """The store, or this part of it, cannot be written."""
+
+
+class NotConnected(StoreError):
+    """The store was used before ``connect()`` or after ``disconnect()``."""
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """The medium cannot be reached; whether a write happened, reading tells."""
+
+
+class StoreFull(StoreError, OSError):
+    """The medium has no room; nothing was written."""
+
+
+class IncompatibleStore(StoreError, ValueError):
+    """The medium holds data of another program, or of another version."""
+
+
+class PositionLost(StoreError, LookupError):
+    """The journal does not reach back to a position, or history was rewritten."""
+
+
+# -- Servers for tests and demonstrations -----------------------------------
+
+
+class ServersUnavailable(AntiphonError, RuntimeError):
+    """No RabbitMQ or Redis could be found or started; tells what to install."""

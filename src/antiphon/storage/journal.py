@@ -1,0 +1,121 @@
+"""The journal: what every writable store says about its own past.
+
+The journal is written in the same transaction as the data, so a change and
+its entry are one.  An entry's sequence is gapless within an epoch and counts
+changes of keys; a commit is a contiguous run whose last entry is marked, and a
+reader advances only there.  Numbers alone identify nothing (a Redis that lost
+its last second counts the same numbers again), so an entry also has a random
+id, and a position holds both (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+from uuid import UUID
+
+from antiphon.events.event_id import EventId
+
+#: Bytes of an entry id: random, so that a rewritten history is recognised.
+ENTRY_ID_BYTES = 8
+
+
+class Version(NamedTuple):
+    """The version of one key: the journal entry that last changed it.
+
+    Attributes:
+        epoch: starts at 1; grows when a store begins a new history.
+        sequence: number of the entry within the epoch, from 1.
+        entry_id: 8 random bytes of that entry.
+    """
+
+    epoch: int
+    sequence: int
+    entry_id: bytes
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.sequence}-{self.entry_id.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Return the version that ``str()`` wrote; ``ValueError`` if *text* is none."""
+        try:
+            epoch, sequence, entry_id = text.split("-")
+            return cls(int(epoch), int(sequence), bytes.fromhex(entry_id))
+        except ValueError:
+            raise ValueError(
+                f"no version: {text!r} (expected '<epoch>-<sequence>-<hex entry id>')"
+            ) from None
+
+
+#: ``expect=ABSENT``: the key must not exist.
+ABSENT = Version(0, 0, b"")
+
+
+class Position(NamedTuple):
+    """A point in the history of one store; sequence 0 is before the first entry."""
+
+    store_id: UUID
+    epoch: int
+    sequence: int
+    entry_id: bytes
+
+    def __str__(self) -> str:
+        return f"{self.store_id}@{self.epoch}-{self.sequence}-{self.entry_id.hex()}"
+
+    @property
+    def version(self) -> Version:
+        """The version that a key changed at this position has."""
+        return Version(self.epoch, self.sequence, self.entry_id)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One change of one key, as the store's journal keeps it.
+
+    Attributes:
+        version: epoch, sequence and id of this entry; also the key's new version.
+        key: the key that changed.
+        action: ``set`` (new key), ``update`` (existing key) or ``delete``.
+        event_id: id of the event that tells of it; None for a foreign writer's.
+        owner: publisher id of the process that committed and publishes it;
+            ``b""`` where no one does.
+        last: whether this is the last entry of its commit.
+        time_ns: wall clock of the commit in nanoseconds since the Unix epoch.
+    """
+
+    version: Version
+    key: str
+    action: str
+    event_id: EventId | None
+    owner: bytes
+    last: bool
+    time_ns: int
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """What a store can tell about its own past."""
+
+    @property
+    def store_id(self) -> UUID | None:
+        """Identity of the data, written into the medium at first connect."""
+
+    def head(self) -> Position:
+        """Return the position of the newest commit."""
+
+    def since(self, position: Position) -> Iterable[JournalEntry]:
+        """Return the entries after *position*, oldest first, whole commits only.
+
+        Raises:
+            PositionLost: *position* is of another store or epoch, the entry
+                there has another id (history was rewritten), or the journal
+                was truncated after it.  Whoever relied on it repairs everything.
+        """
+
+
+def new_entry_id() -> bytes:
+    """Return the random id of a new journal entry."""
+    return os.urandom(ENTRY_ID_BYTES)
