@@ -8,7 +8,8 @@ The rules that make a fill safe, whatever the interleaving (traps 5, 6, 14):
 
 1. ``reserve`` comes before the read of the backing store.
 2. ``void`` of the key, or of a prefix of it, ends all its reservations, drops
-   the entry and notes the version of the invalidation.
+   the entry (unless it is of that version or a later one already) and notes the
+   version of the invalidation.
 3. ``fill`` keeps the value only if its reservation still stands *and* the
    value's version is not older than the last noted invalidation of the key.
 
@@ -123,7 +124,9 @@ class CacheLedger(Protocol):
     def advance(self, position: Position | None) -> None:
         """Note that all invalidations up to *position* were applied (after applying them).
 
-        Within one epoch it never goes back, whoever calls; None forgets it.
+        Within one epoch it never goes back, whoever calls.  None forgets the
+        position and all noted invalidations: the backing store's history was
+        rewritten, and numbers of the old one say nothing about the new one.
         """
 
     def beat(self) -> None:
@@ -140,3 +143,24 @@ class CacheLedger(Protocol):
 
     def keys(self) -> Iterable[str]:
         """Return the keys that have a cached entry, in no order."""
+
+
+#: Seconds after which a reservation is forgotten: its process died, or its
+#: source is slower than any that a cache is of use for.
+RESERVATION_TTL_S = 600.0
+
+#: Seconds for which an invalidation is remembered against fills from sources
+#: that lag (trap 14): a replica or proxy that lags longer is broken.
+NOTE_TTL_S = 3600.0
+
+
+def is_older(version: Version | None, noted: Version | None) -> bool:
+    """Return whether a value of *version* must not be kept after *noted* (rule 3)."""
+    if version is None or noted is None:
+        return False
+    return (version.epoch, version.sequence) < (noted.epoch, noted.sequence)
+
+
+def latest(one: Version | None, other: Version | None) -> Version | None:
+    """Return the later of two noted versions; unknown ones count as the earliest."""
+    return other if one is None or is_older(one, other) else one
