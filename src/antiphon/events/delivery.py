@@ -1,0 +1,39 @@
+"""How an event reached this process, for events that came from the broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from antiphon.events.event_id import EventId
+
+if TYPE_CHECKING:
+    from antiphon.events.abstract_event_manager import BaseEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the sender wrote beside an event, and how it came.
+
+    Attributes:
+        event_id: the event's identity, the same in every process.
+        origin: the origin that the sender gave it; None for no origin.
+        time_ns: when it was emitted, nanoseconds since the Unix epoch, UTC,
+            by the sender's clock.
+        position: where the change stands in its store's journal; None for
+            events that tell of no change.
+        replayed: True if an archive or an outbox sent it again.
+        traceparent: W3C trace context of the sender; None if it had none.
+    """
+
+    event_id: EventId
+    origin: str | None
+    time_ns: int
+    position: object | None = None
+    replayed: bool = False
+    traceparent: str | None = None
+
+
+def delivery_of(event: BaseEvent) -> Delivery | None:
+    """Return how *event* came from another process; None if it was made in this one."""
+    return event._delivery
