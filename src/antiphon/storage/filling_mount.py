@@ -1,0 +1,233 @@
+"""What ``MountedStore(..., fill=True)`` adds: a cache that is filled as it is read.
+
+The user's own keys stay in the mount store's key space, the cache entries in
+its ledger.  So ``delete``, ``push``, ``query`` and ``transaction`` see only the
+user's own keys, and no invalidation can reach them (DESIGN section 8, P6).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from antiphon.errors import InvalidValue, VersionConflict
+from antiphon.storage.abstract_store import AbstractStore, Value
+from antiphon.storage.freshness import MAX_STALENESS_S, Freshness
+from antiphon.storage.journal import ABSENT, Journal, Version
+from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the readers of one cache in this process met.
+
+    Attributes:
+        hits: reads served from the cache.
+        misses: reads for which it had no entry.
+        unsure: reads that went to the backing store because the entry could
+            not be shown to be fresh.
+        fills: values kept.
+        voided: values not kept, since their key changed while they were read.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    unsure: int = 0
+    fills: int = 0
+    voided: int = 0
+
+
+class CachedValue(Value):
+    """A value served from the cache; ``version`` is that of the backing store."""
+
+    def __init__(self, key: str, entry: CachedEntry, ledger: CacheLedger) -> None:
+        self._key = key
+        self._ledger = ledger
+        self._first: BinaryIO | None = entry.data
+        self._metadata = entry.metadata
+        self.size = entry.size
+        self.created = entry.created
+        self.modified = entry.modified
+        self.version = entry.version
+
+    @property
+    def data(self) -> BinaryIO:
+        """The bytes, from the first on; to be read once, as any stream."""
+        if self._first is None:
+            raise InvalidValue(
+                f"the data of the cached value of {self._key!r} was handed out already; get() it again"
+            )
+        return self._first
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata; a copy that belongs to the caller."""
+        return self._metadata
+
+
+class FillingMount:
+    """The reads and own writes of one cache.
+
+    Args:
+        mount_point: prefix of the keys that are cached.
+        mount_store: holds the user's own keys, and the ledger.
+        backing_store: where values come from.
+        max_staleness_s: see ``Freshness``.
+    """
+
+    def __init__(
+        self,
+        mount_point: str,
+        mount_store: AbstractStore,
+        backing_store: AbstractStore,
+        *,
+        max_staleness_s: float = MAX_STALENESS_S,
+    ) -> None:
+        self.mount_point = mount_point
+        self.mount_store = mount_store
+        self.backing_store = backing_store
+        self._max_staleness_s = max_staleness_s
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(CacheStats.__slots__, 0)
+        self._pushing: set[str] = set()
+
+    def open(self) -> None:
+        """Find the ledger of the mount store, which is connected by now."""
+        make_ledger = getattr(self.mount_store, "cache_ledger", None)
+        ledger = make_ledger() if make_ledger is not None else None
+        if ledger is None:
+            raise InvalidValue(
+                f"a {type(self.mount_store).__name__} cannot hold a cache (fill=True);"
+                " use a memory, sqlite or Redis store as mount store"
+            )
+        self.ledger: CacheLedger = ledger
+        backing = self.backing_store
+        has_journal = isinstance(backing, Journal) and backing.store_id is not None
+        self.journal: Journal | None = backing if has_journal else None
+        self.freshness = Freshness(ledger, self.journal, max_staleness_s=self._max_staleness_s)
+
+    def stats(self) -> CacheStats:
+        """Return what the readers of this process met so far."""
+        with self._lock:
+            return CacheStats(**self._counts)
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    # -- Reading -------------------------------------------------------------
+
+    def fresh_entry(self, key: str) -> CachedEntry | None:
+        """Return the entry of *key* if there is one that may be served now."""
+        found = self.ledger.lookup(key)
+        if found.entry is None:
+            self._count("misses")
+            return None
+        if not self.freshness.covers(found.beat):
+            found.entry.data.close()
+            self._count("unsure")
+            return None
+        self._count("hits")
+        return found.entry
+
+    def get(self, key: str) -> Value:
+        """Return the value of *key*, from the cache or, filling it, from the backing store."""
+        entry = self.fresh_entry(key)
+        if entry is None:
+            entry = self._fill(key)
+        if entry is None:
+            return self.backing_store.get(key)
+        return CachedValue(key, entry, self.ledger)
+
+    def _fill(self, key: str) -> CachedEntry | None:
+        """Read *key* from the backing store and keep it; None if it changed meanwhile."""
+        reservation = self.ledger.reserve(key)
+        try:
+            value = self.backing_store.get(key)
+            fill = Fill(
+                value.data, dict(value.metadata), value.created, value.modified, version_of(value)
+            )
+        except BaseException:
+            self.ledger.release(reservation)
+            raise
+        entry = self.ledger.fill(reservation, fill)
+        self._count("voided" if entry is None else "fills")
+        return entry
+
+    # -- The user's own keys -------------------------------------------------
+
+    def short(self, key: str) -> str:
+        """Return the key of *key* in the mount store."""
+        return key[len(self.mount_point) :]
+
+    def own_write(self, key: str) -> tuple[Version | None, bool]:
+        """Return the base of the user's unpushed write of *key*, and whether there is one."""
+        if key in self._pushing or not self.mount_store.exists(self.short(key)):
+            return None, False
+        return self.ledger.base(key), True
+
+    @contextlib.contextmanager
+    def writing(self, key: str) -> Iterator[None]:
+        """Note which version of the backing store an own write of *key* begins from.
+
+        The note comes before the write: a crash between leaves a note of a key
+        that is not there, which the next write replaces.
+        """
+        if not self.mount_store.exists(self.short(key)):
+            self.ledger.set_base(key, self._backing_version(key))
+        yield
+
+    def _backing_version(self, key: str) -> Version | None:
+        cached = self.ledger.lookup(key).entry
+        if cached is not None:
+            cached.data.close()
+            if cached.version is not None:
+                # What the user saw, or could have seen: push finds out whether
+                # the backing store has moved on since.
+                return cached.version
+        if self.journal is None:
+            return None
+        try:
+            return version_of(self.backing_store.get(key))
+        except KeyError:
+            return ABSENT
+
+    def push(self, key: str) -> None:
+        """Move the user's own *key* to the backing store, if that still has its base."""
+        short = self.short(key)
+        value = self.mount_store.get(short)
+        base = self.ledger.base(key)
+        pushed = version_of(value)
+        self._pushing.add(key)
+        try:
+            if base is None:
+                self.backing_store.set(key, value)
+            else:
+                self.backing_store.set(key, value, expect=base)
+            # The cached entry is older than what was just pushed.
+            self.ledger.void(key, None)
+            self._forget_own(key, short, pushed)
+        finally:
+            self._pushing.discard(key)
+
+    def _forget_own(self, key: str, short: str, pushed: Version | None) -> None:
+        try:
+            if pushed is None:
+                self.mount_store.delete(short)
+            else:
+                self.mount_store.delete(short, expect=pushed)
+        except VersionConflict:
+            # The user wrote the key again while we pushed: that write stays,
+            # and begins from what the backing store has now.
+            self.ledger.set_base(key, version_of(self.backing_store.get(key)))
+        else:
+            self.ledger.set_base(key, None)
+
+
+def version_of(value: Value) -> Version | None:
+    """Return the version of *value*; None where its store has none."""
+    version = getattr(value, "version", None)
+    return version if isinstance(version, Version) else None
