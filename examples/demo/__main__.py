@@ -13,7 +13,6 @@ import time
 
 from antiphon.errors import AntiphonError
 from antiphon.testing.servers import RabbitMQ, rabbitmq, redis
-
 from examples.demo.cast import Actor, Message
 from examples.demo.stage import Stage
 
@@ -124,7 +123,7 @@ class Demonstration:
         if heard:
             self.stage.line(
                 "listener",
-                f"heard {heard['kind']} of {KEY} {heard['ms'] / 1e3:.1f} s late, but it was not lost",
+                f"heard {heard['kind']} of {KEY}, {heard['ms'] / 1e3:.1f} s late but not lost",
             )
         if trusted:
             self.stage.line(

@@ -7,6 +7,7 @@ that they are ordinary programs: this is how one uses the library.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -101,10 +102,8 @@ def reader(amqp_url: str, redis_url: str) -> None:
 def main() -> None:
     """Run the role named by the first argument against the two URLs that follow."""
     role, amqp_url, redis_url = sys.argv[1:]
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         {"writer": writer, "listener": listener, "reader": reader}[role](amqp_url, redis_url)
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

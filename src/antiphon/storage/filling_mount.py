@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.errors import InvalidValue, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore, Value
+from antiphon.storage.changes import STAGE_ABOVE_BYTES
 from antiphon.storage.freshness import MAX_STALENESS_S, Freshness
 from antiphon.storage.journal import ABSENT, Journal, Version
 from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill
@@ -41,31 +43,43 @@ class CacheStats:
 
 
 class CachedValue(Value):
-    """A value served from the cache; ``version`` is that of the backing store."""
+    """A value served from the cache; ``version`` is that of the backing store.
 
-    def __init__(self, key: str, entry: CachedEntry, ledger: CacheLedger) -> None:
-        self._key = key
-        self._ledger = ledger
-        self._first: BinaryIO | None = entry.data
+    Args:
+        entry: what the ledger holds.
+        again: returns the value anew, for a range of one that is too large to
+            be held in memory.
+    """
+
+    def __init__(self, entry: CachedEntry, again: Callable[[], Value]) -> None:
+        self._again = again
         self._metadata = entry.metadata
         self.size = entry.size
         self.created = entry.created
         self.modified = entry.modified
         self.version = entry.version
+        self._bytes: bytes | None = None
+        self._data = entry.data
+        if entry.size <= STAGE_ABOVE_BYTES:
+            with entry.data as stream:
+                self._bytes = stream.read()
+            self._data = BytesIO(self._bytes)
 
     @property
     def data(self) -> BinaryIO:
-        """The bytes, from the first on; to be read once, as any stream."""
-        if self._first is None:
-            raise InvalidValue(
-                f"the data of the cached value of {self._key!r} was handed out already; get() it again"
-            )
-        return self._first
+        """The stream of the bytes: one and the same at every access."""
+        return self._data
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The metadata; a copy that belongs to the caller."""
         return self._metadata
+
+    def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
+        """Return a new stream of ``data[start:end]``, counted as in Python slices."""
+        if self._bytes is not None:
+            return BytesIO(self._bytes[start:end])
+        return self._again().range(start, end)
 
 
 class FillingMount:
@@ -100,13 +114,11 @@ class FillingMount:
         ledger = make_ledger() if make_ledger is not None else None
         if ledger is None:
             raise InvalidValue(
-                f"a {type(self.mount_store).__name__} cannot hold a cache (fill=True);"
+                f"a {type(self.mount_store).__name__} cannot hold a cache (fill=True):"
                 " use a memory, sqlite or Redis store as mount store"
             )
         self.ledger: CacheLedger = ledger
-        backing = self.backing_store
-        has_journal = isinstance(backing, Journal) and backing.store_id is not None
-        self.journal: Journal | None = backing if has_journal else None
+        self.journal: Journal | None = journal_of(self.backing_store)
         self.freshness = Freshness(ledger, self.journal, max_staleness_s=self._max_staleness_s)
 
     def stats(self) -> CacheStats:
@@ -134,13 +146,13 @@ class FillingMount:
         return found.entry
 
     def get(self, key: str) -> Value:
-        """Return the value of *key*, from the cache or, filling it, from the backing store."""
+        """Return the value of *key*, from the cache or else, filling it, from its source."""
         entry = self.fresh_entry(key)
         if entry is None:
             entry = self._fill(key)
         if entry is None:
             return self.backing_store.get(key)
-        return CachedValue(key, entry, self.ledger)
+        return CachedValue(entry, lambda: self.backing_store.get(key))
 
     def _fill(self, key: str) -> CachedEntry | None:
         """Read *key* from the backing store and keep it; None if it changed meanwhile."""
@@ -231,3 +243,8 @@ def version_of(value: Value) -> Version | None:
     """Return the version of *value*; None where its store has none."""
     version = getattr(value, "version", None)
     return version if isinstance(version, Version) else None
+
+
+def journal_of(store: object) -> Journal | None:
+    """Return *store* as a journal; None if it keeps none."""
+    return store if isinstance(store, Journal) and store.store_id is not None else None
