@@ -32,7 +32,26 @@ class MissingDependency(AntiphonError, ImportError):
     """An optional library is needed; the message names the extra to install."""
 
 
-# -- Events and the wire -----------------------------------------------------
+# -- Events ------------------------------------------------------------------
+
+
+class ListenerNotConnected(AntiphonError, KeyError):
+    """A listener was to be disconnected from a class that it is not connected to."""
+
+
+class AlreadyRegistered(AntiphonError, ValueError):
+    """An event class, or the program's event manager, is there already."""
+
+
+class ProgressNotStarted(AntiphonError, RuntimeError):
+    """A step or an end of an operation that was not started, or has ended."""
+
+
+class HeartbeatRunning(AntiphonError, RuntimeError):
+    """A heartbeat was started that beats already."""
+
+
+# -- The wire ----------------------------------------------------------------
 
 
 class WireError(AntiphonError):

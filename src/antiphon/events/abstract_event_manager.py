@@ -55,10 +55,10 @@ class BaseEvent:
         """Keep the event from all listeners that were still to be called."""
         self._handled = True
 
-    def pre_emit(self) -> None:  # noqa: B027 - a hook that may be left alone
+    def pre_emit(self) -> None:
         """Do what must happen just before listeners are called.  Override it."""
 
-    def post_emit(self) -> None:  # noqa: B027
+    def post_emit(self) -> None:
         """Do what must happen just after listeners were called.  Override it."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from antiphon.errors import AlreadyRegistered
 from antiphon.events.abstract_event_manager import BaseEventManager
 from antiphon.events.event_manager import EventManager
 
@@ -24,13 +25,13 @@ def set_event_manager(event_manager: BaseEventManager) -> None:
     """Make *event_manager* the one of this program, before anyone has asked for it.
 
     Raises:
-        ValueError: the program has one already, which listeners may be connected
+        AlreadyRegistered: (a ``ValueError``) the program has one already, which listeners may be connected
             to; nothing was changed.
     """
     global _event_manager
     with _lock:
         if _event_manager is not None:
-            raise ValueError(
+            raise AlreadyRegistered(
                 "the program has an event manager already, and listeners may be connected to it: "
                 "call set_event_manager() before anything calls get_event_manager()"
             )
