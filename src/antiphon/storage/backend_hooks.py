@@ -1,0 +1,91 @@
+"""What a backend fills so that ``BackendStore`` can make a store of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIdentity
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.metadata import copied
+
+
+class BackendHooks:
+    """The hooks: short methods that move bytes.
+
+    They get arguments that were checked, may be called by several threads at
+    once, and raise errors of ``antiphon.errors`` only.
+    """
+
+    def _open_medium(self, credentials: Any) -> StoreIdentity:
+        """Open the medium, making it if it is new; return who the store is."""
+        raise NotImplementedError
+
+    def _close_medium(self) -> None:
+        """Let go of the medium."""
+        raise NotImplementedError
+
+    def _claim(self, system: str) -> str | None:
+        """Record *system* in the medium unless it has one; return the recorded one."""
+        raise NotImplementedError
+
+    def _read(self, key: str) -> Record | None:
+        """Return what the medium has under *key*, or None."""
+        raise NotImplementedError
+
+    def _read_metadata(self, key: str) -> dict[str, Any] | None:
+        """Return a copy of the metadata of *key*, or None; cheaper than ``_read`` if may be."""
+        record = self._read(key)
+        return None if record is None else copied(record.metadata)
+
+    def _exists(self, key: str) -> bool:
+        """Return whether there is *key*; cheaper than ``_read`` if may be."""
+        return self._read(key) is not None
+
+    def _keys(self) -> Iterable[str]:
+        """Return all keys, in no order; each once, also while others change."""
+        raise NotImplementedError
+
+    def _query(self, conditions: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+        """Return key and metadata (a copy) of what matches *conditions*.
+
+        What matches is what ``metadata.matches`` says; as for order and
+        changes by others see ``_keys``.
+        """
+        raise NotImplementedError
+
+    def _commit(self, changes: Sequence[Change]) -> list[Committed]:
+        """Apply *changes* in order, with their journal entries: all of them, or none.
+
+        Conditions are checked inside.  A staged value is used up by its change,
+        and is the data of nothing else.  What is returned belongs to the caller.
+        """
+        raise NotImplementedError
+
+    def _stage(self, chunks: Iterable[bytes]) -> Staged:
+        """Write *chunks* into the medium, for no key yet; leave nothing if they fail.
+
+        No lock is held while the next chunk is waited for.
+        """
+        raise NotImplementedError
+
+    def _open_staged(self, staged: Staged, start: int, end: int) -> BinaryIO:
+        """Return a stream over bytes *start* to *end* of a staged value."""
+        raise NotImplementedError
+
+    def _discard(self, staged: Staged) -> None:
+        """Forget a staged value that no change has used up."""
+        raise NotImplementedError
+
+    def _head(self) -> Position:
+        """Return the position of the newest commit."""
+        raise NotImplementedError
+
+    def _since(self, position: Position) -> Iterable[JournalEntry]:
+        """Return the entries after *position*; see ``Journal.since``."""
+        raise NotImplementedError
+
+    def cache_ledger(self) -> CacheLedger | None:
+        """Return the ledger of the cache entries in this medium; None if it can hold none."""
+        return None

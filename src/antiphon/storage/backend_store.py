@@ -1,0 +1,470 @@
+"""The one place that checks arguments, transacts and emits, for all backends.
+
+A backend fills the hooks (``BackendHooks``); it moves bytes and raises errors
+of ``antiphon.errors``, and knows nothing of events, transactions or users'
+input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from types import TracebackType
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from antiphon.errors import (
+    IncompatibleStore,
+    InvalidValue,
+    KeyNotFound,
+    NotConnected,
+    StoreError,
+    StoreUnavailable,
+)
+from antiphon.events.api import BaseEventManager
+from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.backend_hooks import BackendHooks
+from antiphon.storage.changes import (
+    STAGE_ABOVE_BYTES,
+    Committed,
+    Record,
+    Staged,
+    StoreIdentity,
+)
+from antiphon.storage.checks import checked_expect, checked_key
+from antiphon.storage.events import (
+    StoreDeleteEvent,
+    StoreModificationEvent,
+    StoreSetEvent,
+    StoreTransactionEndEvent,
+    StoreTransactionStartEvent,
+    StoreUpdateEvent,
+)
+from antiphon.storage.journal import JournalEntry, Position, Version
+from antiphon.storage.metadata import copied, encode_conditions, matches, normalise
+from antiphon.storage.overlay import Overlay, Pending
+from antiphon.storage.stored_value import StoredValue
+from antiphon.storage.streams import checked_chunks
+from antiphon.storage.utils import BUFFER_BYTES, Readable, with_progress
+from antiphon.storage.value import Value, select_from, split_value
+
+logger = logging.getLogger(__name__)
+
+_EVENT_OF_ACTION: dict[str, type[StoreModificationEvent]] = {
+    "set": StoreSetEvent,
+    "update": StoreUpdateEvent,
+    "delete": StoreDeleteEvent,
+}
+
+
+class BackendStore(BackendHooks, AbstractStore):
+    """A store over a medium; subclasses fill the hooks.
+
+    Attributes:
+        store_id: identity of the data, written into the medium at the first
+            connect; None before this object was connected.
+        origin: readable name that events of this store are routed by; None
+            leaves it to the event manager.
+    """
+
+    #: Whether the store is of no use before ``connect()``.
+    _needs_connecting: ClassVar[bool] = True
+
+    def __init__(self, *, origin: str | None = None) -> None:
+        self._identity: StoreIdentity | None = None
+        self._connecting = threading.Lock()
+        self._open = threading.local()
+        self._connected = False
+        self.store_id: UUID | None = None
+        self.origin = origin
+        super().__init__()
+
+    def __repr__(self) -> str:
+        name = self.origin if self.origin is not None else self.store_id
+        return f"<{type(self).__name__}{'' if name is None else f' {name}'}>"
+
+    # -- Connecting ----------------------------------------------------------
+
+    _event_manager: BaseEventManager
+
+    @property
+    def event_manager(self) -> BaseEventManager:
+        """Emits the store's events; the global one unless assigned."""
+        return self._event_manager
+
+    @event_manager.setter
+    def event_manager(self, manager: BaseEventManager) -> None:
+        if self._connected:
+            self._check_system(manager)
+            _call_if_any(self._event_manager, "remove_source", self)
+            _call_if_any(manager, "add_source", self)
+        self._event_manager = manager
+
+    def connect(self, credentials: Any = None) -> None:
+        with self._connecting:
+            if self._connected:
+                return
+            self._identity = self._open_medium(credentials)
+            try:
+                self._check_system(self._event_manager)
+            except BaseException:
+                self._close_medium()
+                raise
+            self.store_id = self._identity.store_id
+            self._connected = True
+        # So that events that arrive from elsewhere have this very object as source.
+        _call_if_any(self._event_manager, "add_source", self)
+
+    def disconnect(self) -> None:
+        with self._connecting:
+            if not self._connected:
+                return
+            self._connected = False
+            _call_if_any(self._event_manager, "remove_source", self)
+            self._close_medium()
+
+    def _check_system(self, manager: BaseEventManager) -> None:
+        """Claim the medium for the manager's system, or refuse if it has another."""
+        system = getattr(manager, "system", None)
+        identity = self._identity
+        if not isinstance(system, str) or identity is None:
+            return
+        present = identity.system if identity.system is not None else self._claim(system)
+        if present != system:
+            # Its events would go where no listener of the other system hears
+            # them, and that system's caches would be wrong and not know it.
+            raise IncompatibleStore(
+                f"{self!r} belongs to the system {present!r}, and its event manager to {system!r};"
+                f" open the bus with system={present!r}, or use another store"
+            )
+        self._identity = StoreIdentity(identity.store_id, identity.epoch, present)
+
+    def _check_connected(self) -> None:
+        if not self._connected and self._needs_connecting:
+            raise NotConnected(f"{self!r} is not connected; call connect() first")
+
+    def info(self) -> dict[str, Any]:
+        return {
+            **super().info(),
+            "store_id": None if self.store_id is None else str(self.store_id),
+            "origin": self.origin,
+        }
+
+    # -- Reading -------------------------------------------------------------
+
+    def get(self, key: str) -> Value:
+        return StoredValue(self._found(key))
+
+    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
+        key = self._checked(key)
+        if self._overlays(key):
+            metadata: dict[str, Any] | None = copied(self._found(key).metadata)
+        else:
+            metadata = self._read_metadata(key)
+        if metadata is None:
+            raise self._missing(key)
+        return metadata if select is None else select_from(metadata, select)
+
+    def exists(self, key: str) -> bool:
+        key = self._checked(key)
+        if self._overlays(key):
+            return self._view(key) is not None
+        return self._exists(key)
+
+    def query(
+        self, select: Iterable[str] | None = None, **kwargs: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield ``(key, metadata)`` of the keys whose metadata match all of *kwargs*.
+
+        Args:
+            select: names of the metadata entries to return; None returns all.
+            **kwargs: metadata entries and the values they must have, exactly:
+                ``1``, ``1.0``, ``True`` and ``"1"`` are four values, and an
+                entry that is missing is not None.  Without any, all keys match.
+
+        Keys may be changed while the result is read; what is there all the
+        while is in it once, what comes or goes meanwhile may be in it or not.
+
+        Raises:
+            InvalidValue: no metadata can have one of the values.
+        """
+        self._check_connected()
+        names = None if select is None else list(select)
+        rows = self._rows(kwargs, encode_conditions(kwargs))
+        return (
+            (key, metadata if names is None else select_from(metadata, names))
+            for key, metadata in rows
+        )
+
+    def query_keys(self, **kwargs: Any) -> Iterator[str]:
+        self._check_connected()
+        if kwargs or self._overlay is not None:
+            return (key for key, _ in self.query(None, **kwargs))
+        return iter(self._keys())
+
+    def _rows(
+        self, conditions: Mapping[str, Any], encoded: Mapping[str, str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        rows = iter(self._query(conditions))
+        overlay = self._overlay
+        if overlay is None:
+            return rows
+        changed = frozenset(overlay.keys())
+        views = ((key, self._view(key)) for key in changed)
+        own = [(key, copied(view.metadata)) for key, view in views if view is not None]
+        return itertools.chain(
+            (row for row in rows if row[0] not in changed),
+            (row for row in own if matches(row[1], encoded)),
+        )
+
+    def _found(self, key: str) -> Record:
+        key = self._checked(key)
+        record = self._view(key)
+        if record is None:
+            raise self._missing(key)
+        return record
+
+    def _view(self, key: str) -> Record | None:
+        """Return what *key* looks like to this thread, its open transaction included."""
+        overlay = self._overlay
+        if overlay is not None and key in overlay:
+            return overlay.view(key, self._read, self._open_staged)
+        return self._read(key)
+
+    def _overlays(self, key: str) -> bool:
+        overlay = self._overlay
+        return overlay is not None and key in overlay
+
+    def _checked(self, key: object) -> str:
+        """Return *key* if it is one and the store can be used."""
+        self._check_connected()
+        return checked_key(key)
+
+    def _missing(self, key: str) -> KeyNotFound:
+        return KeyNotFound(f"no key {key!r:.200} in {self!r}")
+
+    # -- Writing -------------------------------------------------------------
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
+        key = self._checked(key)
+        data, metadata = split_value(value)
+        plain = normalise(metadata)
+        size = getattr(value, "size", None)
+        taken = self._take_in(key, data, buffer_size, size, plain)
+        return self._write(Pending(key, data=taken, metadata=plain, expect=checked_expect(expect)))
+
+    def set_data(
+        self,
+        key: str,
+        data: Readable,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
+        key = self._checked(key)
+        taken = self._take_in(key, data, buffer_size, None, None)
+        return self._write(Pending(key, data=taken, expect=checked_expect(expect)))
+
+    def set_metadata(
+        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
+    ) -> Version | None:
+        key = self._checked(key)
+        plain = normalise(metadata)
+        return self._write(Pending(key, metadata=plain, expect=checked_expect(expect)))
+
+    def update_metadata(
+        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
+    ) -> Version | None:
+        key = self._checked(key)
+        return self._write(
+            Pending(
+                key,
+                metadata=normalise(metadata),
+                merge=True,
+                must_exist=True,
+                expect=checked_expect(expect),
+            )
+        )
+
+    def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
+        key = self._checked(key)
+        return self._write(
+            Pending(key, delete=True, must_exist=True, expect=checked_expect(expect))
+        )
+
+    def from_bytes(self, key: str, data: bytes, buffer_size: int = BUFFER_BYTES) -> None:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InvalidValue(f"the data of {key!r:.80} must be bytes, not {type(data).__name__}")
+        self.set_data(key, BytesIO(data), buffer_size)
+
+    def _take_in(
+        self,
+        key: str,
+        source: object,
+        buffer_size: int,
+        size: int | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> bytes | Staged:
+        """Read *source* to its end, staging what is large.  No lock is held meanwhile."""
+        pieces = with_progress(
+            self,
+            checked_chunks(key, source, buffer_size),
+            message=f"Setting data of {key!r:.80}",
+            key=key,
+            steps=-1 if size is None else size,
+            metadata=metadata if metadata is not None else lambda: self._metadata_or_none(key),
+        )
+        # Closed even if staging fails half-way, so that the progress has an end.
+        with contextlib.closing(pieces):
+            head: list[bytes] = []
+            total = 0
+            for piece in pieces:
+                head.append(piece)
+                total += len(piece)
+                if total > STAGE_ABOVE_BYTES:
+                    return self._stage(itertools.chain(head, pieces))
+            return b"".join(head)
+
+    def _metadata_or_none(self, key: str) -> dict[str, Any]:
+        record = self._view(key)
+        return {} if record is None else copied(record.metadata)
+
+    def _write(self, change: Pending) -> Version | None:
+        """Commit *change*, or keep it for the commit of the open transaction."""
+        overlay = self._overlay
+        try:
+            if overlay is None:
+                committed = self._commit([change.as_change()])
+            else:
+                present = self._view(change.key)
+                if present is None and change.must_exist:
+                    raise self._missing(change.key)
+                overlay.add(change, present, time.time())
+        except BaseException as exc:
+            if isinstance(change.data, Staged):
+                self._drop_staged([change.data], exc)
+            raise
+        if overlay is not None:
+            return None
+        self._tell(committed)
+        return committed[0].entry.version
+
+    def _drop_staged(self, staged: Iterable[Staged], why: BaseException) -> None:
+        if isinstance(why, StoreUnavailable):
+            return  # It may be committed after all; if not, it is collected later.
+        for each in staged:
+            try:
+                self._discard(each)
+            except StoreError as exc:
+                logger.warning("cannot discard a staged value now, it is collected later: %s", exc)
+
+    def _tell(self, committed: Sequence[Committed]) -> None:
+        """Emit the events of what was committed."""
+        failure: BaseException | None = None
+        for done in committed:
+            entry = done.entry
+            event = _EVENT_OF_ACTION[entry.action](self, key=entry.key, metadata=done.metadata)
+            event._event_id = entry.event_id
+            if self.store_id is not None:
+                event._position = Position(self.store_id, *entry.version)
+            try:
+                self._event_manager.emit(event)
+            except Exception as exc:  # the others are due all the same; raised below
+                exc.add_note(f"the change of {entry.key!r:.80} is committed; only its event failed")
+                failure = failure or exc
+        if failure is not None:
+            raise failure
+
+    # -- Transactions --------------------------------------------------------
+
+    def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
+        self._check_connected()
+        return _Transaction(self)
+
+    @property
+    def _overlay(self) -> Overlay | None:
+        """The open transaction of this thread."""
+        return getattr(self._open, "overlay", None)
+
+    def _begin(self) -> None:
+        overlay = self._overlay
+        if overlay is None:
+            overlay = self._open.overlay = Overlay()
+            self._event_manager.emit(StoreTransactionStartEvent(self))
+        overlay.depth += 1
+
+    def _end(self, failed: BaseException | None) -> None:
+        overlay = self._overlay
+        assert overlay is not None  # noqa: S101 - begun, so there is one
+        overlay.depth -= 1
+        if overlay.depth > 0:
+            return
+        self._open.overlay = None
+        if failed is not None:
+            self._drop_staged(overlay.staged(), failed)
+            self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
+            return
+        try:
+            self._check_connected()
+            changes = [change.as_change() for change in overlay.changes]
+            committed = self._commit(changes) if changes else []
+        except BaseException as exc:
+            self._drop_staged(overlay.staged(), exc)
+            self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
+            raise
+        self._event_manager.emit(StoreTransactionEndEvent(self, state="done"))
+        self._tell(committed)
+
+    # -- The journal ---------------------------------------------------------
+
+    def head(self) -> Position:
+        """Return the position of the newest commit."""
+        self._check_connected()
+        return self._head()
+
+    def since(self, position: Position) -> Iterable[JournalEntry]:
+        """Return the entries after *position*, oldest first, whole commits only.
+
+        Raises:
+            PositionLost: the journal does not go on from there; see ``Journal``.
+        """
+        self._check_connected()
+        return self._since(position)
+
+
+class _Transaction:
+    """The block of one ``with store.transaction(…)``; may be entered again."""
+
+    def __init__(self, store: BackendStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> Self:
+        self._store._begin()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_traceback: TracebackType | None,
+    ) -> None:
+        self._store._end(exc_value)
+
+
+def _call_if_any(obj: object, method: str, argument: object) -> None:
+    # An event manager written for Encore need not derive from ours.
+    bound = getattr(obj, method, None)
+    if bound is not None:
+        bound(argument)

@@ -1,0 +1,256 @@
+"""Metadata as text: one codec for all backends.
+
+The text is JSON with sorted keys, so equal metadata have equal text, and exact
+comparison is comparison of text: ``1``, ``1.0``, ``True`` and ``"1"`` are four
+values.  What JSON lacks is written as an object with one key that begins with
+``!``, such as ``{"!bytes": "aGk="}``; a key of the user's own that begins so is
+written with one more ``!``.
+
+Subclasses of the permitted types (an ``IntEnum``, a named tuple) are kept as
+the type they derive from.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from antiphon.errors import IncompatibleStore, InvalidValue
+
+#: How deep lists, dictionaries and the like may be nested in metadata.
+MAX_DEPTH = 32
+#: Integers from ``-MAX_INTEGER - 1`` to ``MAX_INTEGER`` are permitted: 64 bits,
+#: which is what every medium and the wire can keep.
+MAX_INTEGER = 2**63 - 1
+
+_PLAIN = frozenset({bool, float, bytes, type(None)})
+
+
+class _Refused(Exception):
+    """Part of the metadata cannot be stored; says why."""
+
+
+def normalise(metadata: object) -> dict[str, Any]:
+    """Return a deep copy of *metadata*, made of the permitted types only.
+
+    Raises:
+        InvalidValue: it is no mapping, a name in it is no text, or an entry
+            cannot be stored; the entry is named.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidValue(f"metadata must be a dictionary, not {type(metadata).__name__}")
+    copy: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if not isinstance(name, str):
+            raise InvalidValue(f"names in metadata must be text, and {name!r:.80} is not")
+        try:
+            copy[_text(name)] = _normal(value, 1)
+        except _Refused as exc:
+            raise InvalidValue(f"metadata entry {name!r:.80} cannot be stored: {exc}") from None
+    return copy
+
+
+def copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of *metadata* that ``normalise`` made once."""
+    return {name: _copied(value) for name, value in metadata.items()}
+
+
+def encode(metadata: Mapping[str, Any]) -> str:
+    """Return the text of *metadata* that ``normalise`` made."""
+    return _dump({_escaped(name): _tagged(value) for name, value in metadata.items()})
+
+
+def decode(text: str) -> dict[str, Any]:
+    """Return the metadata that ``encode`` wrote as *text*.
+
+    Raises:
+        IncompatibleStore: *text* is not of our making.
+    """
+    try:
+        raw = json.loads(text)
+        if isinstance(raw, dict):
+            return {_unescaped(name): _untagged(value) for name, value in raw.items()}
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        raise IncompatibleStore(f"not metadata of this version of Antiphon: {text!r:.80}") from exc
+    raise IncompatibleStore(f"metadata must be a JSON object, and {text!r:.80} is none")
+
+
+def encode_value(value: object) -> str:
+    """Return the text that stands for *value* in comparisons and indexes.
+
+    Two values are the same in a query if this text is the same.
+
+    Raises:
+        InvalidValue: no metadata can have this value.
+    """
+    try:
+        return _dump(_tagged(_normal(value, 1)))
+    except _Refused as exc:
+        raise InvalidValue(f"cannot query for {value!r:.80}: {exc}") from None
+
+
+def encode_conditions(conditions: Mapping[str, Any]) -> dict[str, str]:
+    """Return the conditions of a query with the text of each value."""
+    return {name: encode_value(value) for name, value in conditions.items()}
+
+
+def matches(metadata: Mapping[str, Any], conditions: Mapping[str, str]) -> bool:
+    """Return whether *metadata* (normalised) fulfil what ``encode_conditions`` made."""
+    return all(
+        name in metadata and _dump(_tagged(metadata[name])) == text
+        for name, text in conditions.items()
+    )
+
+
+# -- To permitted types ------------------------------------------------------
+
+
+def _normal(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int) and kind is not bool:
+        if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+            raise _Refused(f"the integer {value} has more than 64 bits")
+        return int(value)
+    if depth > MAX_DEPTH:
+        raise _Refused(f"it is nested more than {MAX_DEPTH} deep")
+    for permitted, convert in _CONVERSIONS:
+        if isinstance(value, permitted):
+            return convert(value, depth)
+    raise _Refused(
+        f"{kind.__name__} is not among None, bool, int, float, str, bytes, datetime, date, UUID,"
+        " list, tuple, set, frozenset, dict"
+    )
+
+
+def _text(value: str) -> str:
+    plain = str.__str__(value)
+    if not plain.isascii():
+        try:
+            plain.encode()
+        except UnicodeEncodeError:
+            raise _Refused(f"the text {plain!r:.80} cannot be written as UTF-8") from None
+    return plain
+
+
+def _normal_dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    for name in value:
+        if not isinstance(name, str):
+            raise _Refused(f"the dictionary in it has the key {name!r:.80}, which is not text")
+    return {_text(name): _normal(item, depth + 1) for name, item in value.items()}
+
+
+def _members(kind: type) -> Callable[[Any, int], Any]:
+    return lambda value, depth: kind(_normal(item, depth + 1) for item in value)
+
+
+def _moment(value: datetime.datetime, depth: int) -> datetime.datetime:
+    # A time zone is kept as the offset that it has at that moment.
+    return datetime.datetime.fromisoformat(value.isoformat())
+
+
+_CONVERSIONS: tuple[tuple[type, Callable[[Any, int], Any]], ...] = (
+    (dict, _normal_dict),
+    (list, _members(list)),
+    (tuple, _members(tuple)),
+    (set, _members(set)),
+    (frozenset, _members(frozenset)),
+    (datetime.datetime, _moment),
+    (datetime.date, lambda value, depth: datetime.date(value.year, value.month, value.day)),
+    (UUID, lambda value, depth: UUID(int=value.int)),
+    (float, lambda value, depth: float(value)),
+    (bytes, lambda value, depth: bytes(value)),
+    (bytearray, lambda value, depth: bytes(value)),
+    (memoryview, lambda value, depth: bytes(value)),
+    (Mapping, _normal_dict),
+)
+
+_MUTABLE = (dict, list, set, tuple)
+
+
+def _copied(value: Any) -> Any:
+    if not isinstance(value, _MUTABLE):
+        return value
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return type(value)(_copied(item) for item in value)
+
+
+# -- To JSON and back --------------------------------------------------------
+
+
+def _dump(value: Any) -> str:
+    # ensure_ascii: the text has no NUL and no surprises in any medium.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _escaped(name: str) -> str:
+    return "!" + name if name.startswith("!") else name
+
+
+def _unescaped(name: str) -> str:
+    if not name.startswith("!"):
+        return name
+    if not name.startswith("!!"):
+        raise ValueError(name)
+    return name[1:]
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"!float": repr(value)}
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, list):
+        return [_tagged(item) for item in value]
+    if isinstance(value, dict):
+        return {_escaped(name): _tagged(item) for name, item in value.items()}
+    if isinstance(value, bytes):
+        return {"!bytes": base64.b64encode(value).decode()}
+    if isinstance(value, tuple):
+        return {"!tuple": [_tagged(item) for item in value]}
+    if isinstance(value, (set, frozenset)):
+        name = "!set" if isinstance(value, set) else "!frozenset"
+        # A set has no order; sorted by text, equal sets have equal text.
+        return {name: sorted((_tagged(item) for item in value), key=_dump)}
+    if isinstance(value, datetime.datetime):
+        return {"!datetime": value.isoformat()}
+    if isinstance(value, datetime.date):
+        return {"!date": value.isoformat()}
+    return {"!uuid": value.hex}
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        tag, content = next(iter(value.items()))
+        if tag.startswith("!") and not tag.startswith("!!"):
+            return _UNTAG[tag](content)
+    return {_unescaped(name): _untagged(item) for name, item in value.items()}
+
+
+def _items(content: Any) -> list[Any]:
+    return [_untagged(item) for item in content]
+
+
+_UNTAG: dict[str, Callable[[Any], Any]] = {
+    "!bytes": lambda content: base64.b64decode(content, validate=True),
+    "!tuple": lambda content: tuple(_items(content)),
+    "!set": lambda content: set(_items(content)),
+    "!frozenset": lambda content: frozenset(_items(content)),
+    "!datetime": datetime.datetime.fromisoformat,
+    "!date": datetime.date.fromisoformat,
+    "!uuid": UUID,
+    "!float": float,
+}

@@ -1,0 +1,145 @@
+"""Transactions: what one thread has changed and not committed yet.
+
+Nothing but staged values touches the medium before the commit, so every
+backend has transactions alike, and a rollback only forgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from antiphon.errors import VersionConflict
+from antiphon.events.event_id import next_event_id
+from antiphon.storage.changes import Change, Record, Staged
+from antiphon.storage.journal import ABSENT, Version, new_entry_id
+
+#: Opens bytes *start* to *end* of a staged value.
+OpenStaged = Callable[[Staged, int, int], BinaryIO]
+
+
+@dataclass(slots=True)
+class Pending:
+    """A change that waits for its commit; see ``Change``, which it becomes."""
+
+    key: str
+    delete: bool = False
+    data: bytes | Staged | None = None
+    metadata: dict[str, Any] | None = None
+    merge: bool = False
+    must_exist: bool = False
+    expect: Version | None = None
+
+    def as_change(self) -> Change:
+        """Return the change, with the ids of its event and of its journal entry."""
+        # Ids are drawn at the commit, so that their order is that of the events.
+        return Change(
+            key=self.key,
+            event_id=next_event_id(),
+            entry_id=new_entry_id(),
+            delete=self.delete,
+            data=self.data,
+            metadata=self.metadata,
+            merge=self.merge,
+            must_exist=self.must_exist,
+            expect=self.expect,
+        )
+
+
+@dataclass(slots=True)
+class _Effect:
+    """What a changed key looks like from inside; None in a field: as in the medium."""
+
+    is_new: bool
+    at: float
+    data: bytes | Staged | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Overlay:
+    """The pending changes of one transaction, and what reads in it see."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.changes: list[Pending] = []
+        self._first: dict[str, Pending] = {}
+        self._effects: dict[str, _Effect | None] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._effects
+
+    def keys(self) -> list[str]:
+        """Return the keys that were changed, the deleted ones included."""
+        return list(self._effects)
+
+    def staged(self) -> Iterator[Staged]:
+        """Yield the staged values of all changes."""
+        for change in self.changes:
+            if isinstance(change.data, Staged):
+                yield change.data
+
+    def add(self, change: Pending, present: Record | None, now: float) -> None:
+        """Take *change* up; *present* is what the key looks like from inside before it.
+
+        Raises:
+            VersionConflict: its expectation contradicts that of an earlier change.
+        """
+        self._move_expectation(change)
+        self.changes.append(change)
+        if change.delete:
+            self._effects[change.key] = None
+            return
+        before = self._effects.get(change.key)
+        effect = _Effect(is_new=present is None, at=now)
+        if before is not None:
+            effect = _Effect(before.is_new, now, before.data, before.metadata)
+        if change.data is not None:
+            effect.data = change.data
+        if change.metadata is not None:
+            merged = present.metadata if change.merge and present is not None else {}
+            effect.metadata = {**merged, **change.metadata}
+        self._effects[change.key] = effect
+
+    def _move_expectation(self, change: Pending) -> None:
+        # An expectation speaks of what others wrote, so it belongs to the first
+        # change of the key: a later one would meet our own version.
+        first = self._first.setdefault(change.key, change)
+        if first is change or change.expect is None:
+            return
+        if first.expect is not None and first.expect != change.expect:
+            raise VersionConflict(
+                f"key {change.key!r:.80} was expected at version {first.expect} and, later in the"
+                f" same transaction, at {change.expect}; it cannot have both"
+            )
+        first.expect, change.expect = change.expect, None
+
+    def view(
+        self, key: str, read: Callable[[str], Record | None], open_staged: OpenStaged
+    ) -> Record | None:
+        """Return what a changed *key* looks like from inside; None if it was deleted.
+
+        Args:
+            key: one of ``keys()``.
+            read: reads the medium.
+            open_staged: opens a staged value.
+        """
+        effect = self._effects[key]
+        if effect is None:
+            return None
+        below = None if effect.is_new else read(key)
+        data = effect.data
+        if data is None and below is not None:
+            size, open_data = below.size, below.open
+        elif isinstance(data, Staged):
+            staged = data
+            size, open_data = staged.size, lambda start, end: open_staged(staged, start, end)
+        else:
+            held = data or b""
+            size, open_data = len(held), lambda start, end: BytesIO(held[start:end])
+        metadata = effect.metadata
+        if metadata is None:
+            metadata = {} if below is None else below.metadata
+        created = effect.at if below is None else below.created
+        return Record(size, metadata, created, effect.at, ABSENT, open_data)
