@@ -21,7 +21,6 @@ from uuid import UUID
 from antiphon.errors import (
     IncompatibleStore,
     InvalidValue,
-    KeyNotFound,
     NotConnected,
     StoreError,
     StoreUnavailable,
@@ -35,6 +34,7 @@ from antiphon.storage.changes import (
     Record,
     Staged,
     StoreIdentity,
+    missing,
 )
 from antiphon.storage.checks import checked_expect, checked_key
 from antiphon.storage.events import (
@@ -167,7 +167,7 @@ class BackendStore(BackendHooks, AbstractStore):
         else:
             metadata = self._read_metadata(key)
         if metadata is None:
-            raise self._missing(key)
+            raise missing(key, self)
         return metadata if select is None else select_from(metadata, select)
 
     def exists(self, key: str) -> bool:
@@ -226,7 +226,7 @@ class BackendStore(BackendHooks, AbstractStore):
         key = self._checked(key)
         record = self._view(key)
         if record is None:
-            raise self._missing(key)
+            raise missing(key, self)
         return record
 
     def _view(self, key: str) -> Record | None:
@@ -244,9 +244,6 @@ class BackendStore(BackendHooks, AbstractStore):
         """Return *key* if it is one and the store can be used."""
         self._check_connected()
         return checked_key(key)
-
-    def _missing(self, key: str) -> KeyNotFound:
-        return KeyNotFound(f"no key {key!r:.200} in {self!r}")
 
     # -- Writing -------------------------------------------------------------
 
@@ -348,10 +345,7 @@ class BackendStore(BackendHooks, AbstractStore):
             if overlay is None:
                 committed = self._commit([change.as_change()])
             else:
-                present = self._view(change.key)
-                if present is None and change.must_exist:
-                    raise self._missing(change.key)
-                overlay.add(change, present, time.time())
+                overlay.add(change, self._view(change.key), time.time(), self)
         except BaseException as exc:
             if isinstance(change.data, Staged):
                 self._drop_staged([change.data], exc)

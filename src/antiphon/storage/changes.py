@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 from uuid import UUID
 
+from antiphon.errors import KeyNotFound, VersionConflict
 from antiphon.events.event_id import EventId
-from antiphon.storage.journal import JournalEntry, Version
+from antiphon.storage.journal import ABSENT, JournalEntry, Version
 
 #: Values up to this many bytes travel in memory; larger ones are staged first.
 STAGE_ABOVE_BYTES = 1 << 20
@@ -103,3 +104,39 @@ class Committed:
 
     entry: JournalEntry
     metadata: dict[str, Any]
+
+
+def action_of(change: Change, present: Version | None, store: object) -> str:
+    """Return what *change* does to its key: ``set``, ``update`` or ``delete``.
+
+    Args:
+        change: the change.
+        present: version that the key has just before it; None if it is not there.
+        store: named in errors.
+
+    Raises:
+        VersionConflict: *present* is not what the change expects.
+        KeyNotFound: the key must exist, and does not.
+    """
+    if change.expect is not None and change.expect != (present or ABSENT):
+        raise conflict(change.key, change.expect, present, store)
+    if present is None and change.must_exist:
+        raise missing(change.key, store)
+    if change.delete:
+        return "delete"
+    return "set" if present is None else "update"
+
+
+def missing(key: str, store: object) -> KeyNotFound:
+    """Return the error of a key that is not there."""
+    return KeyNotFound(f"no key {key!r:.200} in {store!r}")
+
+
+def conflict(key: str, expected: Version, found: Version | None, store: object) -> VersionConflict:
+    """Return the error of a key that has not the version that was expected."""
+    wanted = "not to exist" if expected == ABSENT else f"at version {expected}"
+    has = "it does not exist" if found is None else f"it is at {found}"
+    return VersionConflict(
+        f"key {key!r:.200} in {store!r} was expected {wanted}, and {has};"
+        " nothing was written: read it again and decide anew"
+    )

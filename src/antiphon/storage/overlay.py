@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from antiphon.errors import VersionConflict
 from antiphon.events.event_id import next_event_id
-from antiphon.storage.changes import Change, Record, Staged
+from antiphon.storage.changes import Change, Record, Staged, conflict, missing
 from antiphon.storage.journal import ABSENT, Version, new_entry_id
 
 #: Opens bytes *start* to *end* of a staged value.
@@ -80,13 +80,27 @@ class Overlay:
             if isinstance(change.data, Staged):
                 yield change.data
 
-    def add(self, change: Pending, present: Record | None, now: float) -> None:
-        """Take *change* up; *present* is what the key looks like from inside before it.
+    def add(self, change: Pending, present: Record | None, now: float, store: object) -> None:
+        """Take *change* up.
+
+        Args:
+            change: the change.
+            present: what its key looks like from inside before it.
+            now: the time, in seconds since the Unix epoch.
+            store: named in errors.
 
         Raises:
-            VersionConflict: its expectation contradicts that of an earlier change.
+            KeyNotFound: the key must exist, and does not.
+            VersionConflict: the key has not the version that is expected, or
+                an earlier change expects another.
         """
-        self._move_expectation(change)
+        expect = self._agreed_expectation(change, present, store)
+        if present is None and change.must_exist:
+            raise missing(change.key, store)
+        # An expectation speaks of what others wrote, so it belongs to the first
+        # change of the key: a later one would meet our own version.
+        change.expect = None
+        self._first.setdefault(change.key, change).expect = expect
         self.changes.append(change)
         if change.delete:
             self._effects[change.key] = None
@@ -102,18 +116,23 @@ class Overlay:
             effect.metadata = {**merged, **change.metadata}
         self._effects[change.key] = effect
 
-    def _move_expectation(self, change: Pending) -> None:
-        # An expectation speaks of what others wrote, so it belongs to the first
-        # change of the key: a later one would meet our own version.
-        first = self._first.setdefault(change.key, change)
-        if first is change or change.expect is None:
-            return
-        if first.expect is not None and first.expect != change.expect:
+    def _agreed_expectation(
+        self, change: Pending, present: Record | None, store: object
+    ) -> Version | None:
+        first = self._first.get(change.key)
+        if first is None:
+            found = None if present is None else present.version
+            if change.expect is not None and change.expect != (found or ABSENT):
+                raise conflict(change.key, change.expect, found, store)
+            return change.expect
+        if first.expect is None or change.expect is None:
+            return first.expect or change.expect
+        if first.expect != change.expect:
             raise VersionConflict(
-                f"key {change.key!r:.80} was expected at version {first.expect} and, later in the"
+                f"key {change.key!r:.200} was expected at version {first.expect} and, later in the"
                 f" same transaction, at {change.expect}; it cannot have both"
             )
-        first.expect, change.expect = change.expect, None
+        return first.expect
 
     def view(
         self, key: str, read: Callable[[str], Record | None], open_staged: OpenStaged

@@ -1,0 +1,249 @@
+"""A store in the memory of one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+from antiphon.errors import InvalidURL, PositionLost, StoreError
+from antiphon.storage.backend_store import BackendStore
+from antiphon.storage.changes import (
+    Change,
+    Committed,
+    Record,
+    Staged,
+    StoreIdentity,
+    action_of,
+)
+from antiphon.storage.journal import JournalEntry, Position, Version
+from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.memory_ledger import MemoryLedger
+from antiphon.storage.metadata import copied, encode_conditions, matches
+
+#: Entries that the journal keeps: about 5 MB when it is full.
+JOURNAL_ENTRIES = 10_000
+
+_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One key at one version; replaced, never changed."""
+
+    data: bytes
+    metadata: dict[str, Any]
+    created: float
+    modified: float
+    version: Version
+
+    def as_record(self) -> Record:
+        return Record(
+            len(self.data),
+            self.metadata,
+            self.created,
+            self.modified,
+            self.version,
+            lambda start, end: BytesIO(self.data[start:end]),
+        )
+
+
+class DictMemoryStore(BackendStore):
+    """A store that lives in a dictionary, and ends with it.
+
+    As Encore's it may be used without ``connect()``, and keeps what it holds
+    through ``disconnect()``.  Its journal keeps the last 10 000 changes.
+
+    Args:
+        origin: readable name that its events are routed by.
+    """
+
+    _needs_connecting: ClassVar[bool] = False
+
+    def __init__(self, *, origin: str | None = None) -> None:
+        super().__init__(origin=origin)
+        self.store_id = uuid4()
+        self._system: str | None = None
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        # The newest entry in it tells the head, so it keeps at least that one.
+        self._journal: deque[JournalEntry] = deque(maxlen=JOURNAL_ENTRIES)
+        self._staged: dict[str, bytes] = {}
+        self._ledger: MemoryLedger | None = None
+
+    # -- Hooks ---------------------------------------------------------------
+
+    def _open_medium(self, credentials: Any) -> StoreIdentity:
+        assert self.store_id is not None  # noqa: S101 - drawn in __init__
+        return StoreIdentity(self.store_id, _EPOCH, self._system)
+
+    def _close_medium(self) -> None:
+        pass
+
+    def _claim(self, system: str) -> str | None:
+        with self._lock:
+            if self._system is None:
+                self._system = system
+            return self._system
+
+    def _read(self, key: str) -> Record | None:
+        entry = self._entries.get(key)
+        return None if entry is None else entry.as_record()
+
+    def _read_metadata(self, key: str) -> dict[str, Any] | None:
+        entry = self._entries.get(key)
+        return None if entry is None else copied(entry.metadata)
+
+    def _exists(self, key: str) -> bool:
+        return key in self._entries
+
+    def _keys(self) -> Iterable[str]:
+        with self._lock:
+            return list(self._entries)
+
+    def _query(self, conditions: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+        encoded = encode_conditions(conditions)
+        with self._lock:
+            entries = list(self._entries.items())
+        return (
+            (key, copied(entry.metadata))
+            for key, entry in entries
+            if matches(entry.metadata, encoded)
+        )
+
+    def _stage(self, chunks: Iterable[bytes]) -> Staged:
+        data = b"".join(chunks)
+        token = uuid4().hex
+        self._staged[token] = data
+        return Staged(token, len(data))
+
+    def _open_staged(self, staged: Staged, start: int, end: int) -> BinaryIO:
+        return BytesIO(self._staged[staged.token][start:end])
+
+    def _discard(self, staged: Staged) -> None:
+        self._staged.pop(staged.token, None)
+
+    def _commit(self, changes: Sequence[Change]) -> list[Committed]:
+        with self._lock:
+            # Worked out beside the dictionary first, so that a change that
+            # fails leaves nothing of those before it.
+            now_ns = time.time_ns()
+            after: dict[str, _Entry | None] = {}
+            committed = [
+                self._apply(change, after, number, len(changes), now_ns)
+                for number, change in enumerate(changes, start=1)
+            ]
+            for key, entry in after.items():
+                if entry is None:
+                    self._entries.pop(key, None)
+                else:
+                    self._entries[key] = entry
+            self._journal.extend(done.entry for done in committed)
+        for change in changes:
+            if isinstance(change.data, Staged):
+                self._staged.pop(change.data.token, None)
+        return committed
+
+    def _apply(
+        self, change: Change, after: dict[str, _Entry | None], number: int, count: int, now_ns: int
+    ) -> Committed:
+        key = change.key
+        present = after[key] if key in after else self._entries.get(key)
+        action = action_of(change, None if present is None else present.version, self)
+        version = Version(_EPOCH, self._sequence() + number, change.entry_id)
+        entry = JournalEntry(
+            version,
+            key,
+            action,
+            change.event_id,
+            change.event_id.publisher,
+            number == count,
+            now_ns,
+        )
+        if change.delete:
+            after[key] = None
+            return Committed(entry, copied(present.metadata) if present is not None else {})
+        metadata = present.metadata if present is not None else {}
+        if change.metadata is not None:
+            metadata = {**(metadata if change.merge else {}), **copied(change.metadata)}
+        now = now_ns / 1e9
+        after[key] = _Entry(
+            self._data_of(change, present),
+            metadata,
+            now if present is None else present.created,
+            now,
+            version,
+        )
+        return Committed(entry, copied(metadata))
+
+    def _data_of(self, change: Change, present: _Entry | None) -> bytes:
+        if change.data is None:
+            return b"" if present is None else present.data
+        if not isinstance(change.data, Staged):
+            return change.data
+        try:
+            return self._staged[change.data.token]
+        except KeyError:
+            raise StoreError(f"the value of {change.key!r:.200} is no longer staged") from None
+
+    def _sequence(self) -> int:
+        return self._journal[-1].version.sequence if self._journal else 0
+
+    def _head(self) -> Position:
+        assert self.store_id is not None  # noqa: S101 - drawn in __init__
+        newest = self._journal[-1].version if self._journal else Version(_EPOCH, 0, b"")
+        return Position(self.store_id, *newest)
+
+    def _since(self, position: Position) -> Iterable[JournalEntry]:
+        with self._lock:
+            entries = list(self._journal)
+            head = self._head()
+        return _entries_after(position, entries, head, self)
+
+    def cache_ledger(self) -> CacheLedger:
+        """Return the ledger of the cache entries beside this store's own keys."""
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = MemoryLedger()
+            return self._ledger
+
+
+def _entries_after(
+    position: Position, entries: list[JournalEntry], head: Position, store: object
+) -> Iterator[JournalEntry]:
+    if position == head:
+        return iter(())
+    oldest = entries[0].version.sequence if entries else 1
+    # The entry at the position has to be there still, to be compared by its id.
+    index = position.sequence - oldest
+    known = 0 <= index < len(entries) and entries[index].version == position.version
+    at_start = position.sequence == 0 and oldest == 1 and position.entry_id == b""
+    if position[:2] != head[:2] or not (known or at_start):
+        raise PositionLost(
+            f"the journal of {store!r} does not go on from {position}: it has changes"
+            f" {oldest} to {head.sequence} of epoch {head.epoch}; check everything anew"
+        )
+    return iter(entries[index + 1 :])
+
+
+def from_url(url: str, *, origin: str | None = None) -> DictMemoryStore:
+    """Return a new memory store for ``memory:`` or ``memory:?origin=NAME``.
+
+    Raises:
+        InvalidURL: the URL has a part that means nothing here.
+    """
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    named = options.pop("origin", None)
+    if parts.netloc or parts.path.strip("/") or parts.fragment or options:
+        raise InvalidURL(
+            f"a memory store has no name or place, and {url!r} gives one; write 'memory:',"
+            " or 'memory:?origin=NAME' to route its events by that origin"
+        )
+    return DictMemoryStore(origin=origin if origin is not None else named)

@@ -1,0 +1,202 @@
+"""A store that mounts another one at a prefix of a backing store's keys."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeVar
+
+from antiphon.errors import KeyNotFound
+from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.checks import checked_key
+from antiphon.storage.journal import Version
+from antiphon.storage.metadata import normalise
+from antiphon.storage.utils import BUFFER_BYTES, Readable
+from antiphon.storage.value import Value, split_value
+
+_T = TypeVar("_T")
+
+
+class MountedStore(AbstractStore):
+    """A store whose writes go to one store, before what another one has.
+
+    Keys that begin with the mount point are looked for in the mount store
+    first, under what follows the mount point, and then in the backing store
+    under the whole key.  Only they can be written, and only into the mount
+    store; ``push`` moves one to the backing store.
+
+    Args:
+        mount_point: prefix of the keys that can be written.
+        mount_store: takes the writes.
+        backing_store: is read where the mount store has nothing.
+
+    It emits nothing itself: the events are those of the two stores.
+    """
+
+    def __init__(
+        self, mount_point: str, mount_store: AbstractStore, backing_store: AbstractStore
+    ) -> None:
+        super().__init__()
+        self.mount_point = mount_point
+        self.mount_store = mount_store
+        self.backing_store = backing_store
+        self.stores = [mount_store, backing_store]
+
+    def __repr__(self) -> str:
+        return f"<MountedStore of {self.mount_store!r} at {self.mount_point!r}>"
+
+    # -- Connecting ----------------------------------------------------------
+
+    def connect(self, credentials: Any = None) -> None:
+        """Connect those of the two stores that are not connected yet."""
+        for store in self.stores:
+            if not store.is_connected():
+                store.connect(credentials)
+        super().connect(credentials)
+
+    def disconnect(self) -> None:
+        """Stop using the two stores; they were given, and stay connected."""
+        super().disconnect()
+
+    # -- Reading -------------------------------------------------------------
+
+    def get(self, key: str) -> Value:
+        return self._read(key, lambda store, name: store.get(name))
+
+    def get_data(self, key: str) -> BinaryIO:
+        return self._read(key, lambda store, name: store.get_data(name))
+
+    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
+        names = None if select is None else list(select)
+        return self._read(key, lambda store, name: store.get_metadata(name, names))
+
+    def exists(self, key: str) -> bool:
+        return self._is_own(key) or self.backing_store.exists(key)
+
+    def _read(self, key: str, read: Callable[[AbstractStore, str], _T]) -> _T:
+        if checked_key(key).startswith(self.mount_point):
+            with contextlib.suppress(KeyError):
+                return read(self.mount_store, self._short(key))
+        return read(self.backing_store, key)
+
+    def query(
+        self, select: Iterable[str] | None = None, **kwargs: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        names = None if select is None else list(select)
+        for key, metadata in self.mount_store.query(names, **kwargs):
+            yield self.mount_point + key, metadata
+        hidden = self._own_keys()
+        for key, metadata in self.backing_store.query(names, **kwargs):
+            if key not in hidden:
+                yield key, metadata
+
+    def query_keys(self, **kwargs: Any) -> Iterator[str]:
+        for key in self.mount_store.query_keys(**kwargs):
+            yield self.mount_point + key
+        hidden = self._own_keys()
+        for key in self.backing_store.query_keys(**kwargs):
+            if key not in hidden:
+                yield key
+
+    def _own_keys(self) -> frozenset[str]:
+        # All of them, not those that match: what the mount store has under a
+        # key hides the backing store's value, whether it matches or not.
+        return frozenset(self.mount_point + key for key in self.mount_store.query_keys())
+
+    def _is_own(self, key: str) -> bool:
+        own = checked_key(key).startswith(self.mount_point)
+        return own and self.mount_store.exists(self._short(key))
+
+    # -- Writing -------------------------------------------------------------
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
+        self._refuse_condition(expect)
+        return self.mount_store.set(self._writable(key), value, buffer_size)
+
+    def set_data(
+        self,
+        key: str,
+        data: Readable,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
+        self._refuse_condition(expect)
+        short = self._writable(key)
+        below = self._hidden_value(key, short)
+        if below is None:
+            return self.mount_store.set_data(short, data, buffer_size)
+        return self.mount_store.set(short, (data, below[1]), buffer_size)
+
+    def set_metadata(
+        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
+    ) -> Version | None:
+        self._refuse_condition(expect)
+        short = self._writable(key)
+        below = self._hidden_value(key, short)
+        if below is None:
+            return self.mount_store.set_metadata(short, metadata)
+        return self.mount_store.set(short, (below[0], metadata))
+
+    def update_metadata(
+        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
+    ) -> Version | None:
+        self._refuse_condition(expect)
+        short = self._writable(key)
+        below = self._hidden_value(key, short)
+        if below is None:
+            return self.mount_store.update_metadata(short, metadata)
+        return self.mount_store.set(short, (below[0], {**below[1], **normalise(metadata)}))
+
+    def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
+        """Delete *key* from the mount store; what the backing store has shows again.
+
+        Raises:
+            KeyNotFound: the mount store has no such key.
+        """
+        self._refuse_condition(expect)
+        return self.mount_store.delete(self._writable(key))
+
+    def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
+        """Return a transaction of the mount store."""
+        return self.mount_store.transaction(notes)
+
+    def push(self, key: str) -> None:
+        """Move *key* from the mount store to the backing store.
+
+        Raises:
+            KeyNotFound: the mount store has no such key.
+            StoreError: the backing store could not be written; the mount store
+                still has the key.
+        """
+        short = self._writable(key)
+        self.backing_store.set(key, self.mount_store.get(short))
+        self.mount_store.delete(short)
+
+    def _short(self, key: str) -> str:
+        return key[len(self.mount_point) :]
+
+    def _writable(self, key: str) -> str:
+        """Return the key of *key* in the mount store."""
+        if not checked_key(key).startswith(self.mount_point):
+            raise KeyNotFound(
+                f"{key!r:.200} cannot be written: only keys that begin with"
+                f" {self.mount_point!r} can, and the rest is read from {self.backing_store!r}"
+            )
+        return self._short(key)
+
+    def _hidden_value(self, key: str, short: str) -> tuple[Readable, Mapping[str, Any]] | None:
+        """Return what a first write of *key* has to keep of the backing store's value."""
+        if self.mount_store.exists(short):
+            return None
+        try:
+            return split_value(self.backing_store.get(key))
+        except KeyError:
+            return None
