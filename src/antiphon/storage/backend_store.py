@@ -12,31 +12,27 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 from uuid import UUID
 
 from antiphon.errors import (
     IncompatibleStore,
     InvalidValue,
-    NotConnected,
     StoreError,
     StoreUnavailable,
 )
 from antiphon.events.api import BaseEventManager
-from antiphon.storage.abstract_store import AbstractStore
-from antiphon.storage.backend_hooks import BackendHooks
+from antiphon.storage.backend_reading import BackendReading
 from antiphon.storage.changes import (
     STAGE_ABOVE_BYTES,
     Committed,
-    Record,
     Staged,
     StoreIdentity,
-    missing,
 )
-from antiphon.storage.checks import checked_expect, checked_key
+from antiphon.storage.checks import checked_expect
 from antiphon.storage.events import (
     StoreDeleteEvent,
     StoreModificationEvent,
@@ -45,13 +41,12 @@ from antiphon.storage.events import (
     StoreTransactionStartEvent,
     StoreUpdateEvent,
 )
-from antiphon.storage.journal import JournalEntry, Position, Version
-from antiphon.storage.metadata import copied, encode_conditions, matches, normalise
+from antiphon.storage.journal import Position, Version
+from antiphon.storage.metadata import copied, normalise
 from antiphon.storage.overlay import Overlay, Pending
-from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.streams import checked_chunks
 from antiphon.storage.utils import BUFFER_BYTES, Readable, with_progress
-from antiphon.storage.value import Value, select_from, split_value
+from antiphon.storage.value import split_value
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +57,7 @@ _EVENT_OF_ACTION: dict[str, type[StoreModificationEvent]] = {
 }
 
 
-class BackendStore(BackendHooks, AbstractStore):
+class BackendStore(BackendReading):
     """A store over a medium; subclasses fill the hooks.
 
     Attributes:
@@ -72,14 +67,9 @@ class BackendStore(BackendHooks, AbstractStore):
             leaves it to the event manager.
     """
 
-    #: Whether the store is of no use before ``connect()``.
-    _needs_connecting: ClassVar[bool] = True
-
     def __init__(self, *, origin: str | None = None) -> None:
         self._identity: StoreIdentity | None = None
         self._connecting = threading.Lock()
-        self._open = threading.local()
-        self._connected = False
         self.store_id: UUID | None = None
         self.origin = origin
         super().__init__()
@@ -144,106 +134,12 @@ class BackendStore(BackendHooks, AbstractStore):
             )
         self._identity = StoreIdentity(identity.store_id, identity.epoch, present)
 
-    def _check_connected(self) -> None:
-        if not self._connected and self._needs_connecting:
-            raise NotConnected(f"{self!r} is not connected; call connect() first")
-
     def info(self) -> dict[str, Any]:
         return {
             **super().info(),
             "store_id": None if self.store_id is None else str(self.store_id),
             "origin": self.origin,
         }
-
-    # -- Reading -------------------------------------------------------------
-
-    def get(self, key: str) -> Value:
-        return StoredValue(self._found(key))
-
-    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
-        key = self._checked(key)
-        if self._overlays(key):
-            metadata: dict[str, Any] | None = copied(self._found(key).metadata)
-        else:
-            metadata = self._read_metadata(key)
-        if metadata is None:
-            raise missing(key, self)
-        return metadata if select is None else select_from(metadata, select)
-
-    def exists(self, key: str) -> bool:
-        key = self._checked(key)
-        if self._overlays(key):
-            return self._view(key) is not None
-        return self._exists(key)
-
-    def query(
-        self, select: Iterable[str] | None = None, **kwargs: Any
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield ``(key, metadata)`` of the keys whose metadata match all of *kwargs*.
-
-        Args:
-            select: names of the metadata entries to return; None returns all.
-            **kwargs: metadata entries and the values they must have, exactly:
-                ``1``, ``1.0``, ``True`` and ``"1"`` are four values, and an
-                entry that is missing is not None.  Without any, all keys match.
-
-        Keys may be changed while the result is read; what is there all the
-        while is in it once, what comes or goes meanwhile may be in it or not.
-
-        Raises:
-            InvalidValue: no metadata can have one of the values.
-        """
-        self._check_connected()
-        names = None if select is None else list(select)
-        rows = self._rows(kwargs, encode_conditions(kwargs))
-        return (
-            (key, metadata if names is None else select_from(metadata, names))
-            for key, metadata in rows
-        )
-
-    def query_keys(self, **kwargs: Any) -> Iterator[str]:
-        self._check_connected()
-        if kwargs or self._overlay is not None:
-            return (key for key, _ in self.query(None, **kwargs))
-        return iter(self._keys())
-
-    def _rows(
-        self, conditions: Mapping[str, Any], encoded: Mapping[str, str]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        rows = iter(self._query(conditions))
-        overlay = self._overlay
-        if overlay is None:
-            return rows
-        changed = frozenset(overlay.keys())
-        views = ((key, self._view(key)) for key in changed)
-        own = [(key, copied(view.metadata)) for key, view in views if view is not None]
-        return itertools.chain(
-            (row for row in rows if row[0] not in changed),
-            (row for row in own if matches(row[1], encoded)),
-        )
-
-    def _found(self, key: str) -> Record:
-        key = self._checked(key)
-        record = self._view(key)
-        if record is None:
-            raise missing(key, self)
-        return record
-
-    def _view(self, key: str) -> Record | None:
-        """Return what *key* looks like to this thread, its open transaction included."""
-        overlay = self._overlay
-        if overlay is not None and key in overlay:
-            return overlay.view(key, self._read, self._open_staged)
-        return self._read(key)
-
-    def _overlays(self, key: str) -> bool:
-        overlay = self._overlay
-        return overlay is not None and key in overlay
-
-    def _checked(self, key: object) -> str:
-        """Return *key* if it is one and the store can be used."""
-        self._check_connected()
-        return checked_key(key)
 
     # -- Writing -------------------------------------------------------------
 
@@ -387,11 +283,6 @@ class BackendStore(BackendHooks, AbstractStore):
         self._check_connected()
         return _Transaction(self)
 
-    @property
-    def _overlay(self) -> Overlay | None:
-        """The open transaction of this thread."""
-        return getattr(self._open, "overlay", None)
-
     def _begin(self) -> None:
         overlay = self._overlay
         if overlay is None:
@@ -420,22 +311,6 @@ class BackendStore(BackendHooks, AbstractStore):
             raise
         self._event_manager.emit(StoreTransactionEndEvent(self, state="done"))
         self._tell(committed)
-
-    # -- The journal ---------------------------------------------------------
-
-    def head(self) -> Position:
-        """Return the position of the newest commit."""
-        self._check_connected()
-        return self._head()
-
-    def since(self, position: Position) -> Iterable[JournalEntry]:
-        """Return the entries after *position*, oldest first, whole commits only.
-
-        Raises:
-            PositionLost: the journal does not go on from there; see ``Journal``.
-        """
-        self._check_connected()
-        return self._since(position)
 
 
 class _Transaction:

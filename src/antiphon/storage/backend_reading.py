@@ -1,0 +1,146 @@
+"""How a backend store reads, inside a transaction and outside."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from antiphon.errors import NotConnected
+from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.backend_hooks import BackendHooks
+from antiphon.storage.changes import Record, missing
+from antiphon.storage.checks import checked_key
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.metadata import copied, encode_conditions, matches
+from antiphon.storage.overlay import Overlay
+from antiphon.storage.stored_value import StoredValue
+from antiphon.storage.value import Value, select_from
+
+
+class BackendReading(BackendHooks, AbstractStore):
+    """The reading half of ``BackendStore``, which is the one to derive from."""
+
+    #: Whether the store is of no use before ``connect()``.
+    _needs_connecting: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._open = threading.local()
+        self._connected = False
+        super().__init__()
+
+    def _check_connected(self) -> None:
+        if not self._connected and self._needs_connecting:
+            raise NotConnected(f"{self!r} is not connected; call connect() first")
+
+    @property
+    def _overlay(self) -> Overlay | None:
+        """The open transaction of this thread."""
+        return getattr(self._open, "overlay", None)
+
+    # -- Reading -------------------------------------------------------------
+
+    def get(self, key: str) -> Value:
+        return StoredValue(self._found(key))
+
+    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
+        key = self._checked(key)
+        if self._overlays(key):
+            metadata: dict[str, Any] | None = copied(self._found(key).metadata)
+        else:
+            metadata = self._read_metadata(key)
+        if metadata is None:
+            raise missing(key, self)
+        return metadata if select is None else select_from(metadata, select)
+
+    def exists(self, key: str) -> bool:
+        key = self._checked(key)
+        if self._overlays(key):
+            return self._view(key) is not None
+        return self._exists(key)
+
+    def query(
+        self, select: Iterable[str] | None = None, **kwargs: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield ``(key, metadata)`` of the keys whose metadata match all of *kwargs*.
+
+        Args:
+            select: names of the metadata entries to return; None returns all.
+            **kwargs: metadata entries and the values they must have, exactly:
+                ``1``, ``1.0``, ``True`` and ``"1"`` are four values, and an
+                entry that is missing is not None.  Without any, all keys match.
+
+        Keys may be changed while the result is read; what is there all the
+        while is in it once, what comes or goes meanwhile may be in it or not.
+
+        Raises:
+            InvalidValue: no metadata can have one of the values.
+        """
+        self._check_connected()
+        names = None if select is None else list(select)
+        rows = self._rows(kwargs, encode_conditions(kwargs))
+        return (
+            (key, metadata if names is None else select_from(metadata, names))
+            for key, metadata in rows
+        )
+
+    def query_keys(self, **kwargs: Any) -> Iterator[str]:
+        self._check_connected()
+        if kwargs or self._overlay is not None:
+            return (key for key, _ in self.query(None, **kwargs))
+        return iter(self._keys())
+
+    def _rows(
+        self, conditions: Mapping[str, Any], encoded: Mapping[str, str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        rows = iter(self._query(conditions))
+        overlay = self._overlay
+        if overlay is None:
+            return rows
+        changed = frozenset(overlay.keys())
+        views = ((key, self._view(key)) for key in changed)
+        own = [(key, copied(view.metadata)) for key, view in views if view is not None]
+        return itertools.chain(
+            (row for row in rows if row[0] not in changed),
+            (row for row in own if matches(row[1], encoded)),
+        )
+
+    def _found(self, key: str) -> Record:
+        key = self._checked(key)
+        record = self._view(key)
+        if record is None:
+            raise missing(key, self)
+        return record
+
+    def _view(self, key: str) -> Record | None:
+        """Return what *key* looks like to this thread, its open transaction included."""
+        overlay = self._overlay
+        if overlay is not None and key in overlay:
+            return overlay.view(key, self._read, self._open_staged)
+        return self._read(key)
+
+    def _overlays(self, key: str) -> bool:
+        overlay = self._overlay
+        return overlay is not None and key in overlay
+
+    def _checked(self, key: object) -> str:
+        """Return *key* if it is one and the store can be used."""
+        self._check_connected()
+        return checked_key(key)
+
+    # -- The journal ---------------------------------------------------------
+
+    def head(self) -> Position:
+        """Return the position of the newest commit."""
+        self._check_connected()
+        return self._head()
+
+    def since(self, position: Position) -> Iterable[JournalEntry]:
+        """Return the entries after *position*, oldest first, whole commits only.
+
+        Raises:
+            PositionLost: the journal does not go on from there; see ``Journal``.
+        """
+        self._check_connected()
+        return self._since(position)
