@@ -1,0 +1,272 @@
+"""The only module that imports redis-py: calls, retries, and its errors made ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from antiphon.errors import (
+    AuthorizationError,
+    IncompatibleStore,
+    InvalidURL,
+    ReadOnlyStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from antiphon.storage.redis_scripts import Script
+from antiphon.storage.redis_url import RedisAddress
+
+#: Seconds before the first repetition of a call, doubled each time up to the last.
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
+
+#: As good as no limit: redis-py's own is 100, and a program with more threads would fail.
+_MAX_CONNECTIONS = 1 << 20
+
+#: Redis names what is wrong by a first word; inside a Lua error it stands further on.
+_CODE = re.compile(
+    r"\b(OOM|READONLY|LOADING|BUSY|MISCONF|NOREPLICAS|MASTERDOWN|WRONGTYPE|MOVED|ASK|CROSSSLOT"
+    r"|TRYAGAIN|CLUSTERDOWN|NOPERM|NOAUTH|WRONGPASS|EXECABORT|NOPROTO)\b"
+)
+
+#: code -> (error, what it means and what to do)
+_MEANINGS: dict[str, tuple[type[StoreError], str]] = {
+    "READONLY": (ReadOnlyStore, "is a replica and takes no writes: use the address of its primary"),
+    "LOADING": (StoreUnavailable, "still loads its data: try again in a while"),
+    "BUSY": (StoreUnavailable, "is held up by somebody's script: try again, or see SCRIPT KILL"),
+    "MISCONF": (
+        StoreUnavailable,
+        "refuses writes, since it cannot write to its disk (MISCONF): see its log;"
+        " nothing was written",
+    ),
+    "NOREPLICAS": (StoreUnavailable, "refuses writes for want of replicas; nothing was written"),
+    "MASTERDOWN": (StoreUnavailable, "is a replica that lost its primary"),
+    "CLUSTERDOWN": (StoreUnavailable, "is a cluster that is down"),
+    "TRYAGAIN": (StoreUnavailable, "is a cluster that moves the namespace's slot: try again"),
+    "MOVED": (
+        IncompatibleStore,
+        "is a cluster, and another of its nodes has the namespace's slot; clusters are not"
+        " supported: give the address of a Redis that stands alone",
+    ),
+    "WRONGTYPE": (
+        IncompatibleStore,
+        "has keys of another program in this namespace: use another namespace",
+    ),
+    "NOPERM": (AuthorizationError, "does not permit that to this user (ACL)"),
+    "NOAUTH": (AuthorizationError, "wants a password: give one in the URL or to connect()"),
+    "WRONGPASS": (AuthorizationError, "refused the user name or password"),
+}
+_MEANINGS["ASK"] = _MEANINGS["CROSSSLOT"] = _MEANINGS["MOVED"]
+
+
+class RedisClient:
+    """Connections to one Redis, for all threads of a process.
+
+    A connection is made when it is first needed and again when it broke.  After
+    a fork the child makes its own (redis-py's pool compares process ids).
+
+    Args:
+        address: where and how.
+    """
+
+    def __init__(self, address: RedisAddress) -> None:
+        self.address = address
+        #: Called with ``call(*command)`` on each new connection, before it is used.
+        self.on_connect: list[Callable[[Callable[..., Any]], None]] = []
+        self._redis = redis.Redis(**self._settings())
+        # Answers as Redis gave them, whatever the version of redis-py makes of them.
+        self._redis.response_callbacks.clear()
+
+    def _settings(self) -> dict[str, Any]:
+        address = self.address
+        settings: dict[str, Any] = {
+            "db": address.database,
+            "username": address.username,
+            "password": address.password,
+            "socket_timeout": address.timeout_s,
+            "socket_connect_timeout": address.connect_timeout_s,
+            # redis-py would repeat calls that must not be repeated.
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+            "max_connections": _MAX_CONNECTIONS,
+            "redis_connect_func": self._connected,
+        }
+        if address.path:
+            return {**settings, "unix_socket_path": address.path}
+        settings |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+        return settings if address.tls is None else {**settings, "ssl": True, **address.tls}
+
+    def _connected(self, connection: Any) -> None:
+        connection.on_connect()
+
+        def call(*command: Any) -> Any:
+            connection.send_command(*command)
+            return connection.read_response()
+
+        for listener in self.on_connect:
+            listener(call)
+
+    def close(self) -> None:
+        """Close all connections.  Twice is fine."""
+        with contextlib.suppress(RedisError, OSError):
+            self._redis.close()
+            self._redis.connection_pool.disconnect()
+
+    # -- Calls ---------------------------------------------------------------
+
+    def call(self, *command: Any, retry: bool = True) -> Any:
+        """Send one command and return its answer.
+
+        Args:
+            command: the command's words.
+            retry: whether it may be sent again when no answer came, for up to
+                ``address.retry_s`` seconds.
+
+        Raises:
+            StoreError: the leaf of the tree that fits; see the module's table.
+        """
+        return self._again(lambda: self._redis.execute_command(*command), retry)
+
+    def calls(self, commands: Sequence[tuple[Any, ...]], *, retry: bool = True) -> list[Any]:
+        """Send several commands in one round trip, in order, and return their answers.
+
+        Others' commands may run between them.  Raises as ``call`` does; the
+        commands after the one that failed were run.
+        """
+
+        def send() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                return list(pipe.execute())
+
+        return self._again(send, retry)
+
+    def run(
+        self, script: Script, keys: Sequence[Any], args: Sequence[Any], *, retry: bool = True
+    ) -> Any:
+        """Run a script as one step; Redis is given its text when it does not know it."""
+        return self._again(lambda: self._run(script, keys, args), retry)
+
+    def run_twice_safe(
+        self, script: Script, keys: Sequence[Any], args: Callable[[bool], Sequence[Any]]
+    ) -> Any:
+        """Run a script that knows its repetition: *args* is called with whether it is one."""
+        tried: list[bool] = []
+
+        def send() -> Any:
+            words = args(bool(tried))
+            tried.append(True)
+            return self._run(script, keys, words)
+
+        return self._again(send, retry=True)
+
+    def _run(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+        try:
+            return self._redis.execute_command("EVALSHA", script.sha1, len(keys), *keys, *args)
+        except NoScriptError:
+            return self._redis.execute_command("EVAL", script.source, len(keys), *keys, *args)
+
+    def _again(self, send: Callable[[], Any], retry: bool) -> Any:
+        began = time.monotonic()
+        pause_s = _FIRST_PAUSE_S
+        retries = 0
+        while True:
+            try:
+                return send()
+            except (RedisError, OSError) as exc:
+                error = self._mapped(exc)
+                waited_s = time.monotonic() - began
+                # One repetition in any case: it finds out what became of a call
+                # whose answer was lost after a long wait.
+                is_late = retries > 0 and waited_s + pause_s > self.address.retry_s
+                if not retry or not isinstance(error, StoreUnavailable) or is_late:
+                    raise error from exc
+            retries += 1
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    # -- Errors --------------------------------------------------------------
+
+    def _mapped(self, exc: Exception) -> StoreError | InvalidURL:
+        """Return our error for one of redis-py's."""
+        where = f"Redis at {self.address}"
+        if isinstance(exc, AuthenticationError | AuthenticationWrongNumberOfArgsError):
+            return AuthorizationError(
+                f"{where} refused the user name or password, or wants one:"
+                " give it in the URL or to connect()"
+            )
+        if isinstance(exc, NoPermissionError):
+            return AuthorizationError(f"{where} {_MEANINGS['NOPERM'][1]}: {exc}")
+        if not isinstance(exc, ResponseError):
+            return self._unreachable(where, exc)
+        return self._refused(where, exc)
+
+    def _unreachable(self, where: str, exc: Exception) -> StoreError:
+        text = str(exc)
+        if "loading the dataset" in text.lower():
+            return StoreUnavailable(f"{where} {_MEANINGS['LOADING'][1]}")
+        if isinstance(exc, redis.exceptions.TimeoutError) and "connecting" not in text.lower():
+            reason = f"did not answer within {self.address.timeout_s:g} s"
+        elif "refused" in text or "connecting" in text.lower() or "No such file" in text:
+            reason = f"cannot be reached ({_reason(exc)}): is it running, and is the address right?"
+        else:
+            reason = f"broke the connection ({_reason(exc)})"
+        return StoreUnavailable(f"{where} {reason}")
+
+    def _refused(self, where: str, exc: ResponseError) -> StoreError | InvalidURL:
+        text = str(exc)
+        if isinstance(exc, redis.exceptions.OutOfMemoryError) or "OOM" in text:
+            return StoreFull(f"{where} {self._no_memory()}")
+        if isinstance(exc, redis.exceptions.ReadOnlyError):
+            text = f"READONLY {text}"
+        elif isinstance(exc, redis.exceptions.ClusterCrossSlotError | redis.exceptions.AskError):
+            text = f"MOVED {text}"
+        elif isinstance(exc, redis.exceptions.ClusterDownError):
+            text = f"CLUSTERDOWN {text}"
+        elif isinstance(exc, redis.exceptions.TryAgainError):
+            text = f"TRYAGAIN {text}"
+        if "DB index is out of range" in text or "invalid DB index" in text:
+            return InvalidURL(f"{where}: it has no database {self.address.database}")
+        if "specified in XADD is equal or smaller" in text:
+            return IncompatibleStore(
+                f"{where}, namespace {self.address.namespace!r}: the journal is ahead of the meta"
+                " hash; one of them was changed by hand. Nothing was written"
+            )
+        found = _CODE.search(text)
+        if found is None or found.group() not in _MEANINGS:
+            return StoreError(f"{where} refused: {text}")
+        kind, meaning = _MEANINGS[found.group()]
+        return kind(f"{where} {meaning}")
+
+    def _no_memory(self) -> str:
+        """Say what the limit is, where Redis tells."""
+        limit = "…"
+        with contextlib.suppress(RedisError, OSError):
+            memory = self._redis.execute_command("INFO", "memory").decode()
+            limit = "".join(re.findall(r"^maxmemory:(\d+)", memory, re.MULTILINE)) + " bytes"
+        return (
+            f"has no memory left (maxmemory {limit}, noeviction): nothing was written;"
+            " delete something, or raise maxmemory"
+        )
+
+
+def _reason(exc: Exception) -> str:
+    """Return the first line of an error's text, or its name."""
+    return (str(exc).splitlines() or [""])[0].rstrip(".") or type(exc).__name__

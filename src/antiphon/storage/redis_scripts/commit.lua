@@ -1,0 +1,248 @@
+-- Commit changes, all or nothing: data, metadata, index and journal in one step.
+-- KEYS: meta journal keys index writer, then the record of each change
+-- ARGV: prefix, store id, number of the commit among its writer's, owner, grace in seconds,
+--       seconds for which the answer is remembered, "1" if tried before; then for each change:
+--       key, "<entry id> <event id>", letters, expected version or "", metadata lines, data
+-- Letters: d delete; x must exist; m replace the metadata; u merge into it; and of the data:
+--       b inline; c one chunk of a new generation; g "<generation> <size> <chunk bytes>" staged before
+--
+-- Everything is read and checked first: a Lua error takes nothing back.
+local meta, journal, keys, index, writer = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local prefix, store_id, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local owner, grace, remember, again = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
+local FIXED_KEYS, FIXED_ARGS, ARGS = 5, 7, 6
+-- Longer values are indexed by their digest; whoever queries compares the metadata anyway.
+local INDEXED_BYTES = 128
+-- Members a call: Lua's stack holds 8000.
+local BATCH = 2000
+
+-- A writer that lost an answer asks again with the same number, perhaps before
+-- its first call arrives: whichever comes second gets the answer of the other.
+local last = redis.call('GET', writer)
+if last then
+  last = cmsgpack.unpack(last)
+  if last[1] == number then
+    return last[2]
+  elseif last[1] > number then
+    return {'STALE'}
+  end
+end
+local found = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
+if found[1] ~= store_id then
+  return {'LOST', found[1] or ''}
+end
+redis.call('XLEN', journal)
+redis.call('ZCARD', keys)
+redis.call('ZCARD', index)
+
+local epoch, sequence = parse_version(found[2])
+local seconds, micros = now()
+local clock = seconds .. '.' .. micros
+local states, touched, retired, entries = {}, {}, {}, {}
+local answer = {'OK', text(epoch), text(sequence + 1), seconds .. micros .. '000'}
+
+local function note(result)
+  redis.call('SET', writer, cmsgpack.pack({number, result}), 'EX', remember)
+  return result
+end
+
+local function parse_lines(lines)
+  local names, values = {}, {}
+  for name, value in string.gmatch(lines, '([^\t\n]*)\t([^\n]*)') do
+    if not values[name] then
+      names[#names + 1] = name
+    end
+    values[name] = value
+  end
+  return names, values
+end
+
+local function merge_lines(old, new)
+  local names, values = parse_lines(old .. '\n' .. new)
+  local lines = {}
+  for i, name in ipairs(names) do
+    lines[i] = name .. '\t' .. values[name]
+  end
+  return table.concat(lines, '\n')
+end
+
+local function load(record, key)
+  local state = states[record]
+  if state then
+    return state
+  end
+  local stored = redis.call('HMGET', record, 'h', 'm')
+  state = {record = record, key = key, lines = '', generation = '-'}
+  if stored[1] then
+    state.exists, state.existed = true, true
+    state.version, state.created, state.modified, state.size, state.generation, state.chunk =
+      string.match(stored[1], HEADER)
+    state.lines = stored[2] or ''
+    state.indexed = state.lines
+  end
+  states[record] = state
+  touched[#touched + 1] = state
+  return state
+end
+
+-- The generation that a state had is no longer its value; open readers may still want it.
+local function retire(state)
+  if state.generation ~= '-' and not state.chunk_data then
+    retired[#retired + 1] = prefix .. 'g:' .. state.generation
+  end
+  state.generation, state.chunk = '-', '0'
+  state.inline, state.chunk_data, state.staged = nil, nil, nil
+end
+
+local function put(state, letters, entry, data)
+  retire(state)
+  if string.find(letters, 'g', 1, true) then
+    state.generation, state.size, state.chunk = string.match(data, '^(%S+) (%S+) (%S+)$')
+    state.staged = true
+    return is_staged(prefix .. 'g:' .. state.generation, state.size, state.chunk)
+  elseif string.find(letters, 'c', 1, true) then
+    state.generation, state.size, state.chunk = entry, tostring(#data), tostring(#data)
+    state.chunk_data = data
+  else
+    state.size, state.inline = tostring(#data), data
+  end
+  return true
+end
+
+local function plan(i)
+  local at = FIXED_ARGS + (i - 1) * ARGS
+  local key, ids, letters, expect, lines, data =
+    ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
+  local state = load(KEYS[FIXED_KEYS + i], key)
+  if expect ~= '' and expect ~= (state.exists and state.version or '0-0-') then
+    return {'CONFLICT', text(i), state.exists and state.version or ''}
+  end
+  if string.find(letters, 'x', 1, true) and not state.exists then
+    return {'MISSING', text(i)}
+  end
+  local entry, event = string.match(ids, '^(%S+) (%S+)$')
+  local action, told = 'set', ''
+  if string.find(letters, 'd', 1, true) then
+    action, told = 'delete', state.lines
+    retire(state)
+    state.exists, state.lines, state.created = false, '', nil
+  else
+    if state.exists then
+      action = 'update'
+    else
+      state.created, state.exists = clock, true
+      retire(state)
+      state.size, state.inline = '0', ''
+    end
+    if string.find(letters, '[bcg]') and not put(state, letters, entry, data) then
+      return {'UNSTAGED', text(i)}
+    end
+    if string.find(letters, 'u', 1, true) then
+      state.lines = merge_lines(state.lines, lines)
+      told = state.lines
+    elseif string.find(letters, 'm', 1, true) then
+      state.lines = lines
+    else
+      told = state.lines
+    end
+    state.modified = clock
+  end
+  sequence = sequence + 1
+  state.version = text(epoch) .. '-' .. text(sequence) .. '-' .. entry
+  entries[i] = {text(epoch) .. '-' .. text(sequence), key, entry, event, action}
+  found[2] = state.version
+  answer[#answer + 1] = action
+  answer[#answer + 1] = told
+end
+
+local count = (#ARGV - FIXED_ARGS) / ARGS
+local deletes_only = true
+for i = 1, count do
+  local refusal = plan(i)
+  if refusal then
+    return again and note(refusal) or refusal
+  end
+  deletes_only = deletes_only and entries[i][5] == 'delete'
+end
+
+-- From here on nothing may fail.  Redis without memory refuses a script at its
+-- first write, or not at all: XADD is refused, so it comes first.  What only
+-- deletes has to go through: HDEL is not refused, and lets the rest pass.
+if deletes_only then
+  redis.call('HDEL', meta, '')
+end
+for i, e in ipairs(entries) do
+  redis.call('XADD', journal, e[1], 'key', e[2], 'id', e[3], 'event', e[4], 'action', e[5],
+    'owner', owner, 'last', i == count and '1' or '0', 'time', answer[4])
+end
+redis.call('XTRIM', journal, 'MAXLEN', '~', found[3])
+redis.call('HSET', meta, 'head', found[2])
+
+local function in_batches(command, target, members, scored)
+  local size = scored and BATCH * 2 or BATCH
+  for from = 1, #members, size do
+    redis.call(command, target, unpack(members, from, math.min(from + size - 1, #members)))
+  end
+end
+
+local function member(name, value, key)
+  if #value > INDEXED_BYTES then
+    value = '#' .. redis.sha1hex(value)
+  end
+  return name .. '\0' .. value .. '\0' .. key
+end
+
+local function reindex(state)
+  if state.indexed == state.lines then
+    return
+  end
+  local old_names, old = parse_lines(state.indexed or '')
+  local new_names, new = parse_lines(state.lines)
+  local gone, come = {}, {}
+  for _, name in ipairs(old_names) do
+    if old[name] ~= new[name] then
+      gone[#gone + 1] = member(name, old[name], state.key)
+    end
+  end
+  for _, name in ipairs(new_names) do
+    if old[name] ~= new[name] then
+      come[#come + 1] = '0'
+      come[#come + 1] = member(name, new[name], state.key)
+    end
+  end
+  in_batches('ZREM', index, gone)
+  in_batches('ZADD', index, come, true)
+end
+
+local function store(state)
+  local header = table.concat({state.version, state.created, state.modified, state.size,
+    state.generation, state.chunk or '0'}, ' ')
+  redis.call('HSET', state.record, 'h', header, 'm', state.lines)
+  if state.inline then
+    redis.call('HSET', state.record, 'd', state.inline)
+  elseif state.chunk_data or state.staged then
+    redis.call('HDEL', state.record, 'd')
+  end
+  if state.chunk_data then
+    redis.call('HSET', prefix .. 'g:' .. state.generation, '0', state.chunk_data)
+  elseif state.staged then
+    redis.call('PERSIST', prefix .. 'g:' .. state.generation)
+  end
+  if not state.existed then
+    redis.call('ZADD', keys, 0, state.key)
+  end
+end
+
+for _, state in ipairs(touched) do
+  reindex(state)
+  if state.exists then
+    store(state)
+  elseif state.existed then
+    redis.call('UNLINK', state.record)
+    redis.call('ZREM', keys, state.key)
+  end
+end
+for _, generation in ipairs(retired) do
+  redis.call('EXPIRE', generation, grace)
+end
+return note(answer)

@@ -1,0 +1,35 @@
+-- Give the namespace an identity, unless it has one, and return it.
+-- KEYS: meta journal keys index
+-- ARGV: format, store id to take, system or "", journal length or "", default journal length
+local meta, journal = KEYS[1], KEYS[2]
+
+-- A key of another type, that is of another program, fails here, before anything is written.
+local found = redis.call('HMGET', meta, 'format')
+redis.call('XLEN', journal)
+redis.call('ZCARD', KEYS[3])
+redis.call('ZCARD', KEYS[4])
+
+if not found[1] then
+  if redis.call('EXISTS', meta) == 1 then
+    return {'FOREIGN'}
+  end
+  -- Data without an identity: a copy whose meta was removed so that it becomes
+  -- a store of its own.  Its history begins anew, above the copied one.
+  local epoch = 1
+  local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
+  if last then
+    epoch = tonumber(string.match(last[1], '^%d+')) + 1
+  end
+  redis.call('HSET', meta, 'format', ARGV[1], 'store_id', ARGV[2],
+    'head', text(epoch) .. '-0-', 'journal_length', ARGV[5])
+elseif found[1] ~= ARGV[1] then
+  return {'FORMAT', found[1]}
+end
+if ARGV[3] ~= '' then
+  redis.call('HSETNX', meta, 'system', ARGV[3])
+end
+if ARGV[4] ~= '' then
+  redis.call('HSET', meta, 'journal_length', ARGV[4])
+end
+found = redis.call('HMGET', meta, 'store_id', 'head', 'system')
+return {'OK', found[1], found[2], found[3]}

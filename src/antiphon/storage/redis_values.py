@@ -1,0 +1,148 @@
+"""Values too large for a record: staged in chunks, read back a chunk at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
+
+from antiphon.errors import StoreError
+from antiphon.storage.changes import Staged
+from antiphon.storage.redis_client import RedisClient
+from antiphon.storage.redis_layout import CHUNK_BYTES, NO_GENERATION, Header, Layout
+from antiphon.storage.redis_scripts import load_script
+from antiphon.storage.streams import open_pieces, rechunked
+
+#: Seconds that a value stays readable after it was replaced; each piece that an
+#: open reader takes begins them anew.
+GRACE_S = 120
+
+#: Seconds after which a staged value that nobody committed is gone; begun anew
+#: with each piece that is staged.  A transaction must not stay open longer.
+STAGED_TTL_S = 3600
+
+#: Chunks sent in one round trip while staging: what is held in memory.
+_CHUNKS_A_TRIP = 4
+
+_STAGE = load_script("stage")
+_DISCARD = load_script("discard")
+_CHUNK = load_script("chunk")
+
+
+class Values:
+    """The large values of one namespace.
+
+    Args:
+        client: the connections.
+        layout: the names of the keys.
+        grace_s, staged_ttl_s: see the module.
+    """
+
+    def __init__(
+        self,
+        client: RedisClient,
+        layout: Layout,
+        *,
+        grace_s: int = GRACE_S,
+        staged_ttl_s: int = STAGED_TTL_S,
+    ) -> None:
+        self.grace_s = grace_s
+        self._client = client
+        self._layout = layout
+        self._staged_ttl_s = staged_ttl_s
+
+    # -- Writing -------------------------------------------------------------
+
+    def stage(self, chunks: Iterable[bytes]) -> Staged:
+        """Put a value aside; on any error nothing of it stays.
+
+        Args:
+            chunks: its bytes, in pieces of any size.
+        """
+        token = os.urandom(8).hex()
+        size = sent = 0
+        trip: list[bytes] = []
+        try:
+            for chunk in rechunked(chunks, CHUNK_BYTES):
+                trip.append(chunk)
+                size += len(chunk)
+                if len(trip) == _CHUNKS_A_TRIP:
+                    self._send(token, sent, trip)
+                    sent += len(trip)
+                    trip.clear()
+            self._send(token, sent, trip)
+        except BaseException:
+            self._give_up(token)
+            raise
+        return Staged(token, size)
+
+    def _send(self, token: str, first: int, chunks: list[bytes]) -> None:
+        if not chunks:
+            return
+        fields = [word for number, chunk in enumerate(chunks, first) for word in (number, chunk)]
+        # Sent again after a broken connection, it writes the same.
+        self._client.run(_STAGE, [self._layout.generation(token)], [self._staged_ttl_s, *fields])
+
+    def _give_up(self, token: str) -> None:
+        try:
+            self.discard(token)
+        except StoreError:
+            # Whatever stopped the staging is what the caller must hear of; the
+            # chunks go by themselves when their time is over.
+            return
+
+    def discard(self, token: str) -> None:
+        """Remove what was staged, if it was not committed."""
+        self._client.run(_DISCARD, [self._layout.generation(token)], [])
+
+    # -- Reading -------------------------------------------------------------
+
+    def opener(
+        self, key: str, header: Header, inline: bytes | None
+    ) -> Callable[[int, int], BinaryIO]:
+        """Return the ``open(start, end)`` of a value."""
+        if header.generation == NO_GENERATION:
+            data = inline or b""
+            return lambda start, end: io.BytesIO(data[start:end])
+        gone = (
+            f"the value of {key!r:.200} at version {header.version} was replaced more than"
+            f" {self.grace_s} s ago and is gone: get the key again"
+        )
+        return self._opener(header.generation, header.chunk_bytes, self.grace_s, gone)
+
+    def open_staged(self, staged: Staged, start: int, end: int) -> BinaryIO:
+        """Return a stream over bytes *start* to *end* of a value that was put aside."""
+        gone = f"the staged data are gone: they wait {self._staged_ttl_s} s for their commit"
+        return self._opener(staged.token, CHUNK_BYTES, self._staged_ttl_s, gone)(start, end)
+
+    def _opener(
+        self, generation: str, chunk_bytes: int, keep_s: int, gone: str
+    ) -> Callable[[int, int], BinaryIO]:
+        name = self._layout.generation(generation)
+
+        def load(number: int) -> bytes:
+            chunk: bytes | None = self._client.run(_CHUNK, [name], [number, keep_s])
+            if chunk is None:
+                raise StoreError(gone)
+            return chunk
+
+        return lambda start, end: open_pieces(_Chunks(load, chunk_bytes).fetch, start, end)
+
+
+class _Chunks:
+    """Gives one stream its pieces, holding one chunk at a time."""
+
+    def __init__(self, load: Callable[[int], bytes], chunk_bytes: int) -> None:
+        self._load = load
+        self._chunk_bytes = chunk_bytes
+        self._held = -1
+        self._chunk = b""
+
+    def fetch(self, offset: int, size: int) -> bytes:
+        """Return some of the *size* bytes at *offset*, those of one chunk."""
+        number, begin = divmod(offset, self._chunk_bytes)
+        if self._held != number:
+            self._chunk = self._load(number)
+            self._held = number
+        return self._chunk[begin : begin + size]

@@ -1,0 +1,33 @@
+"""The Redis store and its cache ledger pass the suites of all stores and ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.redis_store import RedisStore
+from antiphon.testing.ledger_suite import LedgerSuite
+
+
+def _ledger(store: RedisStore) -> CacheLedger:
+    ledger = store.cache_ledger()
+    assert ledger is not None
+    return ledger
+
+
+class TestRedisLedger(LedgerSuite):
+    """Entries in Redis, seen through two connections."""
+
+    @pytest.fixture
+    def ledger(self, redis_url: str) -> Iterator[CacheLedger]:
+        """A fresh ledger."""
+        with RedisStore(redis_url, namespace="cache") as store:
+            yield _ledger(store)
+
+    @pytest.fixture
+    def other(self, redis_url: str, ledger: CacheLedger) -> Iterator[CacheLedger]:
+        """A second connection to the same namespace."""
+        with RedisStore(redis_url, namespace="cache") as store:
+            yield _ledger(store)
