@@ -1,0 +1,387 @@
+"""Values that travel exactly: what msgpack has, and what this format adds to it.
+
+Everything here is independent of the library that writes the bytes, so that
+two libraries write the same ones.  docs/reference/wire-format.md has the table
+of extension types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol
+from uuid import UUID
+
+#: Levels of containers in one attribute, itself included.
+MAX_DEPTH = 200
+#: Extension values inside extension values.
+MAX_EXTENSIONS = 32
+
+TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, UUID_, DECIMAL, MAP, TIMEDELTA = range(1, 11)
+#: msgpack's own timestamp: read, never written, because it has no offset.
+TIMESTAMP = -1
+
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MICROSECOND = timedelta(microseconds=1)
+_MAX_UINT, _MIN_INT = 2**64 - 1, -(2**63)
+#: Sets and maps of this size may be as bad as they like.
+_FREE_COLLISIONS = 64
+_ALLOWED = (
+    "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, "
+    "timedelta, UUID and Decimal"
+)
+
+
+class Library(Protocol):
+    """What is needed of a msgpack library."""
+
+    def pack(self, plain: object) -> bytes:
+        """Return the bytes of a value made of msgpack's own types and ``ext``."""
+
+    def ext(self, code: int, data: bytes) -> object:
+        """Return the library's object for an extension value."""
+
+
+class Refused(TypeError):
+    """A value cannot travel.
+
+    Attributes:
+        reason: what is wrong with it.
+        path: where it stands in the attribute: ``['a'][3]``; empty for the whole.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+# -- Encoding ----------------------------------------------------------------
+
+
+def to_plain(value: Any, library: Library, depth: int = 1) -> object:
+    """Return *value* in msgpack's own types and extension objects.
+
+    Raises:
+        Refused: it, or something in it, cannot travel; says where.
+    """
+    kind = type(value)
+    if kind in _UNCHANGED:
+        return value
+    if kind is str:
+        return _text(value)
+    if kind is int:
+        if _MIN_INT <= value <= _MAX_UINT:
+            return value
+        return library.ext(BIG_INT, _int_bytes(value))
+    if kind in _SCALARS:
+        code, encode = _SCALARS[kind]
+        return library.ext(code, encode(value))
+    if depth > MAX_DEPTH:
+        raise Refused(f"it is nested deeper than {MAX_DEPTH} levels (or contains itself)")
+    if kind is list:
+        return _items(value, library, depth)
+    if kind is dict:
+        return _mapping(value, library, depth)
+    if kind is tuple:
+        return library.ext(TUPLE, library.pack(_items(value, library, depth)))
+    if kind is set or kind is frozenset:
+        code = SET if kind is set else FROZENSET
+        return library.ext(code, _sorted_array(_items(value, library, depth), library))
+    return to_plain(_as_base(value), library, depth)
+
+
+def _text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise Refused(f"it is text with a lone surrogate at index {exc.start}") from None
+    return value
+
+
+def _items(values: Iterable[Any], library: Library, depth: int) -> list[object]:
+    plain = []
+    for index, item in enumerate(values):
+        try:
+            plain.append(to_plain(item, library, depth + 1))
+        except Refused as exc:
+            raise Refused(exc.reason, f"[{index}]{exc.path}") from None
+    return plain
+
+
+def _mapping(value: dict[Any, Any], library: Library, depth: int) -> object:
+    plain: dict[Any, object] = {}
+    keys_are_plain = True
+    for key, item in value.items():
+        try:
+            plain[key] = to_plain(item, library, depth + 1)
+        except Refused as exc:
+            raise Refused(exc.reason, f"[{_short(key)}]{exc.path}") from None
+        keys_are_plain = keys_are_plain and is_plain_key(key)
+    if keys_are_plain:
+        return plain
+    flat: list[object] = []
+    for key, item in plain.items():
+        try:
+            flat += [to_plain(key, library, depth + 1), item]
+        except Refused as exc:
+            raise Refused(f"its key {_short(key)}: {exc.reason}", exc.path) from None
+    return library.ext(MAP, library.pack(flat))
+
+
+def is_plain_key(key: Any) -> bool:
+    """Return whether a map may have *key* as msgpack writes it."""
+    kind = type(key)
+    if kind is str:
+        return key.isascii() or _is_utf8(key)
+    if kind is int:
+        return bool(_MIN_INT <= key <= _MAX_UINT)
+    return kind in _UNCHANGED
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sorted_array(items: list[object], library: Library) -> bytes:
+    # By their bytes: the order of a set is another in every process.
+    packed = sorted(map(library.pack, items))
+    return array_header(len(packed)) + b"".join(packed)
+
+
+def array_header(length: int) -> bytes:
+    """Return the bytes that begin a msgpack array of *length* items."""
+    if length < 16:
+        return bytes((0x90 | length,))
+    if length < 0x10000:
+        return b"\xdc" + length.to_bytes(2, "big")
+    return b"\xdd" + length.to_bytes(4, "big")
+
+
+def _as_base(value: Any) -> Any:
+    """Return the value of a built-in type that *value*, of a subclass of it, equals."""
+    for base, convert in _BASES.items():
+        if isinstance(value, base):
+            plain = convert(value)
+            # Filters compare, there as here; so only what compares alike may travel.
+            if plain == value or (plain != plain and value != value):
+                return plain
+            raise Refused(f"it is a {_kind(value)} that does not equal its {base.__name__}")
+    hint = "; give its value" if any(c.__name__ == "Enum" for c in type(value).__mro__) else ""
+    raise Refused(f"it is a {_kind(value)}{hint} (what travels: {_ALLOWED})")
+
+
+def _kind(value: object) -> str:
+    cls = type(value)
+    return f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ != "builtins" else cls.__name__
+
+
+def _short(key: object) -> str:
+    text = repr(key)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _int_bytes(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _datetime_bytes(value: datetime) -> bytes:
+    offset = value.utcoffset()
+    wall = ((value.replace(tzinfo=None, fold=0) - _EPOCH) // _MICROSECOND).to_bytes(
+        8, "big", signed=True
+    )
+    if offset is None:
+        return wall + b"\x01" if value.fold else wall
+    micros = offset // _MICROSECOND
+    if micros % 1_000_000:
+        return wall + micros.to_bytes(8, "big", signed=True)
+    return wall + (micros // 1_000_000).to_bytes(4, "big", signed=True)
+
+
+def _date_bytes(value: date) -> bytes:
+    return (value.toordinal() - _EPOCH_DAY).to_bytes(4, "big", signed=True)
+
+
+def _timedelta_bytes(value: timedelta) -> bytes:
+    return _int_bytes(value // _MICROSECOND)
+
+
+def _decimal_bytes(value: Decimal) -> bytes:
+    if value.is_snan():
+        raise Refused("it is a signalling NaN, which cannot be compared")
+    return str(value).encode("ascii")
+
+
+_UNCHANGED = frozenset({type(None), bool, float, bytes})
+_SCALARS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
+    datetime: (DATETIME, _datetime_bytes),
+    date: (DATE, _date_bytes),
+    timedelta: (TIMEDELTA, _timedelta_bytes),
+    UUID: (UUID_, lambda value: value.bytes),
+    Decimal: (DECIMAL, _decimal_bytes),
+}
+# Not the constructors: str(x) and the like run methods that a subclass may have replaced.
+_BASES: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    bytearray: bytes,
+    memoryview: bytes,
+    list: lambda value: list.__getitem__(value, slice(None)),
+    tuple: lambda value: tuple.__getitem__(value, slice(None)),
+    dict: lambda value: dict(dict.items(value)),
+    set: lambda value: set(set.__iter__(value)),
+    frozenset: lambda value: frozenset(set(frozenset.__iter__(value))),
+    datetime: lambda v: datetime(
+        v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond, v.tzinfo, fold=v.fold
+    ),
+    date: lambda value: date(value.year, value.month, value.day),
+    timedelta: lambda value: timedelta(value.days, value.seconds, value.microseconds),
+    UUID: lambda value: UUID(int=value.int),
+    Decimal: Decimal,
+}
+
+
+# -- Decoding ----------------------------------------------------------------
+
+
+def from_ext(code: int, data: bytes, unpack: Callable[[bytes], Any]) -> Any:
+    """Return the value of an extension.
+
+    Args:
+        code: its type.
+        data: its payload.
+        unpack: decodes a payload that is msgpack itself.
+
+    Raises:
+        ValueError: it has no value of this format.
+    """
+    try:
+        return _DECODERS[code](data, unpack)
+    except KeyError:
+        raise ValueError(f"extension type {code} is not of this format") from None
+    except (TypeError, OverflowError, InvalidOperation) as exc:
+        raise ValueError(f"extension of type {code} has no value: {exc}") from exc
+
+
+def _array(data: bytes, unpack: Callable[[bytes], Any]) -> list[Any]:
+    items = unpack(data)
+    if type(items) is not list:
+        raise ValueError(f"payload is a {type(items).__name__}, not an array")
+    return items
+
+
+def _hashed(items: list[Any]) -> list[Any]:
+    """Return *items*, having made sure that a hash table of them is quick to make.
+
+    Hashes of numbers, UUIDs and tuples can be made to collide, and a table of
+    n such takes n² comparisons.
+    """
+    if len(items) > _FREE_COLLISIONS:
+        distinct = len(set(map(hash, items)))
+        if len(items) - distinct > _FREE_COLLISIONS:
+            raise ValueError(f"{len(items)} items have only {distinct} different hashes")
+    return items
+
+
+def _make_set(data: bytes, unpack: Callable[[bytes], Any]) -> set[Any]:
+    items = _hashed(_array(data, unpack))
+    made = set(items)
+    if len(made) != len(items):
+        raise ValueError("a set has the same item twice")
+    return made
+
+
+def _make_map(data: bytes, unpack: Callable[[bytes], Any]) -> dict[Any, Any]:
+    flat = _array(data, unpack)
+    if len(flat) % 2:
+        raise ValueError("a map has a key without a value")
+    return dict(zip(_hashed(flat[::2]), flat[1::2], strict=True))
+
+
+def _make_int(data: bytes, _: object) -> int:
+    return int.from_bytes(data, "big", signed=True)
+
+
+def _make_datetime(data: bytes, _: object) -> datetime:
+    wall = _EPOCH + timedelta(microseconds=int.from_bytes(data[:8], "big", signed=True))
+    rest = data[8:]
+    if len(data) == 8:
+        return wall
+    if len(data) == 9 and rest == b"\x01":
+        return wall.replace(fold=1)
+    if len(data) not in (12, 16):
+        raise ValueError(f"a datetime has {len(data)} bytes")
+    offset = int.from_bytes(rest, "big", signed=True)
+    step = timedelta(seconds=offset) if len(data) == 12 else timedelta(microseconds=offset)
+    return wall.replace(tzinfo=timezone(step) if step else UTC)
+
+
+def _make_timestamp(data: bytes, _: object) -> datetime:
+    if len(data) == 4:
+        nanos, seconds = 0, int.from_bytes(data, "big")
+    elif len(data) == 8:
+        both = int.from_bytes(data, "big")
+        nanos, seconds = both >> 34, both & (2**34 - 1)
+    elif len(data) == 12:
+        nanos = int.from_bytes(data[:4], "big")
+        seconds = int.from_bytes(data[4:], "big", signed=True)
+    else:
+        raise ValueError(f"a timestamp has {len(data)} bytes")
+    if nanos > 999_999_999:
+        raise ValueError("a timestamp has more than a second of nanoseconds")
+    return _EPOCH.replace(tzinfo=UTC) + timedelta(seconds=seconds, microseconds=nanos // 1000)
+
+
+def _make_date(data: bytes, _: object) -> date:
+    if len(data) != 4:
+        raise ValueError(f"a date has {len(data)} bytes")
+    return date.fromordinal(int.from_bytes(data, "big", signed=True) + _EPOCH_DAY)
+
+
+def _make_timedelta(data: bytes, _: object) -> timedelta:
+    return timedelta(microseconds=int.from_bytes(data, "big", signed=True))
+
+
+def _make_decimal(data: bytes, _: object) -> Decimal:
+    text = data.decode("ascii")
+    value = Decimal(text)
+    if str(value) != text or value.is_snan():
+        raise ValueError("a decimal is not as this format writes it")
+    return value
+
+
+_DECODERS: dict[int, Callable[[bytes, Callable[[bytes], Any]], Any]] = {
+    TUPLE: lambda data, unpack: tuple(_array(data, unpack)),
+    SET: _make_set,
+    FROZENSET: lambda data, unpack: frozenset(_make_set(data, unpack)),
+    BIG_INT: _make_int,
+    DATETIME: _make_datetime,
+    DATE: _make_date,
+    UUID_: lambda data, _: UUID(bytes=data),
+    DECIMAL: _make_decimal,
+    MAP: _make_map,
+    TIMEDELTA: _make_timedelta,
+    TIMESTAMP: _make_timestamp,
+}
+
+
+def is_too_deep(value: Any, levels: int = MAX_DEPTH) -> bool:
+    """Return whether *value* has more than *levels* containers inside each other."""
+    if levels == 0:
+        return True
+    items: Iterable[Any] = value
+    if isinstance(value, dict):
+        items = [*value, *value.values()]
+    return any(isinstance(item, _CONTAINERS) and is_too_deep(item, levels - 1) for item in items)
+
+
+_CONTAINERS = (list, dict, tuple, set, frozenset)
