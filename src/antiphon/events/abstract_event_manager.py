@@ -43,6 +43,14 @@ class BaseEvent:
     _delivery: Delivery | None = None
     _position: Any = None
 
+    #: Grows with every subclass that is made anywhere below; who keeps what it worked out of
+    #: the living subclasses sees by it that there are others now.
+    _subclasses_made: ClassVar[int] = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        BaseEvent._subclasses_made += 1
+
     def __init__(self, /, source: Any = None, **kwargs: Any) -> None:
         self.source = source
         self.__dict__.update(kwargs)
