@@ -7,19 +7,19 @@ user's own keys, and no invalidation can reach them (DESIGN section 8, P6).
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.errors import InvalidValue, VersionConflict
-from antiphon.storage.abstract_store import AbstractStore, Value
+from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import STAGE_ABOVE_BYTES
 from antiphon.storage.freshness import MAX_STALENESS_S, Freshness
 from antiphon.storage.journal import ABSENT, Journal, Version
 from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill
+from antiphon.storage.value import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +145,19 @@ class FillingMount:
         self._count("hits")
         return found.entry
 
+    def cached(self, key: str) -> Value | None:
+        """Return the value of *key* if the cache has one that may be served now."""
+        entry = self.fresh_entry(key)
+        return None if entry is None else self._as_value(key, entry)
+
     def get(self, key: str) -> Value:
         """Return the value of *key*, from the cache or else, filling it, from its source."""
         entry = self.fresh_entry(key)
         if entry is None:
             entry = self._fill(key)
-        if entry is None:
-            return self.backing_store.get(key)
+        return self.backing_store.get(key) if entry is None else self._as_value(key, entry)
+
+    def _as_value(self, key: str, entry: CachedEntry) -> Value:
         return CachedValue(entry, lambda: self.backing_store.get(key))
 
     def _fill(self, key: str) -> CachedEntry | None:
@@ -181,16 +187,19 @@ class FillingMount:
             return None, False
         return self.ledger.base(key), True
 
-    @contextlib.contextmanager
-    def writing(self, key: str) -> Iterator[None]:
+    def begin_own(self, key: str) -> None:
         """Note which version of the backing store an own write of *key* begins from.
 
-        The note comes before the write: a crash between leaves a note of a key
+        To be called before the write: a crash between leaves a note of a key
         that is not there, which the next write replaces.
         """
         if not self.mount_store.exists(self.short(key)):
             self.ledger.set_base(key, self._backing_version(key))
-        yield
+
+    def end_own(self, key: str) -> None:
+        """Forget the note of a write that was deleted."""
+        if not self.mount_store.exists(self.short(key)):
+            self.ledger.set_base(key, None)
 
     def _backing_version(self, key: str) -> Version | None:
         cached = self.ledger.lookup(key).entry

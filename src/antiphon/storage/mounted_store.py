@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
-from antiphon.errors import KeyNotFound
+from antiphon.errors import InvalidValue, KeyNotFound
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.checks import checked_key
+from antiphon.storage.filling_mount import CacheStats, FillingMount
+from antiphon.storage.freshness import MAX_STALENESS_S
 from antiphon.storage.journal import Version
 from antiphon.storage.metadata import normalise
 from antiphon.storage.utils import BUFFER_BYTES, Readable
-from antiphon.storage.value import Value, split_value
+from antiphon.storage.value import Value, select_from, split_value
 
 _T = TypeVar("_T")
 
@@ -29,14 +31,43 @@ class MountedStore(AbstractStore):
         mount_point: prefix of the keys that can be written.
         mount_store: takes the writes.
         backing_store: is read where the mount store has nothing.
+        fill: keep what is read from the backing store below the mount point, as
+            a cache that a ``CacheInvalidator`` keeps right.  The mount store
+            must be one that can hold a cache: memory, sqlite or Redis.
+        max_staleness_s: with *fill*, the seconds by which a read served from
+            the cache may be behind the backing store, at the very most.
 
-    It emits nothing itself: the events are those of the two stores.
+    It emits nothing itself: the events are those of the two stores.  With
+    *fill*, ``delete``, ``push``, ``query`` and ``transaction`` still see only
+    the user's own keys in the mount store, and ``push`` is conditional: it
+    raises ``VersionConflict`` if the backing store has changed the key since.
+
+    Raises:
+        InvalidValue: *fill* over a store that fills already.
     """
 
     def __init__(
-        self, mount_point: str, mount_store: AbstractStore, backing_store: AbstractStore
+        self,
+        mount_point: str,
+        mount_store: AbstractStore,
+        backing_store: AbstractStore,
+        *,
+        fill: bool = False,
+        max_staleness_s: float = MAX_STALENESS_S,
     ) -> None:
         super().__init__()
+        checked_key(mount_point)
+        self._filling: FillingMount | None = None
+        if fill:
+            for store in (mount_store, backing_store):
+                if getattr(store, "_filling", None) is not None:
+                    raise InvalidValue(
+                        f"cannot fill over {store!r}, which is a cache itself (fill=True):"
+                        " give the store behind it as backing store"
+                    )
+            self._filling = FillingMount(
+                mount_point, mount_store, backing_store, max_staleness_s=max_staleness_s
+            )
         self.mount_point = mount_point
         self.mount_store = mount_store
         self.backing_store = backing_store
@@ -52,32 +83,86 @@ class MountedStore(AbstractStore):
         for store in self.stores:
             if not store.is_connected():
                 store.connect(credentials)
+        if self._filling is not None:
+            self._filling.open()
         super().connect(credentials)
 
     def disconnect(self) -> None:
         """Stop using the two stores; they were given, and stay connected."""
         super().disconnect()
 
+    # -- The cache -----------------------------------------------------------
+
+    @property
+    def filling(self) -> FillingMount:
+        """The cache of a store made with ``fill=True``; for whoever keeps it right.
+
+        Raises:
+            InvalidValue: it was made without.
+        """
+        if self._filling is None:
+            raise InvalidValue(f"{self!r} holds no cache: make it with fill=True")
+        return self._filling
+
+    def cache_stats(self) -> CacheStats:
+        """Return what the readers of this process met in the cache so far."""
+        return self.filling.stats()
+
     # -- Reading -------------------------------------------------------------
 
     def get(self, key: str) -> Value:
-        return self._read(key, lambda store, name: store.get(name))
+        return self._read(key, lambda store, name: store.get(name), lambda cache: cache.get(key))
 
     def get_data(self, key: str) -> BinaryIO:
-        return self._read(key, lambda store, name: store.get_data(name))
+        return self._read(
+            key, lambda store, name: store.get_data(name), lambda cache: cache.get(key).data
+        )
+
+    def get_data_range(
+        self, key: str, start: int | None = None, end: int | None = None
+    ) -> BinaryIO:
+        # A range is served from the cache but fills nothing: who reads the
+        # head of a large value should not have to wait for all of it.
+        return self._read(
+            key,
+            lambda store, name: store.get_data_range(name, start, end),
+            lambda cache: _if_any(cache.cached(key), lambda value: value.range(start, end)),
+        )
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         names = None if select is None else list(select)
-        return self._read(key, lambda store, name: store.get_metadata(name, names))
+        return self._read(
+            key,
+            lambda store, name: store.get_metadata(name, names),
+            lambda cache: _if_any(
+                cache.cached(key), lambda value: select_from(value.metadata, names)
+            ),
+        )
 
     def exists(self, key: str) -> bool:
-        return self._is_own(key) or self.backing_store.exists(key)
+        if self._is_own(key):
+            return True
+        if self._is_cached(key) and self.filling.cached(key) is not None:
+            return True
+        return self.backing_store.exists(key)
 
-    def _read(self, key: str, read: Callable[[AbstractStore, str], _T]) -> _T:
+    def _read(
+        self,
+        key: str,
+        read: Callable[[AbstractStore, str], _T],
+        read_cache: Callable[[FillingMount], _T | None],
+    ) -> _T:
         if checked_key(key).startswith(self.mount_point):
             with contextlib.suppress(KeyError):
                 return read(self.mount_store, self._short(key))
+            if self._filling is not None:
+                cached = read_cache(self._filling)
+                if cached is not None:
+                    return cached
         return read(self.backing_store, key)
+
+    def _is_cached(self, key: str) -> bool:
+        return self._filling is not None and key.startswith(self.mount_point)
 
     def query(
         self, select: Iterable[str] | None = None, **kwargs: Any
@@ -118,7 +203,9 @@ class MountedStore(AbstractStore):
         expect: Version | None = None,
     ) -> Version | None:
         self._refuse_condition(expect)
-        return self.mount_store.set(self._writable(key), value, buffer_size)
+        short = self._writable(key)
+        self._begin_own(key)
+        return self.mount_store.set(short, value, buffer_size)
 
     def set_data(
         self,
@@ -130,6 +217,7 @@ class MountedStore(AbstractStore):
     ) -> Version | None:
         self._refuse_condition(expect)
         short = self._writable(key)
+        self._begin_own(key)
         below = self._hidden_value(key, short)
         if below is None:
             return self.mount_store.set_data(short, data, buffer_size)
@@ -140,6 +228,7 @@ class MountedStore(AbstractStore):
     ) -> Version | None:
         self._refuse_condition(expect)
         short = self._writable(key)
+        self._begin_own(key)
         below = self._hidden_value(key, short)
         if below is None:
             return self.mount_store.set_metadata(short, metadata)
@@ -150,6 +239,7 @@ class MountedStore(AbstractStore):
     ) -> Version | None:
         self._refuse_condition(expect)
         short = self._writable(key)
+        self._begin_own(key)
         below = self._hidden_value(key, short)
         if below is None:
             return self.mount_store.update_metadata(short, metadata)
@@ -162,7 +252,10 @@ class MountedStore(AbstractStore):
             KeyNotFound: the mount store has no such key.
         """
         self._refuse_condition(expect)
-        return self.mount_store.delete(self._writable(key))
+        version = self.mount_store.delete(self._writable(key))
+        if self._filling is not None:
+            self._filling.end_own(key)
+        return version
 
     def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
         """Return a transaction of the mount store."""
@@ -173,12 +266,21 @@ class MountedStore(AbstractStore):
 
         Raises:
             KeyNotFound: the mount store has no such key.
+            VersionConflict: with ``fill``, the backing store has changed the
+                key since the user's write began; both values stay where they are.
             StoreError: the backing store could not be written; the mount store
                 still has the key.
         """
         short = self._writable(key)
+        if self._filling is not None:
+            self._filling.push(key)
+            return
         self.backing_store.set(key, self.mount_store.get(short))
         self.mount_store.delete(short)
+
+    def _begin_own(self, key: str) -> None:
+        if self._filling is not None:
+            self._filling.begin_own(key)
 
     def _short(self, key: str) -> str:
         return key[len(self.mount_point) :]
@@ -200,3 +302,7 @@ class MountedStore(AbstractStore):
             return split_value(self.backing_store.get(key))
         except KeyError:
             return None
+
+
+def _if_any(value: Value | None, read: Callable[[Value], _T]) -> _T | None:
+    return None if value is None else read(value)
