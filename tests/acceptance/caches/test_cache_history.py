@@ -1,0 +1,104 @@
+"""P5 by a history checker: no cached read is older than its bound, whatever happens."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from player import BOUND_S, KEYS
+
+from antiphon.testing.servers import RabbitMQ
+
+PLAYER = Path(__file__).with_name("player.py")
+
+#: Seconds by which the clocks of two processes may be read apart.
+SLACK_S = 0.05
+
+Record = dict[str, float]
+
+
+class Players:
+    """Processes that write and read, and all that they told."""
+
+    def __init__(self, amqp_url: str, redis_url: str, system: str) -> None:
+        self._arguments = [amqp_url, redis_url, system]
+        self._processes: list[tuple[str, subprocess.Popen[str]]] = []
+
+    def start(self, role: str, seconds: float, seed: int) -> None:
+        command = [sys.executable, str(PLAYER), role, *self._arguments, str(seconds), str(seed)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._processes.append((role, process))
+
+    def histories(self) -> tuple[list[Record], list[Record]]:
+        """Return all writes and all reads, when every process is done."""
+        told: dict[str, list[Record]] = {"writer": [], "reader": []}
+        for role, process in self._processes:
+            output, _ = process.communicate(timeout=90)
+            assert process.returncode == 0
+            told[role] += [json.loads(line) for line in output.splitlines()]
+        return told["writer"], told["reader"]
+
+
+def stale_reads(writes: list[Record], reads: list[Record]) -> list[str]:
+    """Return the reads that saw something older than the bound allows."""
+    wrong = []
+    for read in reads:
+        due = [
+            w["value"]
+            for w in writes
+            if w["key"] == read["key"] and w["ended"] <= read["began"] - BOUND_S - SLACK_S
+        ]
+        if due and read["value"] < max(due):
+            wrong.append(f"{read} although {max(due)} was written before")
+    return wrong
+
+
+def last_values(writes: list[Record]) -> dict[object, float]:
+    """Return what each key has in the end."""
+    return {w["key"]: w["value"] for w in sorted(writes, key=lambda w: w["ended"])}
+
+
+def play(players: Players, disturb: Callable[[], None]) -> tuple[list[Record], list[Record]]:
+    """Let two writers and two readers run while *disturb* does its worst."""
+    for seed in (0, 1):
+        players.start("reader", 16.0, seed)
+        players.start("writer", 10.0, seed)
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    histories = players.histories()
+    disturber.join()
+    return histories
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("disturbance", ["none", "kill", "pause"])
+def test_no_cached_read_is_older_than_its_bound(
+    disturbance: str, broker: RabbitMQ, broker_url: str, redis_url: str, system: str
+) -> None:
+    """Two writers, two caches; the broker runs, is killed and restarted, or stands still."""
+    done = threading.Event()
+
+    def disturb() -> None:
+        # The waits are part of the scene: the broker dies while all are at work.
+        done.wait(4.0)
+        if disturbance == "kill":
+            broker.kill()
+            broker.restart()
+        elif disturbance == "pause":
+            broker.pause()
+            done.wait(3.0)
+            broker.resume()
+
+    writes, reads = play(Players(broker_url, redis_url, system), disturb)
+    latest = {}
+    for read in sorted(reads, key=lambda r: r["ended"]):
+        latest[read["key"]] = read["value"]
+
+    assert [] == stale_reads(writes, reads)[:5]
+    assert last_values(writes) == latest
+    assert set(KEYS) == set(latest)
+    hits = sum(read["cached"] for read in reads)
+    assert hits > len(reads) / 10, f"only {hits} of {len(reads)} reads were served from the cache"
