@@ -25,8 +25,8 @@ def set_event_manager(event_manager: BaseEventManager) -> None:
     """Make *event_manager* the one of this program, before anyone has asked for it.
 
     Raises:
-        AlreadyRegistered: (a ``ValueError``) the program has one already, which listeners may be connected
-            to; nothing was changed.
+        AlreadyRegistered: (a ``ValueError``) the program has one already, which
+            listeners may be connected to; nothing was changed.
     """
     global _event_manager
     with _lock:

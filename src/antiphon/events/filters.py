@@ -1,0 +1,239 @@
+"""Filters, and finding those that an event passes by hash where that is exact.
+
+``index[value]`` and ``==`` do not always agree: a list cannot be hashed, NaN
+equals nothing but is found in a dict by identity, and a class may define
+``__eq__`` as it likes.  So only values are hashed whose type is known to compare
+as it hashes; the rest is compared one by one.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import logging
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from antiphon.events.abstract_event_manager import Filter
+from antiphon.events.listeners import Call
+
+logger = logging.getLogger(__name__)
+
+#: Types whose values compare with each other exactly as they hash, but for NaN.
+EXACT_TYPES: Final = frozenset({type(None), bool, int, float, complex, str, bytes, UUID})
+
+# Subclasses of those that override neither method, and everything that has identity only.
+_EXACT_METHODS: Final = frozenset(
+    {(cls.__eq__, cls.__hash__) for cls in (*EXACT_TYPES, object)}
+    | {(object.__eq__, enum.Enum.__hash__)}
+)
+
+# Values of these types equal only values of their own kind, none of which can be hashed.
+_ALOOF_METHODS: Final[tuple[object, ...]] = (list.__eq__, dict.__eq__, set.__eq__)
+
+_TUPLE_METHODS: Final[tuple[object, object]] = (tuple.__eq__, tuple.__hash__)
+
+#: What an event has in place of an attribute that it has not.
+MISSING: Final = object()
+
+#: Returns an attribute of an event; raises ``AttributeError`` if it has none.
+Reader: TypeAlias = Callable[[Any], Any]
+
+_reader: Callable[[str], Reader] = functools.lru_cache(maxsize=1024)(operator.attrgetter)
+
+
+class Filtered:
+    """What is known of a listener that does not hear everything.
+
+    Attributes:
+        index: where it stands.
+        value: what it stands at in the index.
+        exact: whether that is hashed; else it is one of ``index.others``.
+        tests: readers and values that must be equal for an event to pass, without
+            the one that finding it in the index has shown.
+        condition: one more test; None for none.
+    """
+
+    __slots__ = ("condition", "exact", "index", "tests", "value")
+
+    def __init__(
+        self,
+        index: FilterIndex,
+        filter: Filter,
+        exact: bool,
+        condition: Callable[[Any], bool] | None,
+    ) -> None:
+        self.index = index
+        self.exact = exact
+        self.value = filter[index.path] if exact else None
+        self.tests = tuple(
+            (_reader(path), value)
+            for path, value in filter.items()
+            if not (exact and path == index.path)
+        )
+        self.condition = condition
+
+    def is_needed(self) -> bool:
+        """Return whether anything is left to test."""
+        return bool(self.tests) or self.condition is not None
+
+    def passes(self, event: Any) -> bool:
+        """Return whether *event*, found in the index, passes what is left to test."""
+        for read, value in self.tests:
+            try:
+                found = read(event)
+            except AttributeError:
+                return False
+            if found == value:  # not "!=", which a class may define apart from "=="
+                continue
+            return False
+        condition = self.condition
+        return condition is None or bool(condition(event))
+
+
+#: One connected listener: -priority and its number in the order of connecting (it sorts
+#: by these two), what to call, what is left to test, and where it stands if filtered.
+Entry: TypeAlias = tuple[float, int, Call, "Filtered | None", "Filtered | None"]
+
+#: The listeners that filter on one value: mostly one, else several by their number.
+Leaf: TypeAlias = "Entry | dict[int, Entry]"
+
+
+class FilterIndex:
+    """The filtered listeners of one event class that were indexed by one attribute.
+
+    Readers need no lock: each dict is changed by single operations, and a leaf of
+    several listeners is copied before it is walked through.
+
+    Attributes:
+        path: dotted name of the attribute; "" for listeners that have no filter,
+            only a condition.
+        name: the path if it has no dots, else None.
+        hashed: value -> leaf.
+        others: listeners whose value cannot be hashed exactly, by their number.
+    """
+
+    __slots__ = ("_read", "hashed", "name", "others", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = path if path and "." not in path else None
+        self.hashed: dict[Any, Leaf] = {}
+        self.others: dict[int, Entry] = {}
+        self._read = _reader(path)
+
+    def __bool__(self) -> bool:
+        return bool(self.hashed or self.others)
+
+    def crowd(self, value: Any) -> int:
+        """Return how many listeners stand at *value*, which must hash exactly."""
+        leaf = self.hashed.get(value)
+        if leaf is None:
+            return 0
+        return len(leaf) if isinstance(leaf, dict) else 1
+
+    def add(self, entry: Entry, filtered: Filtered) -> None:
+        """Add a listener."""
+        number = entry[1]
+        if not filtered.exact:
+            self.others[number] = entry
+            return
+        leaf = self.hashed.get(filtered.value)
+        if leaf is None:
+            self.hashed[filtered.value] = entry
+        elif isinstance(leaf, dict):
+            leaf[number] = entry
+        else:
+            self.hashed[filtered.value] = {leaf[1]: leaf, number: entry}
+
+    def remove(self, entry: Entry, filtered: Filtered) -> None:
+        """Remove a listener that was added."""
+        if not filtered.exact:
+            del self.others[entry[1]]
+            return
+        leaf = self.hashed[filtered.value]
+        if isinstance(leaf, dict) and len(leaf) > 1:
+            del leaf[entry[1]]
+        else:
+            del self.hashed[filtered.value]
+
+    def value_in(self, event: Any) -> Any:
+        """Return the attribute of *event*, ``MISSING`` if it has none."""
+        if not self.path:
+            return None
+        try:
+            return self._read(event)
+        except AttributeError:
+            return MISSING
+
+    def matching(self, value: Any, event: Any) -> list[Entry]:
+        """Return the listeners whose filter *event* passes; *value* is its attribute."""
+        found = []
+        for entry in [*self._hashed_at(value, event), *list(self.others.values())]:
+            rest = entry[3]
+            try:
+                if rest is None or rest.passes(event):
+                    found.append(entry)
+            except Exception:
+                logger.exception(
+                    "the filter of %r failed for %s: it is not called", entry[2], name_of(event)
+                )
+        return found
+
+    def _hashed_at(self, value: Any, event: Any) -> Iterable[Entry]:
+        if hashes_exactly(value):
+            leaf = self.hashed.get(value)
+            return () if leaf is None else _walk(leaf)
+        if not self.hashed or type(value).__eq__ in _ALOOF_METHODS:
+            return ()
+        # A type that we know nothing of: its __eq__ decides, value by value.
+        found: list[Entry] = []
+        for other, leaf in list(self.hashed.items()):
+            try:
+                if value == other:
+                    found += _walk(leaf)
+            except Exception:
+                self.report(event)
+        return found
+
+    def report(self, event: Any) -> None:
+        """Log the error that kept an event from being compared; call it where that is handled."""
+        logger.exception(
+            "%r of %s cannot be compared: listeners that filter by it are not called",
+            self.path,
+            name_of(event),
+        )
+
+
+def _walk(leaf: Leaf) -> Iterable[Entry]:
+    """Return the listeners of *leaf*, safe from changes meanwhile."""
+    return list(leaf.values()) if isinstance(leaf, dict) else (leaf,)
+
+
+def hashes_exactly(value: Any) -> bool:
+    """Return whether looking *value* up in a dict of such values is the same as ``==``."""
+    cls = type(value)
+    if cls in EXACT_TYPES or (cls.__eq__, cls.__hash__) in _EXACT_METHODS:
+        return bool(value == value)  # false for NaN
+    if (cls.__eq__, cls.__hash__) == _TUPLE_METHODS:
+        return all(map(hashes_exactly, value))
+    return False
+
+
+def name_of(event: Any) -> str:
+    """Return how logs name *event*: its class, and its id if it has one."""
+    name = type(event).__qualname__
+    event_id = getattr(event, "_event_id", None)
+    return name if event_id is None else f"{name} {event_id}"
+
+
+def checked(filter: Filter) -> dict[str, Any]:
+    """Return a copy of *filter*; raise ``TypeError`` if a key is not text."""
+    for key in filter:
+        if not isinstance(key, str):
+            raise TypeError(
+                f"filter key {key!r} is no attribute name: a filter maps dotted names to values"
+            )
+    return dict(filter)
