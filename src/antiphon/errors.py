@@ -77,6 +77,10 @@ class MessagingError(AntiphonError):
     """Something between this process and the broker went wrong."""
 
 
+class InvalidBusOption(MessagingError, ValueError):
+    """An argument of a bus has a value that makes no sense; the message says which make some."""
+
+
 class BrokerUnavailable(MessagingError, ConnectionError):
     """The broker cannot be reached; it may be down, or the address wrong."""
 
@@ -87,6 +91,10 @@ class BrokerRefused(MessagingError, PermissionError):
 
 class BusClosed(MessagingError, RuntimeError):
     """The bus was closed, and can neither emit nor listen any more."""
+
+
+class PublishBufferFull(MessagingError, BufferError):
+    """Too many events wait for the broker already; this one was not emitted."""
 
 
 class FlushTimeout(MessagingError, TimeoutError):

@@ -1,0 +1,122 @@
+"""What pika reports, told in this project's errors, and its log lines kept in bounds."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Iterator
+
+from pika import exceptions
+
+from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
+from antiphon.messaging.amqp_address import AmqpAddress
+
+logger = logging.getLogger(__name__)
+
+#: Threads whose names begin so are ours, and report losses themselves.
+THREAD_PREFIX = "antiphon "
+
+#: AMQP reply codes by which a broker refuses for good: access refused, not
+#: found, precondition failed, not allowed.
+REFUSALS = frozenset({403, 404, 405, 406, 530})
+
+
+def explain(exc: BaseException, address: AmqpAddress) -> AntiphonError:
+    """Return the error of our tree that says what *exc* means for *address*."""
+    if isinstance(exc, AntiphonError):
+        return exc
+    found = _explain(exc, address)
+    found.__cause__ = exc
+    return found
+
+
+def _explain(exc: BaseException, address: AmqpAddress) -> AntiphonError:
+    where = address.where
+    if isinstance(exc, exceptions.ProbableAuthenticationError):
+        return BrokerRefused(
+            f"the broker at {where} does not accept user '{address.user}' with the password given; "
+            "check both in the URL (RabbitMQ lets 'guest' in from its own machine only)"
+        )
+    if isinstance(exc, exceptions.ProbableAccessDeniedError):
+        return BrokerRefused(_about_virtual_host(str(exc), address))
+    if isinstance(exc, exceptions.ChannelClosedByBroker | exceptions.ConnectionClosedByBroker):
+        kind = BrokerRefused if exc.reply_code in REFUSALS else BrokerUnavailable
+        return kind(f"the broker at {where} closed the connection: {exc.reply_text}")
+    if isinstance(exc, exceptions.ConnectionOpenAborted):
+        return BrokerUnavailable(
+            f"{where} accepts connections, but does not answer in AMQP; check that the port is the "
+            "broker's AMQP port (5672 as a rule), and that the broker is not hanging"
+        )
+    if (inner := next(_os_errors(exc), None)) is not None:
+        return BrokerUnavailable(_about_network(inner, address))
+    return BrokerUnavailable(f"the connection to the broker at {where} broke: {_short(exc)}")
+
+
+def _about_virtual_host(text: str, address: AmqpAddress) -> str:
+    name = address.virtual_host
+    start = f"the broker at {address.where} does not let user '{address.user}' into"
+    if not name:
+        return (
+            f"{start} the virtual host '': the URL ends in '/', which names the empty one; leave "
+            "the slash out for the default virtual host '/', or write it as '/%2F'"
+        )
+    if "not found" in text:
+        return (
+            f"{start} the virtual host '{name}': there is none of that name; check the end of the "
+            f"URL, or make it with: rabbitmqctl add_vhost {name}"
+        )
+    return (
+        f"{start} the virtual host '{name}': permission is missing; grant it with: rabbitmqctl "
+        f"set_permissions -p {name} {address.user} '.*' '.*' '.*'"
+    )
+
+
+def _about_network(exc: OSError, address: AmqpAddress) -> str:
+    start = f"no broker can be reached at {address.where}"
+    if isinstance(exc, socket.gaierror):
+        return f"{start}: the name '{address.host}' is not known; check the host in the URL"
+    if isinstance(exc, ConnectionRefusedError):
+        return f"{start}: the connection was refused; check that RabbitMQ runs and listens there"
+    if isinstance(exc, TimeoutError):
+        return f"{start}: it did not answer in time; check host, port and firewall"
+    return f"{start}: {exc.strerror or exc}"
+
+
+def _os_errors(exc: BaseException, depth: int = 5) -> Iterator[OSError]:
+    # pika nests the cause in args, in .exceptions or in .exception.
+    if depth and not isinstance(exc, AntiphonError):
+        if isinstance(exc, OSError):
+            yield exc
+        inner = [*exc.args, *getattr(exc, "exceptions", ()), getattr(exc, "exception", None)]
+        for one in (*inner, exc.__cause__):
+            if isinstance(one, BaseException):
+                yield from _os_errors(one, depth - 1)
+
+
+def _short(exc: BaseException) -> str:
+    text = re.sub(r"\s+", " ", str(exc) or repr(exc))
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+class _OursAreQuiet(logging.Filter):
+    """Drops pika's records of our links, which report each loss in one line themselves."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        ours = (record.threadName or "").startswith(THREAD_PREFIX)
+        return not ours or logger.isEnabledFor(logging.DEBUG)
+
+
+_filter = _OursAreQuiet()
+
+
+def quieten_library() -> None:
+    """Keep pika's own lines about our connections out of the log, unless DEBUG is on.
+
+    pika logs each lost connection as several errors with tracebacks.  Its
+    records of connections that other code makes are left alone.
+    """
+    # A logger's filter sees only what is logged through that very logger.
+    for name in tuple(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "pika":
+            logging.getLogger(name).addFilter(_filter)  # adding it twice is adding it once

@@ -1,0 +1,280 @@
+"""One AMQP connection that is kept up, on a thread of its own.
+
+pika is not thread-safe, and a listener must not cost a heartbeat: so each
+connection lives on one thread that does nothing else.  A link connects, hands
+the open channel to its user, notices when the broker falls silent, and starts
+over, for ever, until it is stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.channel import Channel
+
+from antiphon.errors import AntiphonError, BrokerUnavailable
+from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_errors import explain, quieten_library
+from antiphon.messaging.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait for a TCP connection.
+CONNECT_TIMEOUT_S = 3.0
+
+#: Seconds for TCP, TLS and the AMQP handshake together: a broker under load is slow here.
+HANDSHAKE_TIMEOUT_S = 8.0
+
+#: Milliseconds that the kernel tries to get sent bytes acknowledged.
+TCP_USER_TIMEOUT_MS = 8000
+
+#: Seconds between looks at whether the broker still says something.
+TICK_S = 1.0
+
+#: Seconds for the broker to answer a polite goodbye.
+GOODBYE_TIMEOUT_S = 1.0
+
+
+class LinkUser(Protocol):
+    """What a link works for; everything is called on the link's thread."""
+
+    def opened(self, channel: Channel) -> None:
+        """Declare what is needed on *channel*, which is new."""
+
+    def woken(self) -> None:
+        """Look for something to do: ``Link.wake`` was called."""
+
+    def ticked(self) -> None:
+        """Do what must be done about once a second."""
+
+    def lost(self, error: AntiphonError) -> None:
+        """Take note that the connection is gone, or could not be made."""
+
+    def blocked(self, reason: str | None) -> None:
+        """Take note that the broker accepts nothing for *reason*; None: it does again."""
+
+
+class _WatchedLoop(IOLoop):  # type: ignore[misc]
+    """pika's loop, which also knows the sockets that it watches."""
+
+    def __init__(self) -> None:
+        self.watched: set[int] = set()
+        super().__init__()
+
+    def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
+        self.watched.add(fd)
+        super().add_handler(fd, handler, events)
+
+    def remove_handler(self, fd: int) -> None:
+        self.watched.discard(fd)
+        super().remove_handler(fd)
+
+
+class Link:
+    """Keeps one AMQP connection with one channel.
+
+    Args:
+        address: where to connect to.
+        name: shown by the broker beside the connection, and in thread names.
+        user: gets the channel and hears of losses.
+    """
+
+    def __init__(self, address: AmqpAddress, name: str, user: LinkUser) -> None:
+        quieten_library()
+        self.address = address
+        self.name = name
+        self._user = user
+        self._thread = threading.Thread(target=self._run, name=f"antiphon {name}", daemon=True)
+        self._loop: _WatchedLoop | None = None
+        self._connection: SelectConnection | None = None
+        self._is_open = False
+        self._is_woken = False
+        self._stop = threading.Event()
+        self._error: AntiphonError | None = None
+        self._bytes_seen = 0
+        self._silent_ticks = 0
+
+    # -- From any thread -----------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have ``woken`` called soon; calls that come before it are one."""
+        # The flag is cleared before woken() looks, so nothing is overlooked.
+        if not self._is_woken and self._is_open and (loop := self._loop) is not None:
+            self._is_woken = True
+            loop.add_callback_threadsafe(self._on_woken)
+
+    def stop(self, timeout_s: float) -> None:
+        """Say goodbye, end the thread, and wait for that; twice is fine."""
+        self._stop.set()
+        if (loop := self._loop) is not None:
+            loop.add_callback_threadsafe(self._say_goodbye)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's socket without a word on it."""
+        self._stop.set()
+        self._is_open = False
+        if self._loop is None:
+            return
+        # The numbers stay taken, since the dead thread's objects still hold them.
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in self._loop.watched:
+            os.dup2(null, fd)
+        os.close(null)
+
+    # -- On the link's thread --------------------------------------------------------
+
+    def drop(self, error: AntiphonError) -> None:
+        """Give the connection up because of *error*, and start over."""
+        if self._error is None:
+            self._error = error
+        self._is_open = False
+        # Shutting the socket down is the way that pika notices at once, in every
+        # state; close() would wait for an answer of a broker that is silent.
+        for fd in tuple(self._loop.watched) if self._loop is not None else ():
+            try:
+                with socket.socket(fileno=os.dup(fd)) as same:
+                    if same.family != socket.AF_UNIX:  # that is the loop's own alarm
+                        same.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # not connected yet, or gone already
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            self._connect_and_serve(backoff)
+            if not self._stop.is_set():
+                self._stop.wait(backoff.next_delay_s())
+
+    def _connect_and_serve(self, backoff: Backoff) -> None:
+        self._error = None
+        self._bytes_seen = self._silent_ticks = 0
+        self._loop = loop = _WatchedLoop()
+        try:
+            self._connection = SelectConnection(
+                _parameters(self.address, self.name),
+                on_open_callback=lambda connection: self._on_open(connection, backoff),
+                on_open_error_callback=lambda _, exc: self._on_closed(exc),
+                on_close_callback=lambda _, exc: self._on_closed(exc),
+                custom_ioloop=loop,
+            )
+            if self._stop.is_set():  # stop() may have looked before there was a loop
+                loop.add_callback_threadsafe(self._say_goodbye)
+            loop.call_later(TICK_S, self._on_tick)
+            loop.start()
+        except Exception as exc:
+            # pika raises whatever its state makes it raise; on this thread nobody
+            # else would hear of it, and a new connection is the cure for all of it.
+            logger.exception("%s: the AMQP library failed; connecting anew", self.name)
+            self._on_closed(exc)
+        finally:
+            self._is_open = False
+            self._connection = None
+            loop.close()
+        error = self._error or BrokerUnavailable(f"the connection to {self.address.where} ended")
+        if not self._stop.is_set():
+            self._user.lost(error)
+
+    def _on_open(self, connection: SelectConnection, backoff: Backoff) -> None:
+        backoff.connected()
+        connection.add_on_connection_blocked_callback(
+            lambda _, frame: self._guarded(self._user.blocked, str(frame.method.reason))
+        )
+        connection.add_on_connection_unblocked_callback(
+            lambda _, frame: self._guarded(self._user.blocked, None)
+        )
+        connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        channel.add_on_close_callback(lambda _, reason: self._on_channel_closed(reason))
+        self._is_woken = False
+        self._is_open = True
+        self._guarded(self._user.opened, channel)
+
+    def _on_channel_closed(self, reason: Exception) -> None:
+        if not self._stop.is_set():
+            self.drop(explain(reason, self.address))
+
+    def _on_closed(self, exc: BaseException) -> None:
+        if self._error is None:
+            self._error = explain(exc, self.address)
+        if self._loop is not None:
+            self._loop.stop()
+
+    def _on_woken(self) -> None:
+        self._is_woken = False
+        if self._is_open:
+            self._guarded(self._user.woken)
+
+    def _on_tick(self) -> None:
+        if self._loop is None:
+            return
+        self._loop.call_later(TICK_S, self._on_tick)
+        if not self._is_open or self._connection is None:
+            return
+        # Ticks are counted, not seconds: a process that was stopped or suspended
+        # has not listened meanwhile, so its broker was not silent.
+        seen = self._connection.bytes_received
+        self._silent_ticks = 0 if seen != self._bytes_seen else self._silent_ticks + 1
+        self._bytes_seen = seen
+        limit_s = self.address.heartbeat_s + 1
+        if self.address.heartbeat_s and self._silent_ticks * TICK_S >= limit_s:
+            self.drop(
+                BrokerUnavailable(
+                    f"the broker at {self.address.where} has said nothing for {limit_s} s: it "
+                    "hangs, or the network between is broken"
+                )
+            )
+            return
+        self._guarded(self._user.ticked)
+
+    def _guarded(self, call: Callable[..., None], *args: Any) -> None:
+        # An error of ours inside a callback would end pika's loop with the socket open.
+        try:
+            call(*args)
+        except Exception as exc:
+            logger.exception("%s: internal failure; connecting anew", self.name)
+            self.drop(explain(exc, self.address))
+
+    def _say_goodbye(self) -> None:
+        connection, loop = self._connection, self._loop
+        if connection is None or loop is None:
+            return
+        if connection.is_open:
+            connection.close()
+            loop.call_later(GOODBYE_TIMEOUT_S, loop.stop)
+        else:
+            loop.stop()
+
+
+def _parameters(address: AmqpAddress, name: str) -> pika.ConnectionParameters:
+    tls = pika.SSLOptions(ssl.create_default_context(), address.host) if address.is_tls else None
+    options = (
+        {"TCP_USER_TIMEOUT": TCP_USER_TIMEOUT_MS} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
+    )
+    return pika.ConnectionParameters(
+        host=address.host,
+        port=address.port,
+        virtual_host=address.virtual_host,
+        credentials=pika.PlainCredentials(address.user, address.password, erase_on_connect=True),
+        ssl_options=tls,
+        heartbeat=address.heartbeat_s,
+        socket_timeout=CONNECT_TIMEOUT_S,
+        stack_timeout=HANDSHAKE_TIMEOUT_S,
+        connection_attempts=1,
+        tcp_options=options,
+        client_properties={"connection_name": name, "product": "antiphon"},
+    )

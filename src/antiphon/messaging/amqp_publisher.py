@@ -1,0 +1,203 @@
+"""The publishing half of the AMQP transport: confirms, pipelined, in order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+
+import pika
+from pika import spec
+from pika.channel import Channel
+from pika.frame import Method
+
+from antiphon.errors import AntiphonError, BrokerUnavailable
+from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_link import Link
+from antiphon.messaging.transport import Incoming, Message, Outgoing
+
+logger = logging.getLogger(__name__)
+
+#: Messages that may be published and not confirmed yet; enough to keep the wire busy.
+MAX_IN_FLIGHT = 2000
+
+#: Bytes of bodies that may be, since pika copies what the socket does not take at once.
+MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
+
+#: Messages that are published before pika gets to write them to the socket.
+BATCH = 100
+
+#: Seconds after which a broker that neither confirms nor says it is blocked is given up.
+CONFIRM_TIMEOUT_S = 30.0
+
+
+class Publisher:
+    """Pulls messages from an ``Outgoing`` and publishes them; the user of a ``Link``.
+
+    Args:
+        address: the broker.
+        name: of the connection.
+        exchange: a durable topic exchange; declared on each connection.
+        outgoing: what to publish.
+        incoming: hears of blocking.
+        on_ready: called with True when publishing can begin, with False and
+            the reason when it ended.
+    """
+
+    def __init__(
+        self,
+        address: AmqpAddress,
+        name: str,
+        exchange: str,
+        outgoing: Outgoing,
+        incoming: Incoming,
+        on_ready: Callable[[bool, AntiphonError | None], None],
+    ) -> None:
+        self.link = Link(address, name, self)
+        self._exchange = exchange
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._on_ready = on_ready
+        self._channel: Channel | None = None
+        self._is_blocked = False
+        self._published = 0  # delivery tag of the newest message
+        self._settled = 0  # all up to this tag are confirmed
+        self._early: set[int] = set()  # confirmed before some older one
+        self._sizes: deque[int] = deque()  # of the messages after _settled
+        self._bytes_in_flight = 0
+        self._progress_at = 0.0
+
+    # -- For the link, on its thread ---------------------------------------------------
+
+    def opened(self, channel: Channel) -> None:
+        """Declare the exchange, switch confirms on, then publish what waits."""
+        self._channel = None
+        self._published = self._settled = self._bytes_in_flight = 0
+        self._early.clear()
+        self._sizes.clear()
+        channel.add_on_return_callback(self._on_returned)
+        channel.exchange_declare(
+            self._exchange,
+            "topic",
+            durable=True,
+            callback=lambda _: self._ask_for_confirms(channel),
+        )
+
+    def _ask_for_confirms(self, channel: Channel) -> None:
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._begin(channel))
+
+    def _begin(self, channel: Channel) -> None:
+        self._outgoing.rewind()
+        self._channel = channel
+        self._progress_at = time.monotonic()
+        self._on_ready(True, None)
+        self.woken()
+
+    def woken(self) -> None:
+        """Publish what waits, as far as the window is open."""
+        channel = self._channel
+        if channel is None or self._is_blocked:
+            return
+        room = min(MAX_IN_FLIGHT - (self._published - self._settled), BATCH)
+        if room <= 0 or self._bytes_in_flight >= MAX_IN_FLIGHT_BYTES:
+            return
+        if self._published == self._settled:
+            self._progress_at = time.monotonic()
+        batch = self._outgoing.take(room)
+        for message in batch:
+            self._publish(channel, message)
+        if len(batch) == BATCH:
+            self.link.wake()  # more may wait; let pika write these first
+
+    def _publish(self, channel: Channel, message: Message) -> None:
+        if message.headers:
+            properties = pika.BasicProperties(
+                app_id=message.publisher or None,
+                delivery_mode=2 if message.persistent else None,
+                headers=dict(message.headers),
+            )
+        else:
+            properties = _plain_properties(message.publisher, message.persistent)
+        channel.basic_publish(
+            self._exchange, message.routing_key, message.body, properties, mandatory=True
+        )
+        self._published += 1
+        self._sizes.append(len(message.body))
+        self._bytes_in_flight += len(message.body)
+
+    def ticked(self) -> None:
+        """Give a broker up that confirms nothing although it is not blocked."""
+        if self._channel is None or self._is_blocked or self._published == self._settled:
+            return
+        if time.monotonic() - self._progress_at > CONFIRM_TIMEOUT_S:
+            self.link.drop(
+                BrokerUnavailable(
+                    f"the broker at {self.link.address.where} has not confirmed a message for "
+                    f"{CONFIRM_TIMEOUT_S:.0f} s"
+                )
+            )
+
+    def lost(self, error: AntiphonError) -> None:
+        """Stop publishing until the link is back."""
+        self._channel = None
+        self.blocked(None)
+        self._on_ready(False, error)
+
+    def blocked(self, reason: str | None) -> None:
+        """Hold back while the broker is short of memory or disk."""
+        was_blocked, self._is_blocked = self._is_blocked, reason is not None
+        if self._is_blocked:
+            self._incoming.blocked(reason)
+        elif was_blocked:
+            self._incoming.blocked(None)
+            self._progress_at = time.monotonic()
+            self.woken()
+
+    # -- From the broker ---------------------------------------------------------------
+
+    def _on_confirm(self, frame: Method) -> None:
+        method = frame.method
+        if self._channel is None:
+            return
+        if isinstance(method, spec.Basic.Nack):
+            # The queue failed inside the broker.  Everything unconfirmed goes out
+            # again over a new connection, which keeps the order; nacks are rare.
+            self.link.drop(BrokerUnavailable("the broker could not take a message and said so"))
+            return
+        if method.multiple:
+            upto = max(method.delivery_tag, self._settled)
+        else:
+            self._early.add(method.delivery_tag)
+            upto = self._settled
+        while upto + 1 in self._early:
+            upto += 1
+        if upto > self._settled:
+            self._settle(upto)
+
+    def _settle(self, upto: int) -> None:
+        if self._early:
+            self._early = {tag for tag in self._early if tag > upto}
+        count = upto - self._settled
+        self._settled = upto
+        self._bytes_in_flight -= sum(self._sizes.popleft() for _ in range(count))
+        self._progress_at = time.monotonic()
+        self._outgoing.settle(count)
+        self.woken()
+
+    def _on_returned(
+        self,
+        _channel: Channel,
+        method: spec.Basic.Return,
+        properties: pika.BasicProperties,
+        body: bytes,
+    ) -> None:
+        self._outgoing.returned(
+            Message(method.routing_key or "", body, properties.headers, properties.app_id or "")
+        )
+
+
+@lru_cache(maxsize=64)
+def _plain_properties(publisher: str, persistent: bool) -> pika.BasicProperties:
+    return pika.BasicProperties(app_id=publisher or None, delivery_mode=2 if persistent else None)

@@ -1,0 +1,176 @@
+"""What comes in: decoded and handed to listeners, on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from antiphon.errors import AntiphonError, CorruptMessage
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.event_id import EventId
+from antiphon.messaging.transport import Arrival
+from antiphon.messaging.worker import Worker
+from antiphon.wire.codec import Codec, ResolveSource
+
+logger = logging.getLogger(__name__)
+
+#: What state callbacks are called with.
+CONNECTED, DISCONNECTED = "connected", "disconnected"
+
+#: Arrivals whose ids are remembered; what is sent again after a lost connection is
+#: at most what was under way, which is less (amqp_publisher.MAX_IN_FLIGHT).
+MAX_REMEMBERED = 8192
+
+#: Seconds between two lines about corrupt messages; a broken sender makes thousands.
+CORRUPT_LOG_INTERVAL_S = 5.0
+
+
+class Inbox:
+    """Takes what a transport hands over, in order; see ``transport.Incoming``.
+
+    Events are handled one after the other on one thread, state callbacks on
+    another: a cache must learn that the connection is gone at once, also
+    while a slow listener is at work.
+
+    Args:
+        codec: decodes bodies.
+        resolve_source: see ``Codec.decode``.
+        handle: called with each event.
+        settle: called with each arrival after its last event was handled.
+        name: for threads.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        resolve_source: ResolveSource,
+        handle: Callable[[BaseEvent], None],
+        settle: Callable[[Arrival], None],
+        name: str,
+    ) -> None:
+        self._codec = codec
+        self._resolve_source = resolve_source
+        self._handle = handle
+        self._settle = settle
+        self._events = Worker(f"{name} events")
+        self._states = Worker(f"{name} states")
+        self._recent: dict[EventId, None] = {}
+        self._callbacks: tuple[Callable[[str], None], ...] = ()
+        self._moved = threading.Condition()
+        self._corrupt_logged_at = float("-inf")
+        self.is_connected = False
+        self.blocked_because: str | None = None
+        #: Counters; each is written by one thread only.
+        self.received = self.duplicates = self.corrupt = self.echoes = self.connects = 0
+
+    def start(self) -> None:
+        """Begin to handle."""
+        self._events.start()
+        self._states.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the threads when all that came is handled; return whether that happened in time."""
+        deadline = time.monotonic() + timeout_s
+        self._events.stop()
+        self._states.stop()
+        with self._moved:
+            self._moved.notify_all()
+        is_done = self._events.join(max(0.0, deadline - time.monotonic()))
+        return self._states.join(max(0.0, deadline - time.monotonic())) and is_done
+
+    def on_state(self, callback: Callable[[str], None]) -> None:
+        """Call *callback* with each new state, in order; a second time is as once."""
+        with self._moved:
+            if callback not in self._callbacks:
+                self._callbacks = (*self._callbacks, callback)
+
+    def off_state(self, callback: Callable[[str], None]) -> None:
+        """Undo ``on_state``; a callback that is not there is no error."""
+        with self._moved:
+            self._callbacks = tuple(one for one in self._callbacks if one != callback)
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Wait until the connection is up; return whether it is."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self.is_connected, timeout_s)
+
+    # -- For the transport: nothing here may block -----------------------------------
+
+    def deliver(self, arrival: Arrival) -> None:
+        self._events.submit(self._open, arrival)
+
+    def echo(self) -> None:
+        self.echoes += 1
+
+    def changed(self, is_connected: bool, error: AntiphonError | None) -> None:
+        with self._moved:
+            self.is_connected = is_connected
+            self.connects += is_connected
+            self._moved.notify_all()
+        if is_connected and self.connects > 1:
+            logger.warning("connected to the broker again")
+        elif not is_connected:
+            logger.warning("connection to the broker lost, trying again: %s", error)
+        self._states.submit(self._tell_state, CONNECTED if is_connected else DISCONNECTED)
+
+    def blocked(self, reason: str | None) -> None:
+        self.blocked_because = reason
+        if reason is not None:
+            logger.warning("the broker takes no messages for now: %s", reason)
+        else:
+            logger.warning("the broker takes messages again")
+
+    # -- On our threads ----------------------------------------------------------------
+
+    def _tell_state(self, state: str) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(state)
+            except Exception:
+                logger.exception("a state callback failed: %r", callback)
+
+    def _open(self, arrival: Arrival) -> None:
+        message = arrival.message
+        try:
+            events = self._codec.decode(
+                message.routing_key, message.headers, message.body, self._resolve_source
+            )
+        except CorruptMessage as exc:
+            self.corrupt += 1
+            self._log_corrupt(message.publisher, exc)
+        else:
+            for event in events:
+                self._receive(event)
+        finally:
+            self._settle(arrival)
+
+    def _receive(self, event: BaseEvent) -> None:
+        self.received += 1
+        event_id: Any = event._event_id
+        if event_id in self._recent:
+            # Its sender lost the connection before it learnt that the broker had it.
+            self.duplicates += 1
+            return
+        if len(self._recent) >= MAX_REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+        self._recent[event_id] = None
+        try:
+            self._handle(event)
+        except BaseException:  # as in Worker: a listener's sys.exit() ends nothing here
+            logger.exception("event %s could not be handled", event_id)
+
+    def _log_corrupt(self, publisher: str, exc: CorruptMessage) -> None:
+        now = time.monotonic()
+        if now - self._corrupt_logged_at >= CORRUPT_LOG_INTERVAL_S:
+            self._corrupt_logged_at = now
+            logger.warning(
+                "dropped a message of publisher %.80r that cannot be read: %s "
+                "(%d so far; logged at most every %.0f s)",
+                publisher,
+                exc,
+                self.corrupt,
+                CORRUPT_LOG_INTERVAL_S,
+            )
