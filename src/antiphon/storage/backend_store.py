@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
@@ -155,7 +155,7 @@ class BackendStore(BackendReading):
         data, metadata = split_value(value)
         plain = normalise(metadata)
         size = getattr(value, "size", None)
-        taken = self._take_in(key, data, buffer_size, size, plain)
+        taken = self._take_in(key, data, buffer_size, size, lambda: copied(plain))
         return self._write(Pending(key, data=taken, metadata=plain, expect=checked_expect(expect)))
 
     def set_data(
@@ -167,7 +167,7 @@ class BackendStore(BackendReading):
         expect: Version | None = None,
     ) -> Version | None:
         key = self._checked(key)
-        taken = self._take_in(key, data, buffer_size, None, None)
+        taken = self._take_in(key, data, buffer_size, None, lambda: self._metadata_if_any(key))
         return self._write(Pending(key, data=taken, expect=checked_expect(expect)))
 
     def set_metadata(
@@ -208,7 +208,7 @@ class BackendStore(BackendReading):
         source: object,
         buffer_size: int,
         size: int | None,
-        metadata: Mapping[str, Any] | None,
+        metadata: Callable[[], dict[str, Any]],
     ) -> bytes | Staged:
         """Read *source* to its end, staging what is large.  No lock is held meanwhile."""
         pieces = with_progress(
@@ -217,7 +217,7 @@ class BackendStore(BackendReading):
             message=f"Setting data of {key!r:.80}",
             key=key,
             steps=-1 if size is None else size,
-            metadata=metadata if metadata is not None else lambda: self._metadata_or_none(key),
+            metadata=metadata,
         )
         # Closed even if staging fails half-way, so that the progress has an end.
         with contextlib.closing(pieces):
@@ -230,7 +230,7 @@ class BackendStore(BackendReading):
                     return self._stage(itertools.chain(head, pieces))
             return b"".join(head)
 
-    def _metadata_or_none(self, key: str) -> dict[str, Any]:
+    def _metadata_if_any(self, key: str) -> dict[str, Any]:
         record = self._view(key)
         return {} if record is None else copied(record.metadata)
 

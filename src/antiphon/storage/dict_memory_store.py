@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from antiphon.errors import InvalidURL, PositionLost, StoreError
+from antiphon.schemes import mask_url
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import (
     Change,
@@ -26,6 +27,7 @@ from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.metadata import copied, encode_conditions, matches
+from antiphon.storage.opening import url_parameters
 
 #: Entries that the journal keeps: about 5 MB when it is full.
 JOURNAL_ENTRIES = 10_000
@@ -239,11 +241,10 @@ def from_url(url: str, *, origin: str | None = None) -> DictMemoryStore:
         InvalidURL: the URL has a part that means nothing here.
     """
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    named = options.pop("origin", None)
-    if parts.netloc or parts.path.strip("/") or parts.fragment or options:
+    if parts.netloc or parts.path.strip("/") or parts.fragment:
         raise InvalidURL(
-            f"a memory store has no name or place, and {url!r} gives one; write 'memory:',"
-            " or 'memory:?origin=NAME' to route its events by that origin"
+            f"a memory store has no name or place, and {mask_url(url)!r} gives one; write"
+            " 'memory:', or 'memory:?origin=NAME' to route its events by that origin"
         )
-    return DictMemoryStore(origin=origin if origin is not None else named)
+    parameters = url_parameters(url, {"origin": str})
+    return DictMemoryStore(origin=origin if origin is not None else parameters.get("origin"))

@@ -1,0 +1,265 @@
+"""Connections to one sqlite file, and what its errors mean.
+
+All that is known of ``sqlite3``'s errors is here: work on the medium is given
+to ``read`` or ``write`` as a function of a connection, and whatever goes wrong
+in it comes out as an error of ``antiphon.errors``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
+
+from antiphon.errors import (
+    IncompatibleStore,
+    InvalidValue,
+    NotConnected,
+    ReadOnlyStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+
+_T = TypeVar("_T")
+
+#: A unit of work, handed to ``read`` or ``write``.
+Work = Callable[[sqlite3.Connection], _T]
+
+#: Seconds for which a locked database is tried again.
+TIMEOUT_S = 30.0
+
+#: Idle connections that are kept; more are opened when needed, and closed after.
+_IDLE_CONNECTIONS = 4
+
+#: Longest pause before a busy database is tried again, in seconds.
+_MAX_PAUSE_S = 0.05
+
+#: Connections that a parent process left in its child.  Sqlite forbids to use
+#: them there, to close them too; held here, the garbage collector does not.
+_of_parents: list[sqlite3.Connection] = []
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Medium:
+    """One sqlite database, used by any number of threads.
+
+    Args:
+        location: path of the file; ``:memory:`` is a database of this object's own.
+        timeout_s: seconds for which a locked database is tried again.
+        durable: whether a commit that was returned survives a power cut.
+    """
+
+    def __init__(
+        self, location: str, *, timeout_s: float = TIMEOUT_S, durable: bool = True
+    ) -> None:
+        self.location = location
+        self.timeout_s = timeout_s
+        self._durable = durable
+        # A database in memory belongs to its one connection.
+        self._in_memory = location in ("", ":memory:")
+        self._is_closed = False
+        self._forget_connections()
+        with self._mapped(), self._borrowed() as connection:
+            if not self._in_memory:
+                _use_write_ahead_log(connection, timeout_s)
+
+    def _forget_connections(self) -> None:
+        self._pid = os.getpid()
+        self._idle: list[sqlite3.Connection] = []
+        # For stores that are dropped without disconnect().
+        weakref.finalize(self, _close_all, self._idle, os.getpid()).atexit = False
+        self._state = threading.Condition()
+        self._lent = 0
+        # Threads of one process queue here; sqlite itself only lets them poll.
+        self._writing = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections; those in use, when their work is done.  Twice is fine."""
+        with self._state:
+            self._is_closed = True
+            self._state.notify_all()
+            _close_all(self._idle, self._pid)
+
+    # -- Work ----------------------------------------------------------------
+
+    def read(self, work: Work[_T]) -> _T:
+        """Return what *work* does in one transaction that writes nothing."""
+        return self._retried(lambda connection: _in_transaction(connection, "BEGIN", work))
+
+    def read_one(self, work: Work[_T]) -> _T:
+        """Return what *work* does with a single statement; cheaper than ``read``."""
+        return self._retried(work)
+
+    def write(self, work: Work[_T], *, durable: bool = True) -> _T:
+        """Return what *work* does in one transaction; after an error nothing of it stays.
+
+        Args:
+            work: may be called again if the database was locked.
+            durable: False spares the wait for the disk where a later commit
+                makes this one durable too, or none needs to.
+        """
+        if not self._writing.acquire(timeout=self.timeout_s):
+            raise self._locked()
+        try:
+            return self._retried(
+                lambda connection: self._written(connection, work, durable and self._durable)
+            )
+        finally:
+            self._writing.release()
+
+    def _written(self, connection: sqlite3.Connection, work: Work[_T], durable: bool) -> _T:
+        if durable:
+            return _in_transaction(connection, "BEGIN IMMEDIATE", work)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            return _in_transaction(connection, "BEGIN IMMEDIATE", work)
+        finally:
+            connection.execute(self._synchronous())
+
+    def _synchronous(self) -> str:
+        return f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}"
+
+    def _retried(self, work: Work[_T]) -> _T:
+        deadline = time.monotonic() + self.timeout_s
+        with self._mapped(), self._borrowed() as connection:
+            while True:
+                try:
+                    return work(connection)
+                except sqlite3.OperationalError as exc:
+                    # Sqlite waits by itself, but not where waiting might be a
+                    # deadlock, nor while another process recovers the log.
+                    if _code_of(exc) not in _BUSY or time.monotonic() >= deadline:
+                        raise
+                time.sleep(random.uniform(0, _MAX_PAUSE_S))  # noqa: S311 - no secret
+
+    # -- Connections ---------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        connection = self._borrow()
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._pid != os.getpid() and not self._in_memory:
+            _of_parents.extend(self._idle)
+            self._forget_connections()
+        with self._state:
+            while not self._is_closed:
+                if self._idle:
+                    self._lent += 1
+                    return self._idle.pop()
+                if not (self._in_memory and self._lent):
+                    connection = self._open()
+                    self._lent += 1
+                    return connection
+                self._state.wait(self.timeout_s)
+        raise NotConnected(f"{self.location} was disconnected; call connect() first")
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._state:
+            self._lent -= 1
+            keep = not self._is_closed and len(self._idle) < _IDLE_CONNECTIONS
+            if keep:
+                self._idle.append(connection)
+            self._state.notify()
+        if not keep:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.location,
+            timeout=self.timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute(self._synchronous())
+        return connection
+
+    # -- Errors --------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            self._raise_ours(exc)
+
+    def _raise_ours(self, exc: sqlite3.Error) -> NoReturn:
+        code, where = _code_of(exc), self.location
+        if code in _BUSY:
+            raise self._locked() from exc
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreFull(f"no room for {where}: nothing was written; free some space") from exc
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+            raise ReadOnlyStore(f"{where} cannot be written: {exc}; see its permissions") from exc
+        if code == sqlite3.SQLITE_CANTOPEN:
+            raise StoreUnavailable(
+                f"cannot open {where}: {exc}; its folder must be there, and open to this user"
+            ) from exc
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise IncompatibleStore(f"{where} is no sqlite database, or a broken one") from exc
+        if code == sqlite3.SQLITE_TOOBIG:
+            raise InvalidValue(f"too large for sqlite in {where}: {exc}") from exc
+        if code == sqlite3.SQLITE_IOERR:
+            raise StoreUnavailable(f"cannot read or write {where}: {exc}") from exc
+        raise StoreError(f"sqlite cannot do this in {where}: {exc}") from exc
+
+    def _locked(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.location} was locked by others for {self.timeout_s:g} s: nothing was written;"
+            " try again, or look who holds a transaction open"
+        )
+
+
+def _close_all(connections: list[sqlite3.Connection], pid: int) -> None:
+    while connections:
+        connection = connections.pop()
+        if pid == os.getpid():
+            connection.close()
+        else:
+            _of_parents.append(connection)
+
+
+def _in_transaction(connection: sqlite3.Connection, begin: str, work: Work[_T]) -> _T:
+    connection.execute(begin)
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors, a full disk among them, sqlite has done it already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, timeout_s: float) -> None:
+    # With it readers and the writer do not block one another.  Changing the
+    # mode needs the file alone for a moment, and does not wait for it; where
+    # the mode is impossible (network folders) the old one does, more slowly.
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if _code_of(exc) not in _BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(random.uniform(0, _MAX_PAUSE_S))  # noqa: S311 - no secret
+
+
+def _code_of(exc: sqlite3.Error) -> int | None:
+    """Return sqlite's primary code of an error; None for one of Python's own."""
+    code: int | None = getattr(exc, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
