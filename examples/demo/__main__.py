@@ -51,7 +51,9 @@ class Demonstration:
     def a_cache_is_filled_as_it_is_read(self) -> None:
         """The first read goes to Redis, the second does not."""
         self.stage.scene("1  A cache is filled as it is read")
+        told_from = self.reader.mark()
         self.write(KEY, "1.0842")
+        self.reader.wait(told_from, lambda m: m.get("invalidated") == KEY)
         first, second = self.read(), self.read()
         self.stage.claim("the first read came from Redis", not first["from_cache"])
         self.stage.claim(
@@ -128,8 +130,8 @@ class Demonstration:
         if trusted:
             self.stage.line(
                 "reader",
-                f"checked its cache and trusts it again {max(0.0, trusted['at'] - back):.1f} s"
-                " after the broker was back",
+                f"checked its cache and trusts it, {max(0.0, trusted['at'] - back):.1f} s"
+                " after the broker is back",
             )
         self.stage.claim("the event of the write in between arrived", heard)
         self.stage.claim("the cache was checked and is trusted again", trusted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import threading
 import time
@@ -102,6 +103,8 @@ def reader(amqp_url: str, redis_url: str) -> None:
 def main() -> None:
     """Run the role named by the first argument against the two URLs that follow."""
     role, amqp_url, redis_url = sys.argv[1:]
+    # The director tells of lost connections; the same from a log would only distract.
+    logging.getLogger("antiphon").addHandler(logging.NullHandler())
     with contextlib.suppress(KeyboardInterrupt):
         {"writer": writer, "listener": listener, "reader": reader}[role](amqp_url, redis_url)
 
