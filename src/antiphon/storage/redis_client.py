@@ -207,7 +207,11 @@ class RedisClient:
     def _mapped(self, exc: Exception) -> StoreError | InvalidURL:
         """Return our error for one of redis-py's."""
         where = f"Redis at {self.address}"
-        if isinstance(exc, AuthenticationError | AuthenticationWrongNumberOfArgsError):
+        # Who has not logged in may not even send a long command.
+        is_stranger = "unauthenticated" in str(exc)
+        if is_stranger or isinstance(
+            exc, AuthenticationError | AuthenticationWrongNumberOfArgsError
+        ):
             return AuthorizationError(
                 f"{where} refused the user name or password, or wants one:"
                 " give it in the URL or to connect()"

@@ -38,7 +38,7 @@ _MAX_COMMIT_BYTES = 8 << 20
 _COMMIT = load_script("commit")
 
 
-class _Writers:
+class Writers:
     """Names under which Redis remembers the last answer: one for each commit under way."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Committer:
         self._layout = layout
         self._values = values
         self._store_id = store_id
-        self._writers = _Writers()
+        self._writers = Writers()
         address = client.address
         self._remember_s = _REMEMBER_S + int(4 * address.timeout_s + address.retry_s)
         self._fixed_keys = [layout.name(n) for n in ("meta", "journal", "keys", "index")]

@@ -131,7 +131,10 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         port = parts.port
     except ValueError:
         # Without the cause: urllib quotes the part that may hold the password.
-        raise InvalidURL(f"{mask_url(url)!r} is no URL: host or port make no sense") from None
+        raise InvalidURL(
+            f"{mask_url(url)!r} is no URL: host or port make no sense; in a password write"
+            " '/', '?', '#' and '@' as %2F, %3F, %23 and %40"
+        ) from None
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise InvalidURL(f"{mask_url(url)!r} is no URL of a Redis (redis:, rediss:, unix:)")
     if parts.fragment:

@@ -1,0 +1,95 @@
+"""What must hold in a namespace of Redis, whatever happened to it: read past the store."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.redis_store import RedisStore
+
+
+def raw_client(url: str) -> Any:
+    """Return a bare redis-py client for *url*."""
+    return redis.Redis.from_url(url.partition("?")[0], protocol=2)
+
+
+def journal_of(store: RedisStore) -> list[JournalEntry]:
+    """Return the whole journal, which must not have been truncated."""
+    assert store.store_id is not None
+    return list(store.since(Position(store.store_id, store.head().epoch, 0, b"")))
+
+
+def assert_consistent(url: str, namespace: str) -> list[JournalEntry]:
+    """Check journal, records, keys, index and generations against each other.
+
+    What a killed writer had sent may still arrive meanwhile; then all is checked again.
+
+    Returns:
+        The journal.
+    """
+    with RedisStore(url, namespace=namespace) as store, raw_client(url) as raw:
+        while True:
+            head = store.head()
+            try:
+                return _check(store, raw, namespace)
+            except AssertionError:
+                if store.head() == head:
+                    raise
+
+
+def _check(store: RedisStore, raw: Any, namespace: str) -> list[JournalEntry]:
+    entries = journal_of(store)
+    assert [e.version.sequence for e in entries] == list(range(1, len(entries) + 1))
+    assert len({e.version.entry_id for e in entries}) == len(entries)
+    assert len({e.event_id for e in entries}) == len(entries)
+    assert not entries or entries[-1].last
+    assert store.head().sequence == len(entries)
+
+    expected = {}
+    present: set[str] = set()
+    for entry in entries:
+        if entry.action != "delete":
+            assert entry.action == ("update" if entry.key in present else "set")
+        expected[entry.key] = entry.version
+        if entry.action == "delete":
+            present.discard(entry.key)
+            del expected[entry.key]
+        else:
+            present.add(entry.key)
+    assert {key: store.get(key).version for key in store.query_keys()} == expected
+    _assert_layout(raw, "{" + namespace + "}:", present)
+    return entries
+
+
+def _assert_layout(raw: Any, prefix: str, keys: set[str]) -> None:
+    names = {n.decode() for n in raw.scan_iter() if n.decode().startswith(prefix)}
+    assert {n for n in names if n.startswith(prefix + "k:")} == {f"{prefix}k:{key}" for key in keys}
+    index: set[bytes] = set()
+    generations: set[str] = set()
+    for key in keys:
+        header, lines = raw.hmget(f"{prefix}k:{key}", "h", "m")
+        size, generation, chunk_bytes = header.decode().split(" ")[3:]
+        if generation != "-":
+            name = f"{prefix}g:{generation}"
+            generations.add(name)
+            assert raw.hlen(name) == math.ceil(int(size) / int(chunk_bytes))
+            assert sum(map(len, raw.hvals(name))) == int(size)
+        for line in filter(None, lines.split(b"\n")):
+            name_text, value = line.split(b"\t")
+            assert len(value) <= 128, "these checks know no digests"
+            index.add(name_text + b"\0" + value + b"\0" + key.encode())
+    assert set(raw.zrange(prefix + "index", 0, -1)) == index
+    # What no key refers to is on its way out, and what one refers to is not.
+    for name in names:
+        if name.startswith(prefix + "g:"):
+            assert (raw.ttl(name) == -1) == (name in generations)
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return where *url* points."""
+    parts = urlsplit(url)
+    return parts.hostname or "localhost", parts.port or 6379

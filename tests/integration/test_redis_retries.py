@@ -1,0 +1,167 @@
+"""The Redis store through lost answers, silent servers, restarts and forks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from redis_checks import assert_consistent, host_and_port
+from redis_proxy import RedisProxy
+
+from antiphon.errors import StoreUnavailable, VersionConflict
+from antiphon.storage.journal import ABSENT
+from antiphon.storage.redis_store import RedisStore
+from antiphon.storage.string_value import StringValue
+from antiphon.testing.servers import Redis
+
+
+@pytest.fixture
+def proxy(redis_url: str) -> Iterator[RedisProxy]:
+    """A proxy before the Redis of the test."""
+    with RedisProxy(*host_and_port(redis_url), urlsplit(redis_url).path.strip("/")) as proxy:
+        yield proxy
+
+
+def _open(url: str, **options: float) -> RedisStore:
+    return RedisStore(url, namespace="n", **options)  # type: ignore[arg-type]
+
+
+def test_a_lost_answer_makes_no_second_change(redis_url: str, proxy: RedisProxy) -> None:
+    """A set whose answer was lost is asked for again, and was done once."""
+    with _open(proxy.url) as store:
+        store.set("a", StringValue(b"one", {}))
+        proxy.lose_next_answer()
+        version = store.set("a", StringValue(b"two", {"n": 1}), expect=store.get("a").version)
+
+        assert (b"two", version) == (store.get("a").data.read(), store.get("a").version)
+    assert ["set", "update"] == [e.action for e in assert_consistent(redis_url, "n")]
+
+
+def test_a_lost_answer_is_told_with_its_metadata(redis_url: str, proxy: RedisProxy) -> None:
+    """What the event of a delete carries comes through a lost answer, although the key is gone."""
+    heard: list[dict[str, object]] = []
+    with _open(proxy.url) as store:
+        store.set("a", StringValue(b"", {"n": 1}))
+        proxy.lose_next_answer()
+        store._tell = lambda committed: heard.extend(c.metadata for c in committed)  # type: ignore[method-assign, assignment]
+        store.delete("a")
+
+    assert [{"n": 1}] == heard
+
+
+def test_a_call_that_arrives_after_its_repetition_does_nothing(
+    redis_url: str, proxy: RedisProxy
+) -> None:
+    """A request that was stuck in the network while it was repeated is recognised."""
+    with _open(proxy.url, timeout_s=0.5) as store:
+        store.exists("a")
+        proxy.hold_next_request()
+        store.set("a", StringValue(b"one", {}))
+        store.set("a", StringValue(b"two", {}))
+        proxy.let_go()
+
+        assert b"two" == store.get("a").data.read()
+    assert ["set", "update"] == [e.action for e in assert_consistent(redis_url, "n")]
+
+
+def test_a_refusal_stays_a_refusal_when_the_first_call_arrives_late(
+    redis_url: str, proxy: RedisProxy
+) -> None:
+    """After VersionConflict nothing is written, not even by a request that was stuck."""
+    with _open(proxy.url, timeout_s=0.5) as store, _open(redis_url) as other:
+        other.set("a", StringValue(b"theirs", {}))
+        proxy.hold_next_request()
+        with pytest.raises(VersionConflict):
+            store.set("a", StringValue(b"mine", {}), expect=ABSENT)
+        other.delete("a")
+        proxy.let_go()
+
+        assert not store.exists("a")
+    assert ["set", "delete"] == [e.action for e in assert_consistent(redis_url, "n")]
+
+
+def test_small_values_take_one_round_trip(proxy: RedisProxy) -> None:
+    """Setting, getting, deleting and asking are one request each."""
+    with _open(proxy.url) as store:
+        store.set("a", StringValue(b"1", {"n": 1}))
+        for call in (
+            lambda: store.set("a", StringValue(b"2", {"n": 2})),
+            lambda: store.get("a").data.read(),
+            lambda: store.get_metadata("a"),
+            lambda: store.exists("a"),
+            lambda: store.delete("a"),
+        ):
+            before = proxy.requests
+            call()
+
+            assert 1 == proxy.requests - before
+
+
+def test_a_restarted_redis_is_used_again(redis_server: Redis) -> None:
+    """Calls after a restart connect anew, without the caller's doing."""
+    with _open(redis_server.redis_url) as store:
+        store.set("a", StringValue(b"1", {}))
+        redis_server.restart()
+
+        assert b"1" == store.get("a").data.read()
+        redis_server.restart()
+        store.set("a", StringValue(b"2", {}))
+        redis_server.restart()
+        assert ["a"] == list(store.query_keys())
+    assert 2 == len(assert_consistent(redis_server.redis_url, "n"))
+
+
+def test_calls_wait_for_a_redis_that_is_starting(redis_server: Redis) -> None:
+    """While Redis is away for less than retry_s, a call takes longer and does not fail."""
+    with _open(redis_server.redis_url, retry_s=60.0) as store:
+        store.set("a", StringValue(b"1", {}))
+        redis_server.kill()
+        redis_server.start()
+
+        assert b"1" == store.get("a").data.read()
+
+
+def test_a_silent_redis_is_given_up(redis_server: Redis) -> None:
+    """A Redis that answers nothing costs the timeout, twice at most, and says so."""
+    with _open(redis_server.redis_url, timeout_s=0.2, retry_s=0.1) as store:
+        store.set("a", StringValue(b"1", {}))
+        redis_server.pause()
+        with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.2 s"):
+            store.get("a")
+        redis_server.resume()
+
+        assert b"1" == store.get("a").data.read()
+
+
+_FORKS = """
+import os, sys
+from antiphon.storage.redis_store import RedisStore
+from antiphon.storage.string_value import StringValue
+
+with RedisStore(sys.argv[1], namespace="n") as store:
+    for number in range(3):
+        store.set("warm", StringValue(b"", {}))
+    child = os.fork()
+    name = "parent" if child else "child"
+    for number in range(200):
+        store.set(f"{name}/{number}", StringValue(name.encode(), {}))
+        assert store.get(f"{name}/{number}").data.read() == name.encode()
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_forked_child_has_connections_of_its_own(redis_url: str) -> None:
+    """Parent and child use the same store object at once, and neither gets the other's answers."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKS, redis_url], capture_output=True, text=True, timeout=60
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    entries = assert_consistent(redis_url, "n")
+    assert 403 == len(entries)
+    assert 2 == len({e.owner for e in entries})
