@@ -66,13 +66,14 @@ class ContainerServer(Server):
         from testcontainers.core.container import DockerContainer
 
         testcontainers_config.ryuk_disabled = True
-        # A fixed port: Docker gives a random one anew at each restart of the container.
-        container = DockerContainer(self.image, hostname=self.title.lower())
-        address: Any = ("127.0.0.1", self._port)  # docker takes it; testcontainers' hint does not
-        container.with_name(name).with_bind_ports(f"{self.inner_port}/tcp", address)
-        command = self._command()
-        if command:
+        container = DockerContainer(self.image, hostname=self.title.lower()).with_name(name)
+        # A fixed port, since Docker gives a random one anew at each restart, and one on
+        # the loopback interface only, which testcontainers' method for it cannot say.
+        ports: dict[str, Any] = container.ports
+        ports[f"{self.inner_port}/tcp"] = ("127.0.0.1", self._port)
+        if command := self._command():
             container.with_command(command)
+        self._docker = container.get_docker_client().client
         return container.start().get_wrapped_container()
 
     def _command(self) -> list[str]:
@@ -96,6 +97,7 @@ class ContainerServer(Server):
 
     def stop(self) -> None:
         self._keeper.close()
+        self._docker.close()
 
     def log(self) -> str:
         return str(self._container.logs().decode(errors="replace"))

@@ -35,7 +35,7 @@ from typing import Any
 OWNER_POLL_S = 0.5
 
 #: Seconds that orphans of a killed server get to leave by themselves.
-ORPHAN_GRACE_S = 1.0
+ORPHAN_GRACE_S = 0.3
 
 #: ``prctl`` options of Linux, from <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1

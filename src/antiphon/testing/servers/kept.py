@@ -80,6 +80,11 @@ class Keeper:
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
 
+    @property
+    def pid(self) -> int:
+        """Process id of the keeper itself."""
+        return self._process.pid
+
     def start(self, name: str, argv: list[str], env: dict[str, str]) -> int:
         """Start a process that logs to ``<folder>/<name>.log``; return its process id."""
         pid = self._ask(start=name, argv=argv, env=env, log=str(self.log_path(name)))["pid"]
