@@ -35,6 +35,9 @@ _REMEMBER_S = 60
 #: that no commit keeps Redis from its other work for long.
 _MAX_COMMIT_BYTES = 8 << 20
 
+#: Data that is no longer than this never is: the words around it weigh as much.
+_TINY_BYTES = 1024
+
 _COMMIT = load_script("commit")
 
 
@@ -149,7 +152,7 @@ class Committer:
         if data is None or change.delete:
             return "", b""
         if isinstance(data, bytes):
-            if len(data) <= min(INLINE_BYTES, room):
+            if len(data) <= max(_TINY_BYTES, min(INLINE_BYTES, room)):
                 return "b", data
             if len(data) <= min(STAGE_ABOVE_BYTES, room):
                 return "c", data

@@ -23,13 +23,7 @@ from antiphon.storage.redis_layout import FORMAT, Layout
 from antiphon.storage.redis_ledger import RedisLedger
 from antiphon.storage.redis_reading import Reader
 from antiphon.storage.redis_scripts import load_script
-from antiphon.storage.redis_url import (
-    CONNECT_TIMEOUT_S,
-    RETRY_S,
-    TIMEOUT_S,
-    RedisAddress,
-    parse_url,
-)
+from antiphon.storage.redis_url import RedisAddress, parse_url
 from antiphon.storage.redis_values import GRACE_S, Values
 
 logger = logging.getLogger(__name__)
@@ -46,17 +40,18 @@ class RedisStore(BackendStore):
     Args:
         url: ``redis://[user:password@]host[:port][/database]?namespace=name``,
             ``rediss:`` for TLS, ``unix:///path?namespace=name`` for a socket.
-        namespace: in place of the one in the URL; all keys in Redis begin with
+            What follows may stand there, too (``&timeout_s=5``); arguments win.
+        namespace: name of the store; all its keys in Redis begin with
             ``{namespace}:``, so one store is one hash slot.
         origin: readable name that events are routed by; the namespace if None.
         journal_length: journal entries to keep, at least; None leaves what the
             store has (``JOURNAL_LENGTH`` for a new one).  Holds for all who use it.
         grace_s: seconds that a large value stays readable for those who have it
-            open after it was replaced; each read begins them anew.
-        connect_timeout_s: seconds to wait for a connection.
-        timeout_s: seconds to wait for an answer.
+            open after it was replaced, 120 if None; each read begins them anew.
+        connect_timeout_s: seconds to wait for a connection; 3 if None.
+        timeout_s: seconds to wait for an answer; 10 if None.
         retry_s: seconds for which a call is tried again after a broken
-            connection.  No change is made twice by that.
+            connection; 3 if None.  No change is made twice by that.
 
     Raises:
         InvalidURL: a part of the URL makes no sense.
@@ -69,24 +64,25 @@ class RedisStore(BackendStore):
         namespace: str | None = None,
         origin: str | None = None,
         journal_length: int | None = None,
-        grace_s: int = GRACE_S,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        timeout_s: float = TIMEOUT_S,
-        retry_s: float = RETRY_S,
+        grace_s: int | None = None,
+        connect_timeout_s: float | None = None,
+        timeout_s: float | None = None,
+        retry_s: float | None = None,
     ) -> None:
-        self._address = parse_url(
+        self._address, options = parse_url(
             url,
             namespace=namespace,
+            origin=origin,
+            journal_length=journal_length,
+            grace_s=grace_s,
             connect_timeout_s=connect_timeout_s,
             timeout_s=timeout_s,
             retry_s=retry_s,
         )
-        if journal_length is not None and journal_length < 1:
-            raise ValueError(f"journal_length is {journal_length}; it must be at least 1")
-        self._journal_length = journal_length
-        self._grace_s = grace_s
+        self._journal_length: int | None = options.get("journal_length")
+        self._grace_s: int = options.get("grace_s", GRACE_S)
         self._medium: _Medium | None = None
-        super().__init__(origin=self._address.namespace if origin is None else origin)
+        super().__init__(origin=options.get("origin", self._address.namespace))
 
     @property
     def address(self) -> RedisAddress:

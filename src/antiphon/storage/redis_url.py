@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from antiphon.errors import InvalidURL, InvalidValue
 from antiphon.schemes import mask_url
+from antiphon.storage.opening import url_parameters
 
 #: Seconds to wait for a connection, and for an answer.
 CONNECT_TIMEOUT_S = 3.0
@@ -20,6 +21,27 @@ RETRY_S = 3.0
 
 _DEFAULT_PORT = 6379
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TIMEOUTS = ("connect_timeout_s", "timeout_s", "retry_s")
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        number = kind(text)
+        if not number > 0:
+            raise ValueError("it must be above 0")
+        return number
+
+    return convert
+
+
+_PARAMETERS: dict[str, Callable[[str], Any]] = {
+    "namespace": str,
+    "db": int,
+    "origin": str,
+    "journal_length": _positive(int),
+    "grace_s": _positive(int),
+    **dict.fromkeys(_TIMEOUTS, _positive(float)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,48 +103,36 @@ class RedisAddress:
         return replace(self, username=username, password=password)
 
 
-def parse_url(url: str, *, namespace: str | None = None, **timeouts: float) -> RedisAddress:
-    """Return what *url* says.
+def parse_url(url: str, **given: Any) -> tuple[RedisAddress, dict[str, Any]]:
+    """Return where *url* points, and the other options of the store.
 
     Args:
         url: ``redis://[user:password@]host[:port][/database]?namespace=name``,
             ``rediss://…`` for TLS (with ``ssl_ca_certs``, ``ssl_certfile``,
-            ``ssl_keyfile`` in the query if needed), or
-            ``unix:///path/to/socket?db=0&namespace=name``.
-        namespace: in place of the one in the URL.
-        timeouts: the address's timeouts, in seconds.
+            ``ssl_keyfile`` if needed), or ``unix:///path/to/socket?db=0&namespace=name``.
+            All options of ``RedisStore`` may stand there as parameters.
+        given: options that win over those in the URL, unless they are None.
 
     Raises:
         InvalidURL: a part makes no sense; the message names it.
     """
     parts, port = _split(url)
-    query = _query(url, parts)
-    name = namespace if namespace is not None else query.pop("namespace", "")
-    query.pop("namespace", None)
-    if not name or "{" in name or "}" in name:
-        raise InvalidURL(
-            f"namespace {name!r} of {mask_url(url)!r}: add ?namespace=<name>, text without braces;"
-            " it is what the keys in Redis begin with"
-        )
-    is_socket = parts.scheme == "unix"
-    database = query.pop("db", "") if is_socket else parts.path.strip("/") or query.pop("db", "")
-    if not (database or "0").isdecimal():
-        raise InvalidURL(f"database {database!r} of {mask_url(url)!r} is no number")
-    tls = {key: query.pop(key) for key in _TLS_FILES if key in query}
-    if query or (tls and parts.scheme != "rediss"):
-        unknown = ", ".join([*query, *(tls if parts.scheme != "rediss" else ())])
-        raise InvalidURL(f"unknown parameter {unknown} in {mask_url(url)!r} (known: namespace, db)")
-    return RedisAddress(
-        host="" if is_socket else parts.hostname or "localhost",
-        port=0 if is_socket else port or _DEFAULT_PORT,
-        path=unquote(parts.path) if is_socket else "",
-        database=int(database or 0),
-        namespace=name,
+    is_tls = parts.scheme == "rediss"
+    known = _PARAMETERS | (dict.fromkeys(_TLS_FILES, str) if is_tls else {})
+    options = url_parameters(url, known)
+    options |= {name: value for name, value in given.items() if value is not None}
+    address = RedisAddress(
+        host="" if parts.scheme == "unix" else parts.hostname or "localhost",
+        port=0 if parts.scheme == "unix" else port or _DEFAULT_PORT,
+        path=unquote(parts.path) if parts.scheme == "unix" else "",
+        database=_database(url, parts, options.pop("db", None)),
+        namespace=_namespace(url, options.pop("namespace", "")),
         username=_unquote(parts.username),
         password=_unquote(parts.password),
-        tls=tls if parts.scheme == "rediss" else None,
-        **timeouts,
+        tls={n: options.pop(n) for n in _TLS_FILES if n in options} if is_tls else None,
+        **{name: options.pop(name) for name in _TIMEOUTS if name in options},
     )
+    return address, options
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -142,13 +152,22 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     return parts, port
 
 
-def _query(url: str, parts: SplitResult) -> dict[str, str]:
-    try:
-        return dict(
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+def _database(url: str, parts: SplitResult, number: int | None) -> int:
+    text = "" if parts.scheme == "unix" else parts.path.strip("/")
+    if not text:
+        return number or 0
+    if not (text.isascii() and text.isdecimal()):
+        raise InvalidURL(f"database {text!r} of {mask_url(url)!r} is no number")
+    return int(text)
+
+
+def _namespace(url: str, name: str) -> str:
+    if not name or "{" in name or "}" in name:
+        raise InvalidURL(
+            f"namespace {name!r} of {mask_url(url)!r}: add ?namespace=<name>, text without braces;"
+            " it is what the keys in Redis begin with"
         )
-    except ValueError as exc:
-        raise InvalidURL(f"the query of {mask_url(url)!r} is not of the form name=value") from exc
+    return name
 
 
 def _unquote(part: str | None) -> str | None:

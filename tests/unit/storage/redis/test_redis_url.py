@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from antiphon.errors import InvalidURL, InvalidValue
-from antiphon.storage.redis_url import RedisAddress, parse_url
+from antiphon.storage.redis_url import RedisAddress
+from antiphon.storage.redis_url import parse_url as parse_all
+
+
+def parse_url(url: str) -> RedisAddress:
+    """Return the address in *url*."""
+    return parse_all(url)[0]
 
 
 def test_all_parts_are_found() -> None:
@@ -55,6 +61,15 @@ def test_tls_files_come_from_the_query() -> None:
     assert parse_url("redis://h?namespace=n").tls is None
 
 
+def test_options_may_stand_in_the_url() -> None:
+    """Each option of the store is a parameter as well, and arguments win."""
+    url = "redis://h?namespace=n&origin=shop&journal_length=7&timeout_s=2.5&grace_s=9"
+    address, options = parse_all(url, grace_s=8, origin=None)
+
+    assert 2.5 == address.timeout_s
+    assert {"origin": "shop", "journal_length": 7, "grace_s": 8} == options
+
+
 def test_neither_text_nor_repr_shows_who_logs_in() -> None:
     """Messages and tracebacks name the server only."""
     address = parse_url("redis://me:secret@h:1/0?namespace=n")
@@ -80,9 +95,13 @@ def test_an_ipv6_host_keeps_its_brackets() -> None:
         ("redis://h:port/0?namespace=n", "host or port"),
         ("redis://h:99999/0?namespace=n", "host or port"),
         ("redis://[::1/0?namespace=n", "host or port"),
-        ("redis://h/0?namespace=n&timeout=3", "unknown parameter timeout"),
-        ("redis://h/0?namespace=n&ssl_keyfile=k", "unknown parameter ssl_keyfile"),
-        ("redis://h/0?namespace", "name=value"),
+        ("redis://h/0?namespace=n&timeout=3", "unknown parameter 'timeout'"),
+        ("redis://h/0?namespace=n&ssl_keyfile=k", "unknown parameter 'ssl_keyfile'"),
+        ("redis://h/0?namespace=n&timeout_s=0", "must be above 0"),
+        ("redis://h/0?namespace=n&timeout_s=nan", "must be above 0"),
+        ("redis://h/0?namespace=n&journal_length=many", "journal_length='many'"),
+        ("redis://h/?namespace=n&db=x", "db='x'"),
+        ("redis://h/0?namespace", "namespace ''"),
         ("http://h/0?namespace=n", "no URL of a Redis"),
         ("redis://:a#b@h/0?namespace=n", "%23"),
     ],
@@ -90,7 +109,7 @@ def test_an_ipv6_host_keeps_its_brackets() -> None:
 def test_a_url_that_makes_no_sense_is_refused(url: str, reason: str) -> None:
     """The message names the part that is wrong."""
     with pytest.raises(InvalidURL, match=reason):
-        parse_url(url)
+        parse_all(url)
 
 
 @pytest.mark.parametrize(
