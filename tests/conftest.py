@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.testing.servers import RabbitMQ, Redis, Servers, rabbitmq, redis
+from antiphon.testing.servers import RabbitMQ, Redis, Servers, ServersUnavailable, rabbitmq, redis
 
 #: Seconds that threads and files of a test get to go away by themselves.
 LEAK_GRACE_S = 5.0
@@ -64,6 +64,17 @@ def servers(pytestconfig: pytest.Config) -> Servers:
     # Waiting here keeps the wait out of the time limits of single tests.
     _ = started.amqp_url, started.redis_url
     return started
+
+
+@pytest.fixture
+def settled_servers(pytestconfig: pytest.Config) -> None:
+    """The servers of the run are there, or will not be started: nobody looks for any now."""
+    started = pytestconfig.stash.get(_servers_key, None)
+    if started is not None:
+        with contextlib.suppress(ServersUnavailable):
+            started.start()
+            _ = started.amqp_url
+            _ = started.redis_url
 
 
 @pytest.fixture

@@ -15,6 +15,10 @@ from antiphon.errors import ServersUnavailable
 from antiphon.testing.servers import Servers, containers, packages, programs, rabbitmq, redis
 from antiphon.testing.servers.base import mask_password
 
+# These tests change where servers are looked for, which must not hit the search for
+# the servers of the run itself.
+pytestmark = pytest.mark.usefixtures("settled_servers")
+
 
 @pytest.fixture
 def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
