@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
@@ -48,6 +49,14 @@ _of_parents: list[sqlite3.Connection] = []
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+class _Turn:
+    """A thread's place in the queue for a connection."""
+
+    def __init__(self) -> None:
+        self.came = threading.Event()
+        self.connection: sqlite3.Connection | None = None
+
+
 class Medium:
     """One sqlite database, used by any number of threads.
 
@@ -76,17 +85,19 @@ class Medium:
         self._idle: list[sqlite3.Connection] = []
         # For stores that are dropped without disconnect().
         weakref.finalize(self, _close_all, self._idle, os.getpid()).atexit = False
-        self._state = threading.Condition()
+        self._lock = threading.Lock()
         self._lent = 0
+        self._waiting: deque[_Turn] = deque()
         # Threads of one process queue here; sqlite itself only lets them poll.
         self._writing = threading.Lock()
 
     def close(self) -> None:
         """Close all connections; those in use, when their work is done.  Twice is fine."""
-        with self._state:
+        with self._lock:
             self._is_closed = True
-            self._state.notify_all()
             _close_all(self._idle, self._pid)
+            for turn in self._waiting:
+                turn.came.set()
 
     # -- Work ----------------------------------------------------------------
 
@@ -154,25 +165,43 @@ class Medium:
         if self._pid != os.getpid() and not self._in_memory:
             _of_parents.extend(self._idle)
             self._forget_connections()
-        with self._state:
-            while not self._is_closed:
-                if self._idle:
-                    self._lent += 1
-                    return self._idle.pop()
-                if not (self._in_memory and self._lent):
-                    connection = self._open()
-                    self._lent += 1
-                    return connection
-                self._state.wait(self.timeout_s)
-        raise NotConnected(f"{self.location} was disconnected; call connect() first")
+        with self._lock:
+            if self._is_closed:
+                raise self._disconnected()
+            if self._idle and not self._waiting:
+                self._lent += 1
+                return self._idle.pop()
+            if not (self._in_memory and self._lent):
+                connection = self._open()
+                self._lent += 1
+                return connection
+            turn = _Turn()
+            self._waiting.append(turn)
+        return self._wait(turn)
+
+    def _wait(self, turn: _Turn) -> sqlite3.Connection:
+        turn.came.wait(self.timeout_s)
+        with self._lock:
+            if turn.connection is not None:
+                return turn.connection
+            if self._is_closed:
+                raise self._disconnected()
+            self._waiting.remove(turn)
+        raise self._locked()
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._state:
+        with self._lock:
+            if self._waiting and not self._is_closed:
+                # Handed over, not laid down: else the thread that gave it back
+                # is the quickest to take it again, and others wait for ever.
+                turn = self._waiting.popleft()
+                turn.connection = connection
+                turn.came.set()
+                return
             self._lent -= 1
             keep = not self._is_closed and len(self._idle) < _IDLE_CONNECTIONS
             if keep:
                 self._idle.append(connection)
-            self._state.notify()
         if not keep:
             connection.close()
 
@@ -214,6 +243,9 @@ class Medium:
         if code == sqlite3.SQLITE_IOERR:
             raise StoreUnavailable(f"cannot read or write {where}: {exc}") from exc
         raise StoreError(f"sqlite cannot do this in {where}: {exc}") from exc
+
+    def _disconnected(self) -> NotConnected:
+        return NotConnected(f"{self.location} was disconnected; call connect() first")
 
     def _locked(self) -> StoreUnavailable:
         return StoreUnavailable(

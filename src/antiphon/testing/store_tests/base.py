@@ -1,0 +1,126 @@
+"""What all parts of the suite start from: fixtures and small helpers."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from antiphon.events.api import BaseEvent, EventManager
+from antiphon.storage.backend_store import BackendStore
+from antiphon.storage.events import StoreModificationEvent
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.string_value import StringValue
+
+#: Makes one more unconnected store on the medium of the test.
+MakeStore = Callable[[], BackendStore]
+
+#: More than a value may have to be kept in one piece.
+LARGE = 3 * (1 << 20) + 17
+
+
+class SuiteBase:
+    """Fixtures of the suite; a backend's class overrides ``make_store``."""
+
+    #: Whether all stores that ``make_store`` returns in a test are on one medium.
+    shared: ClassVar[bool] = True
+
+    #: Whether using a store before ``connect()`` is an error.
+    needs_connecting: ClassVar[bool] = True
+
+    @pytest.fixture
+    def make_store(self) -> MakeStore:
+        """Return a function that makes one more unconnected store on a fresh medium."""
+        raise NotImplementedError("override make_store in the backend's test class")
+
+    @pytest.fixture
+    def store(self, make_store: MakeStore) -> Iterator[BackendStore]:
+        """A connected store on an empty medium, with an event manager of its own."""
+        store = make_store()
+        store.event_manager = EventManager()
+        store.connect()
+        yield store
+        store.disconnect()
+
+    @pytest.fixture
+    def other(self, make_store: MakeStore, store: BackendStore) -> Iterator[BackendStore]:
+        """A second store on the same medium; the same store where there can be none."""
+        if not self.shared:
+            yield store
+            return
+        other = make_store()
+        other.event_manager = EventManager()
+        other.connect()
+        yield other
+        other.disconnect()
+
+    @pytest.fixture
+    def heard(self, store: BackendStore) -> list[Any]:
+        """Every event that the store emits from now on."""
+        return listen(store, BaseEvent)
+
+    @pytest.fixture
+    def changes(self, store: BackendStore) -> list[Any]:
+        """Every modification event that the store emits from now on."""
+        return listen(store, StoreModificationEvent)
+
+
+def listen(store: BackendStore, cls: type[BaseEvent]) -> list[Any]:
+    """Return a list that every event of class *cls* of *store* is added to."""
+    events: list[Any] = []
+
+    def hear(event: BaseEvent) -> None:
+        events.append(event)
+
+    store.event_manager.connect(cls, hear)
+    return events
+
+
+def told(events: list[Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return class name, key and metadata of each of *events*."""
+    return [(type(event).__name__, event.key, event.metadata) for event in events]
+
+
+def value(data: bytes = b"data", **metadata: Any) -> StringValue:
+    """Return a value to be stored."""
+    return StringValue(data, metadata)
+
+
+def content(store: BackendStore, key: str) -> tuple[bytes, dict[str, Any]]:
+    """Return data and metadata of *key*."""
+    found = store.get(key)
+    with found.data as stream:
+        return stream.read(), found.metadata
+
+
+def everything(store: BackendStore) -> dict[str, tuple[bytes, Mapping[str, Any]]]:
+    """Return all that *store* holds."""
+    return {key: content(store, key) for key in store.query_keys()}
+
+
+def journal_of(store: BackendStore) -> list[JournalEntry]:
+    """Return the whole journal of *store*."""
+    head = store.head()
+    return list(store.since(Position(head.store_id, head.epoch, 0, b"")))
+
+
+def large_bytes(size: int = LARGE, seed: int = 7) -> bytes:
+    """Return *size* bytes in which no part is like another."""
+    return random.Random(seed).randbytes(size)  # noqa: S311 - no secret
+
+
+class FailingStream(io.RawIOBase):
+    """A stream that fails after some bytes, as one from the network may."""
+
+    def __init__(self, good_bytes: int) -> None:
+        self._left = good_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        if self._left <= 0:
+            raise OSError("the source failed")
+        size = min(self._left, size if size > 0 else self._left)
+        self._left -= size
+        return b"x" * size
