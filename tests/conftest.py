@@ -38,9 +38,11 @@ MINIMUM_FILE = TESTS / "collected_minimum.txt"
 _servers_key = pytest.StashKey[Servers]()
 
 
-def use_servers(config: pytest.Config, servers: Servers) -> None:
-    """Let this run use servers that were started before it (see ``run_all.py``)."""
-    config.stash[_servers_key] = servers
+def pytest_configure(config: pytest.Config) -> None:
+    """Take over servers that were started before pytest (by ``run_all.py``)."""
+    for plugin in config.pluginmanager.get_plugins():
+        if isinstance(found := getattr(plugin, "servers", None), Servers):
+            config.stash[_servers_key] = found
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
