@@ -71,8 +71,11 @@ def _assert_layout(raw: Any, prefix: str, keys: set[str]) -> None:
     index: set[bytes] = set()
     generations: set[str] = set()
     for key in keys:
-        header, lines = raw.hmget(f"{prefix}k:{key}", "h", "m")
+        header, lines, inline = raw.hmget(f"{prefix}k:{key}", "h", "m", "d")
         size, generation, chunk_bytes = header.decode().split(" ")[3:]
+        assert (None if generation != "-" else int(size)) == (
+            None if inline is None else len(inline)
+        )
         if generation != "-":
             name = f"{prefix}g:{generation}"
             generations.add(name)

@@ -48,8 +48,10 @@ def write_all_kinds(store: RedisStore, name: str, turn: int) -> None:
         store.update_metadata("shared", {name.partition("/")[0]: turn})
         store.delete("shared")
     store.set_data("shared", io.BytesIO(b"s" * turn))
-    if turn % 10 == 3:
-        store.set("large", StringValue(bytes([turn % 256]) * 1_500_000, {"by": name}))
+    if turn % 5 == 3:
+        # In the record, as one chunk, and staged in several, by turns.
+        size = (10, 100_000, 1_500_000)[turn % 3]
+        store.set("large", StringValue(bytes([turn % 256]) * size, {"by": name}))
 
 
 def run(store: RedisStore, name: str, rounds: int) -> None:

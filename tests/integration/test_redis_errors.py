@@ -112,12 +112,28 @@ def test_a_wrong_password_is_refused_and_not_shown(redis_server: Redis) -> None:
 
 
 def test_a_user_without_rights_is_told(redis_server: Redis) -> None:
-    """What an access list forbids is AuthorizationError."""
-    redis_server.command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@read")
-    store = RedisStore(_with_password(redis_server.redis_url, "pw", "reader"), namespace="n")
+    """What an access list forbids is said at connect, before half a commit can happen."""
+    rights = "+@read +@write +@scripting +time +info +select +client +ping"
+    store = RedisStore(_with_password(redis_server.redis_url, "pw", "app"), namespace="n")
 
+    def permit(keys: str, *more: str) -> None:
+        words = ("reset", "on", ">pw", keys, *rights.split(), *more)
+        redis_server.command("ACL", "SETUSER", "app", *words)
+
+    permit("~{n}:*", "-@scripting")
     with pytest.raises(AuthorizationError, match="does not permit"):
         store.connect()
+    permit("~{n}:*", "-xtrim", "-expire")
+    with pytest.raises(AuthorizationError, match="may not run expire xtrim there"):
+        store.connect()
+    permit("~{other}:*")
+    with pytest.raises(AuthorizationError):
+        store.connect()
+    permit("~{n}:*")
+    with store:
+        store.set("a", StringValue(b"x" * 2_000_000, {"n": 1}))
+        assert ["a"] == list(store.query_keys(n=1))
+        assert store.cache_ledger() is not None
 
 
 def test_a_database_that_does_not_exist(redis_url: str) -> None:

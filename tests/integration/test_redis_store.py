@@ -285,6 +285,15 @@ def test_each_read_of_a_replaced_value_begins_its_grace_anew(store: RedisStore, 
         stream.read()
 
 
+def test_a_key_may_have_small_and_large_values_by_turns(store: RedisStore, redis_url: str) -> None:
+    """Data move between record and chunks, and nothing of the old place stays."""
+    for size in (10, 100_000, 3 * MIB, 0, 3 * MIB, 100_000, 20):
+        store.set("a", StringValue(b"x" * size, {}))
+
+        assert b"x" * size == store.get("a").data.read()
+        assert_consistent(redis_url, "n")
+
+
 def test_parts_are_read_without_the_rest(store: RedisStore, raw: Any) -> None:
     """A range fetches the chunks that it touches and no others."""
     data = b"".join(bytes([n % 251]) * 1000 for n in range(5000))

@@ -216,7 +216,7 @@ class RedisClient:
                 f"{where} refused the user name or password, or wants one:"
                 " give it in the URL or to connect()"
             )
-        if isinstance(exc, NoPermissionError):
+        if isinstance(exc, NoPermissionError) or "The user executing the script can't" in str(exc):
             return AuthorizationError(f"{where} {_MEANINGS['NOPERM'][1]}: {exc}")
         if not isinstance(exc, ResponseError):
             return self._unreachable(where, exc)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from antiphon.errors import IncompatibleStore, NotConnected, StoreError
+from antiphon.errors import AuthorizationError, IncompatibleStore, NotConnected, StoreError
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIdentity
 from antiphon.storage.journal import JournalEntry, Position, Version
@@ -113,6 +113,11 @@ class RedisStore(BackendStore):
             retry=retry,
         )
         where = f"namespace {client.address.namespace!r} of Redis at {client.address}"
+        if answer[0] == b"RIGHTS":
+            raise AuthorizationError(
+                f"{where}: the user may not run {answer[1].decode()} there; the rights that a"
+                " store needs are in docs/reference/redis.md"
+            )
         if answer[0] == b"FOREIGN":
             raise IncompatibleStore(f"{where} is used by another program: take another namespace")
         if answer[0] == b"FORMAT":

@@ -31,7 +31,7 @@ local found = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
 if found[1] ~= store_id then
   return {'LOST', found[1] or ''}
 end
-redis.call('XLEN', journal)
+-- Keys of another type, that is of another program, fail here; the journal's would at XADD.
 redis.call('ZCARD', keys)
 redis.call('ZCARD', index)
 
@@ -185,29 +185,38 @@ local function in_batches(command, target, members, scored)
   end
 end
 
-local function member(name, value, key)
+-- Return the index member of one line of metadata.
+local function member(line, key)
+  local name, value = string.match(line, '^([^\t]*)\t(.*)$')
   if #value > INDEXED_BYTES then
     value = '#' .. redis.sha1hex(value)
   end
   return name .. '\0' .. value .. '\0' .. key
 end
 
+local function set_of_lines(lines)
+  local found = {}
+  for line in string.gmatch(lines or '', '[^\n]+') do
+    found[line] = true
+  end
+  return found
+end
+
 local function reindex(state)
   if state.indexed == state.lines then
     return
   end
-  local old_names, old = parse_lines(state.indexed or '')
-  local new_names, new = parse_lines(state.lines)
+  local old, new = set_of_lines(state.indexed), set_of_lines(state.lines)
   local gone, come = {}, {}
-  for _, name in ipairs(old_names) do
-    if old[name] ~= new[name] then
-      gone[#gone + 1] = member(name, old[name], state.key)
+  for line in pairs(old) do
+    if not new[line] then
+      gone[#gone + 1] = member(line, state.key)
     end
   end
-  for _, name in ipairs(new_names) do
-    if old[name] ~= new[name] then
+  for line in pairs(new) do
+    if not old[line] then
       come[#come + 1] = '0'
-      come[#come + 1] = member(name, new[name], state.key)
+      come[#come + 1] = member(line, state.key)
     end
   end
   in_batches('ZREM', index, gone)
@@ -217,10 +226,12 @@ end
 local function store(state)
   local header = table.concat({state.version, state.created, state.modified, state.size,
     state.generation, state.chunk or '0'}, ' ')
-  redis.call('HSET', state.record, 'h', header, 'm', state.lines)
   if state.inline then
-    redis.call('HSET', state.record, 'd', state.inline)
-  elseif state.chunk_data or state.staged then
+    redis.call('HSET', state.record, 'h', header, 'm', state.lines, 'd', state.inline)
+  else
+    redis.call('HSET', state.record, 'h', header, 'm', state.lines)
+  end
+  if state.chunk_data or state.staged then
     redis.call('HDEL', state.record, 'd')
   end
   if state.chunk_data then

@@ -3,6 +3,27 @@
 -- ARGV: format, store id to take, system or "", journal length or "", default journal length
 local meta, journal = KEYS[1], KEYS[2]
 
+-- A right that is missing in mid-commit would leave half of it: ask before.
+-- Redis can be asked from 7.0 on.
+local COMMANDS = {'EXISTS', 'EXPIRE', 'GET', 'HDEL', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSET',
+  'HSETNX', 'PERSIST', 'SET', 'TTL', 'UNLINK', 'XADD', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM',
+  'ZADD', 'ZCARD', 'ZLEXCOUNT', 'ZRANGE', 'ZRANGEBYLEX', 'ZRANGEBYSCORE', 'ZREM',
+  'ZREMRANGEBYSCORE'}
+if redis.acl_check_cmd then
+  local missing = {}
+  for _, command in ipairs(COMMANDS) do
+    if not redis.acl_check_cmd(command, meta, meta, meta, meta) then
+      missing[#missing + 1] = string.lower(command)
+    end
+  end
+  if not redis.acl_check_cmd('TIME') then
+    missing[#missing + 1] = 'time'
+  end
+  if #missing > 0 then
+    return {'RIGHTS', table.concat(missing, ' ')}
+  end
+end
+
 -- A key of another type, that is of another program, fails here, before anything is written.
 local found = redis.call('HMGET', meta, 'format')
 redis.call('XLEN', journal)
