@@ -1,0 +1,139 @@
+"""The sqlite store in several processes, and in processes that are killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.sqlite_store import SqliteStore
+from antiphon.storage.string_value import StringValue
+from antiphon.testing.store_tests.base import content, journal_of
+
+WRITER = Path(__file__).with_name("sqlite_writer.py")
+
+#: Times that a writer is killed; ANTIPHON_CHAOS=1 makes it many.
+KILLS = 200 if os.environ.get("ANTIPHON_CHAOS") else 8
+
+
+def start(task: str, path: Path, amount: int) -> subprocess.Popen[str]:
+    """Start a process that works on the store at *path*."""
+    command = [sys.executable, str(WRITER), task, str(path), str(amount)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the store is."""
+    return tmp_path / "store.db"
+
+
+def check_journal(store: SqliteStore, seen: list[JournalEntry]) -> None:
+    """Check that the journal is whole, goes on from what was seen, and is what the store holds."""
+    entries = journal_of(store)
+    assert list(range(1, len(entries) + 1)) == [entry.version.sequence for entry in entries]
+    assert seen == entries[: len(seen)]
+    assert not entries or entries[-1].last
+    newest = {entry.key: entry for entry in entries}
+    present = {key for key, entry in newest.items() if entry.action != "delete"}
+    assert present == set(store.query_keys())
+    for key in present:
+        data, metadata = content(store, key)
+        assert newest[key].version == store.get(key).version
+        assert metadata.get("size", 0) == len(data)
+        assert len(set(data)) <= 1
+        assert [key] == [k for k, _ in store.query(n=metadata["n"]) if k == key]
+    # Three keys that are only ever changed together.
+    assert len({store.get_metadata(key)["n"] for key in present if key[0] == "t"}) <= 1
+
+
+def test_a_killed_writer_leaves_store_and_journal_alike(path: Path) -> None:
+    """Trap 7: kill -9 at any point leaves a change and its journal entry, or neither."""
+    chance = random.Random(4711)
+    seen: list[JournalEntry] = []
+    for attempt in range(KILLS):
+        with start("write", path, attempt) as writer:
+            assert writer.stdout is not None
+            for _ in range(chance.randrange(1, 25)):
+                writer.stdout.readline()
+            writer.send_signal(signal.SIGKILL)
+            writer.stdout.read()
+        with SqliteStore(path) as store:
+            check_journal(store, seen)
+            seen = journal_of(store)
+
+    assert len(seen) > KILLS
+    with sqlite3.connect(path) as connection:
+        assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
+    connection.close()
+
+
+def test_a_confirmed_commit_survives_the_kill(path: Path) -> None:
+    """What a process told of before it was killed is there."""
+    with start("write", path, 1) as writer:
+        assert writer.stdout is not None
+        told = [int(writer.stdout.readline()) for _ in range(20)]
+        writer.send_signal(signal.SIGKILL)
+        told += [int(line) for line in writer.stdout]
+    with SqliteStore(path) as store:
+        numbers = [metadata["n"] for _, metadata in store.query()]
+
+        assert max(numbers) >= told[-1] - 6
+        assert len({entry.version.sequence for entry in journal_of(store)}) >= len(told) - 6
+
+
+def test_processes_count_together(path: Path) -> None:
+    """Conditional writes of several processes lose no count."""
+    with SqliteStore(path) as store:
+        store.set("counter", StringValue(b"", {"n": 0}))
+        processes = [start("count", path, 25) for _ in range(3)]
+        codes = [process.communicate(timeout=60) and process.returncode for process in processes]
+
+        assert [0, 0, 0] == codes
+        assert {"n": 75} == store.get_metadata("counter")
+        assert 76 == store.head().sequence
+
+
+def test_a_journal_read_while_others_write_has_no_gap(path: Path) -> None:
+    """A reader that follows the journal sees every change, each commit whole."""
+    with SqliteStore(path) as store, start("write", path, 5) as writer:
+        position = store.head()
+        followed: list[JournalEntry] = []
+        while len(followed) < 60:
+            entries = list(store.since(position))
+            assert not entries or entries[-1].last
+            followed += entries
+            if entries:
+                position = Position(position.store_id, *entries[-1].version)
+        writer.kill()
+        writer.communicate()
+
+    assert list(range(1, len(followed) + 1)) == [entry.version.sequence for entry in followed]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_store_may_be_used_after_a_fork(path: Path) -> None:
+    """Parent and child each go on with connections of their own."""
+    with SqliteStore(path) as store:
+        store.set("a", StringValue(b"before"))
+        child = os.fork()
+        if child == 0:
+            try:
+                store.set("child", StringValue(store.to_bytes("a")))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        store.set("parent", StringValue(store.to_bytes("child")))
+
+        assert 0 == status
+        assert {"a", "child", "parent"} == set(store.query_keys())
+        owners = [entry.owner for entry in journal_of(store)]
+        assert owners[0] == owners[2] != owners[1]
