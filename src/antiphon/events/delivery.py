@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from antiphon.events.event_id import EventId
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from antiphon.events.abstract_event_manager import BaseEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What the sender wrote beside an event, and how it came.
 
     Attributes:

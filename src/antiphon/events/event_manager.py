@@ -5,21 +5,18 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, overload
+from collections.abc import Callable, Iterable
+from typing import Any, overload
 
-from antiphon.errors import AlreadyRegistered
 from antiphon.events.abstract_event_manager import BaseEvent, BaseEventManager, Filter, Listener
-from antiphon.events.dispatch import Dispatcher
 from antiphon.events.filters import name_of
 from antiphon.events.listeners import Call, listener_of
+from antiphon.events.plans import report
+from antiphon.events.registry import ListenerRegistry, Tracer
 
 __all__ = ["BaseEvent", "BaseEventManager", "EventInfo", "EventManager", "LoggingTracer"]
 
 logger = logging.getLogger(__name__)
-
-#: Sees every action before it happens, see ``EventManager.set_trace``.
-Tracer: TypeAlias = Callable[[str, Callable[..., Any], tuple[Any, ...]], object]
 
 
 class LoggingTracer:
@@ -81,7 +78,7 @@ class EventInfo:
         return f"<EventInfo of {self.cls.__qualname__}>"
 
 
-class EventManager(BaseEventManager):
+class EventManager(ListenerRegistry, BaseEventManager):
     """Calls listeners with the events that they asked for.  Thread-safe.
 
     Emitting takes as long as the listeners that match: those that filter for
@@ -89,70 +86,12 @@ class EventManager(BaseEventManager):
     """
 
     def __init__(self) -> None:
-        self._dispatcher = Dispatcher()
-        self._plans = self._dispatcher.plans
+        super().__init__()
         self._infos: dict[type, EventInfo] = {}
         self._disabled: frozenset[type] = frozenset()
-        self._disabled_lock = threading.Lock()
-        self._trace_func: Tracer | None = None
+        self._decide()
 
-    # -- Listeners -----------------------------------------------------------
-
-    def connect(
-        self, cls: type, func: Listener, filter: Filter | None = None, priority: float = 0
-    ) -> None:
-        """Call *func* with every event of class *cls*, or of a subclass, from now on.
-
-        Args:
-            cls: an event class, or a class that event classes inherit from.
-            func: called with the event.  A bound method is held weakly: when its
-                object goes, it is disconnected.  Everything else is held.
-            filter: dotted attribute names and values; *func* hears an event only
-                if each of these attributes exists and equals its value.  None or
-                empty: it hears all.  It is copied.
-            priority: higher ones are called first, equal ones in the order in which
-                they were connected.
-
-        Raises:
-            TypeError: *func* cannot be called, or is a method of an object that
-                allows no weak references; *cls* is no class; a name is no text.
-                Nothing was changed.
-
-        If *func* is connected to *cls* already, its filter, priority and place are
-        replaced.  An event that is being emitted meanwhile is not affected.
-        """
-        trace = self._trace_func
-        if trace is not None and trace("connect", self.connect, (cls, func, filter, priority)):
-            return
-        self._dispatcher.connect(cls, func, filter, priority)
-
-    def _connect(
-        self,
-        cls: type,
-        func: Listener,
-        filter: Filter | None,
-        priority: float,
-        condition: Callable[[Any], bool] | None = None,
-    ) -> None:
-        """Connect without asking the tracer; *condition* is one more test, not indexed.
-
-        For subclasses, as ``_dispatch`` is.
-        """
-        self._dispatcher.connect(cls, func, filter, priority, condition)
-
-    def disconnect(self, cls: type, func: Listener) -> None:
-        """Stop calling *func* with events of class *cls*.
-
-        Raises:
-            ListenerNotConnected: (a ``KeyError``) it is not connected to that very
-                class; nothing was changed.
-
-        An event that is being emitted meanwhile may still reach it.
-        """
-        trace = self._trace_func
-        if trace is not None and trace("disconnect", self.disconnect, (cls, func)):
-            return
-        self._dispatcher.disconnect(cls, func)
+    # -- Listeners (connecting them: registry.py) ------------------------------
 
     def get_listeners(self, event: BaseEvent | type, cls: type | None = None) -> list[Listener]:
         """Return listeners in the order in which they are called.
@@ -163,14 +102,14 @@ class EventManager(BaseEventManager):
             cls: treat the event as one of this class.
         """
         if isinstance(event, type):
-            return _alive(self._dispatcher.calls_of(self.get_event_hierarchy(event)))
+            return _alive(self._calls_of(self.get_event_hierarchy(event)))
         classes = self.get_event_hierarchy(type(event) if cls is None else cls)
-        return _alive(self._dispatcher.calls_for(event, classes))
+        return _alive(self._calls_for(event, classes))
 
     def _listeners_at(self, cls: type, event: BaseEvent | None) -> list[Listener]:
         if event is None:
-            return _alive(self._dispatcher.calls_of((cls,)))
-        return _alive(self._dispatcher.calls_for(event, (cls,)))
+            return _alive(self._calls_of((cls,)))
+        return _alive(self._calls_for(event, (cls,)))
 
     # -- Events --------------------------------------------------------------
 
@@ -189,6 +128,18 @@ class EventManager(BaseEventManager):
         same; when one has marked the event as handled, the rest is not called.
         Nothing happens if the class is disabled, or a tracer vetoes.
         """
+        plan = self._open_plans.get(type(event))
+        if plan is None or not block:
+            return self._emit_slowly(event, block)
+        event.pre_emit()
+        if plan.stale:
+            plan = self._plan(type(event))
+        if not plan.run(event):
+            self._run(event)
+        event.post_emit()
+        return None
+
+    def _emit_slowly(self, event: BaseEvent, block: bool) -> threading.Thread | None:
         if not block:
             # Not self.emit: what a subclass does in its own has been done by now.
             return _start(functools.partial(EventManager.emit, self), event)
@@ -210,31 +161,15 @@ class EventManager(BaseEventManager):
         """
         if not block:
             return _start(self._dispatch, event)
-        cls = type(event)
-        plan = self._plans.get(cls)
-        if plan is None:
-            plan = self._dispatcher.plan(cls)
-        calls = plan.calls
-        if calls is None:
-            calls = plan.select(event)
-            if plan.stale:
-                calls = self._dispatcher.select(event)
-        if self._trace_func is not None:
-            self._dispatch_traced(event, calls, self._trace_func)
-            return None
-        state = event.__dict__
-        for call in calls:
-            try:
-                call(event)
-            except Exception:
-                _report(call, event)
-            # Cheaper than asking for an attribute that only the class has.
-            if "_handled" in state and event._handled:
-                break
+        trace = self._trace_func
+        if trace is not None:
+            self._dispatch_traced(event, trace)
+        else:
+            self._run(event)
         return None
 
-    def _dispatch_traced(self, event: BaseEvent, calls: Sequence[Call], trace: Tracer) -> None:
-        for call in calls:
+    def _dispatch_traced(self, event: BaseEvent, trace: Tracer) -> None:
+        for call in self._calls_for(event, self.get_event_hierarchy(type(event))):
             listener = listener_of(call)
             if listener is None:
                 continue
@@ -243,9 +178,14 @@ class EventManager(BaseEventManager):
                     continue
                 listener(event)
             except Exception:
-                _report(call, event)
+                report(call, event)
             if event._handled:
                 break
+
+    def _decide(self) -> None:
+        """Let events go the short way if nothing may stand in it."""
+        is_open = self._trace_func is None and not self._disabled
+        self._open_plans = self._plans if is_open else {}
 
     # -- Enabling ------------------------------------------------------------
 
@@ -254,9 +194,10 @@ class EventManager(BaseEventManager):
 
         Disabling a class twice is the same as once.
         """
-        self._dispatcher.add_class(cls)
-        with self._disabled_lock:
+        self._know(cls)
+        with self._lock:
             self._disabled |= {cls}
+            self._decide()
 
     def enable(self, cls: type) -> None:
         """Undo ``disable`` for *cls*.
@@ -264,24 +205,16 @@ class EventManager(BaseEventManager):
         Its events stay disabled as long as one of its bases is; so do those of a
         subclass that was disabled itself.
         """
-        self._dispatcher.add_class(cls)
-        with self._disabled_lock:
+        self._know(cls)
+        with self._lock:
             self._disabled -= {cls}
+            self._decide()
 
     def is_enabled(self, cls: type) -> bool:
         """Return whether neither *cls* nor one of its bases is disabled."""
         return self._disabled.isdisjoint(cls.__mro__[:-1])
 
     # -- Classes -------------------------------------------------------------
-
-    def register(self, cls: type) -> None:
-        """Make *cls* known.  Connecting, disabling and enabling do that by themselves.
-
-        Raises:
-            AlreadyRegistered: (a ``ValueError``) it is known already.
-        """
-        if not self._dispatcher.add_class(cls):
-            raise AlreadyRegistered(f"the event class {cls.__qualname__} is registered already")
 
     @overload
     def get_event(self, cls: type) -> EventInfo: ...
@@ -297,7 +230,7 @@ class EventManager(BaseEventManager):
         """
         infos = {
             known: self._infos.setdefault(known, EventInfo(self, known))
-            for known in self._dispatcher.classes()
+            for known in list(self._classes)
         }
         return infos if cls is None else infos[cls]
 
@@ -324,17 +257,15 @@ class EventManager(BaseEventManager):
 
         There is one tracer at a time.  What it raises goes to the caller.
         """
-        self._trace_func = func
+        with self._lock:
+            self._trace_func = func
+            self._decide()
 
 
 def _start(method: Callable[[BaseEvent], object], event: BaseEvent) -> threading.Thread:
     thread = threading.Thread(target=method, args=(event,), name=f"emit {name_of(event)}")
     thread.start()
     return thread
-
-
-def _report(call: Call, event: BaseEvent) -> None:
-    logger.exception("listener %r failed for %s", listener_of(call), name_of(event))
 
 
 def _alive(calls: Iterable[Call]) -> list[Listener]:

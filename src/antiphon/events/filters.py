@@ -12,7 +12,7 @@ import enum
 import functools
 import logging
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -68,16 +68,14 @@ class Filtered:
         self.index = index
         self.exact = exact
         self.value = filter[index.path] if exact else None
-        self.tests = tuple(
-            (_reader(path), value)
-            for path, value in filter.items()
-            if not (exact and path == index.path)
-        )
+        self.tests: Sequence[tuple[Reader, Any]] = ()
+        if not exact or len(filter) > 1:
+            self.tests = [
+                (_reader(path), value)
+                for path, value in filter.items()
+                if not (exact and path == index.path)
+            ]
         self.condition = condition
-
-    def is_needed(self) -> bool:
-        """Return whether anything is left to test."""
-        return bool(self.tests) or self.condition is not None
 
     def passes(self, event: Any) -> bool:
         """Return whether *event*, found in the index, passes what is left to test."""

@@ -1,146 +1,110 @@
-"""What is kept of listeners: those of one class, and the plan for one kind of event.
+"""Plans: whom to call with events of one class, and in which order.
 
-``ClassListeners`` is what was connected to one class.  A ``Plan`` joins those of
-an event's class and of all its bases.
+A plan is made of the listeners of the class and of all its bases.  When those
+change, it is stale, and the next event of the class renews or replaces it.  There
+are three kinds, by what has to be found out for each event: nothing, one
+attribute, or more.
 """
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from antiphon.events.filters import (
-    EXACT_TYPES,
-    MISSING,
-    Entry,
-    Filtered,
-    FilterIndex,
-    hashes_exactly,
-)
-from antiphon.events.listeners import Call
+from antiphon.events.class_listeners import ClassListeners, Layer
+from antiphon.events.filters import EXACT_TYPES, MISSING, Entry, FilterIndex, name_of
+from antiphon.events.listeners import Call, listener_of
 
-#: Empty indexes that a class may keep, so that a listener that comes and goes costs no new plans.
-SPARE_INDEXES = 8
+logger = logging.getLogger(__name__)
 
 #: Up to so many listeners are put one by one into the order of another class's.
 _FEW = 32
 
-#: One priority: -priority, the listeners' numbers in ascending order, and what to call for each.
-Layer: TypeAlias = tuple[float, Sequence[int], Sequence[Call]]
+
+def call_each(calls: Sequence[Call], event: Any) -> None:
+    """Call *calls* with *event* until one of them has marked it as handled."""
+    state = event.__dict__
+    for call in calls:
+        try:
+            call(event)
+        except Exception:
+            report(call, event)
+        # Cheaper than asking for an attribute that mostly only the class has.
+        if "_handled" in state and event._handled:
+            break
 
 
-class ClassListeners:
-    """The listeners that are connected to one event class.
-
-    Attributes:
-        entries: all of them, by what tells listeners apart.
-        levels: the unfiltered ones: rank -> number -> what to call.  These dicts
-            keep the order of connecting, and lose a listener at no cost.
-        indexes: the filtered ones, by the attribute that they were indexed by.
-        layers: what ``sorted_layers`` returned; None when a plan made of it is
-            out of date.
-        dependents: the event classes that have plans made of this.
-    """
-
-    __slots__ = ("dependents", "entries", "indexes", "layers", "levels")
-
-    def __init__(self) -> None:
-        self.entries: dict[Hashable, Entry] = {}
-        self.levels: dict[float, dict[int, Call]] = {0: {}}
-        self.indexes: dict[str, FilterIndex] = {}
-        self.layers: list[Layer] | None = None
-        self.dependents: set[type] = set()
-
-    def add(self, key: Hashable, entry: Entry) -> None:
-        """Add an unfiltered listener."""
-        self.entries[key] = entry
-        level = self.levels.get(entry[0])
-        if level is None:
-            level = self.levels[entry[0]] = {}
-        level[entry[1]] = entry[2]
-        self.layers = None
-
-    def add_filtered(
-        self,
-        key: Hashable,
-        order: tuple[float, int],
-        call: Call,
-        filter: dict[str, Any],
-        condition: Callable[[Any], bool] | None,
-    ) -> None:
-        """Add a filtered listener."""
-        exact = [path for path, value in filter.items() if hashes_exactly(value)]
-        path = min(exact, key=lambda path: self._crowd(path, filter[path])) if exact else ""
-        path = path or next(iter(filter), "")
-        index = self.indexes.get(path)
-        if index is None:
-            index = self.indexes[path] = FilterIndex(path)
-            self.layers = None
-        filtered = Filtered(index, filter, bool(exact), condition)
-        entry = (*order, call, filtered if filtered.is_needed() else None, filtered)
-        self.entries[key] = entry
-        index.add(entry, filtered)
-
-    def _crowd(self, path: str, value: Any) -> float:
-        """Return how many listeners an event that matches must be compared with.
-
-        ``{"action": "set", "key": …}`` goes by key if many ask for that action.
-        """
-        index = self.indexes.get(path)
-        # Of two free places the one in an index that is there anyway.
-        return 0.5 if index is None else index.crowd(value)
-
-    def remove(self, key: Hashable, entry: Entry) -> None:
-        """Remove a listener."""
-        del self.entries[key]
-        filtered = entry[4]
-        if filtered is None:
-            level = self.levels[entry[0]]
-            del level[entry[1]]
-            if not level and entry[0]:
-                del self.levels[entry[0]]
-            self.layers = None
-        else:
-            filtered.index.remove(entry, filtered)
-            if len(self.indexes) > SPARE_INDEXES and not filtered.index:
-                del self.indexes[filtered.index.path]
-                self.layers = None
-
-    def sorted_layers(self) -> list[Layer]:
-        """Return the unfiltered listeners in order; all plans share them until they change."""
-        if self.layers is None:
-            self.layers = [
-                (rank, list(level), tuple(level.values()))
-                for rank in sorted(self.levels)
-                if (level := self.levels[rank])
-            ]
-        return self.layers
+def report(call: Call, event: Any) -> None:
+    """Log the error that *call* raised; call this where it is handled."""
+    logger.exception("listener %r failed for %s", listener_of(call), name_of(event))
 
 
-class Plan:
-    """Whom to call with events of one class.
+class PlainPlan:
+    """The plan where every event of the class goes to the same listeners.
 
     Attributes:
-        calls: what to call, in order, if it is the same for every event; None
-            if there are filtered listeners, and ``select`` must be asked.
-        stale: True once the plan is out of date.
+        stale: True since listeners have changed.
     """
 
-    __slots__ = ("_layers", "_plain", "_probes", "calls", "stale")
+    __slots__ = ("_calls", "_sole", "stale")
 
-    def __init__(self, listeners: Sequence[ClassListeners]) -> None:
-        self._layers = _joined([one.sorted_layers() for one in listeners])
-        self._plain: Sequence[Call] = (
-            self._layers[0][2]
-            if len(self._layers) == 1
-            else tuple(call for layer in self._layers for call in layer[2])
-        )
-        self._probes = tuple(
-            (index.name, index.hashed, index) for one in listeners for index in one.indexes.values()
-        )
-        self.calls = None if self._probes else self._plain
+    def __init__(self, sources: Sequence[ClassListeners], calls: Sequence[Call]) -> None:
+        self._sole = sources[0] if len(sources) == 1 else None
+        self._calls = calls
         self.stale = False
+
+    def renew(self, cls: type) -> bool:
+        """Take in what has changed; return False if a new plan has to be made."""
+        sole = self._sole
+        if sole is None or sole.indexes or len(sole.levels) > 1:
+            return False
+        self._calls = tuple(sole.first.values())
+        self.stale = False
+        sole.dependents[cls] = self
+        return True
+
+    def select(self, event: Any) -> Sequence[Call]:
+        """Return what to call with *event*, in order."""
+        return self._calls
+
+    def run(self, event: Any) -> bool:
+        """Call the listeners that *event* matches.
+
+        Returns:
+            False if listeners changed while it was found out which; nothing was called.
+        """
+        # ``call_each``, without calling it: this is the way of most events.
+        state = event.__dict__
+        for call in self._calls:
+            try:
+                call(event)
+            except Exception:
+                report(call, event)
+            if "_handled" in state and event._handled:
+                break
+        return True
+
+
+class FilteredPlan:
+    """The plan where some listeners have filters: found through their indexes.
+
+    Attributes:
+        stale: True since listeners have changed otherwise than in the indexes.
+    """
+
+    __slots__ = ("_layers", "_plain", "_probes", "stale")
+
+    def __init__(self, layers: Sequence[Layer], indexes: Sequence[FilterIndex]) -> None:
+        self._layers = layers
+        self._plain = in_order(layers)
+        self._probes = tuple((index.name, index.hashed, index) for index in indexes)
+        self.stale = False
+
+    def renew(self, cls: type) -> bool:
+        """Return False: there has to be another plan."""
+        return False
 
     def select(self, event: Any) -> Sequence[Call]:
         """Return what to call with *event*, in order.
@@ -163,15 +127,75 @@ class Plan:
                     continue
             if value is not MISSING:
                 found += index.matching(value, event)
-        if len(found) == 1 and not self._plain:
-            return (found[0][2],)
         if not found:
             return self._plain
         found.sort()
-        return _woven(self._layers, found)
+        return woven(self._layers, found)
+
+    def run(self, event: Any) -> bool:
+        """Call the listeners that *event* matches; see ``PlainPlan.run``."""
+        calls = self.select(event)
+        if self.stale:
+            # A listener that is being connected anew might be found twice, or not at all.
+            return False
+        call_each(calls, event)
+        return True
 
 
-def _joined(classes: Sequence[Sequence[Layer]]) -> Sequence[Layer]:
+class KeyPlan(FilteredPlan):
+    """The plan where all listeners filter by one attribute: mostly one lookup."""
+
+    __slots__ = ("_hashed", "_name", "_others")
+
+    def __init__(self, layers: Sequence[Layer], indexes: Sequence[FilterIndex]) -> None:
+        super().__init__(layers, indexes)
+        ((name, self._hashed, index),) = self._probes
+        self._name = name or ""
+        self._others = index.others
+
+    def run(self, event: Any) -> bool:
+        """Call the listeners that *event* matches; see ``PlainPlan.run``."""
+        try:
+            value = getattr(event, self._name, MISSING)
+        except Exception:
+            value = MISSING  # which sends it the long way, where that is reported
+        if type(value) in EXACT_TYPES and not self._others:
+            leaf = self._hashed.get(value)
+            if self.stale:
+                return False
+            if leaf is None:
+                return True
+            if type(leaf) is tuple and leaf[3] is None:
+                try:
+                    leaf[2](event)
+                except Exception:
+                    report(leaf[2], event)
+                return True
+        return super().run(event)
+
+
+Plan: TypeAlias = PlainPlan | FilteredPlan
+
+
+def make_plan(sources: Sequence[ClassListeners]) -> Plan:
+    """Return a plan for events that concern all of *sources*."""
+    layers = joined([one.layers() for one in sources])
+    indexes = [index for one in sources for index in one.indexes.values()]
+    if not indexes:
+        return PlainPlan(sources, in_order(layers))
+    if len(indexes) == 1 and not layers and indexes[0].name is not None:
+        return KeyPlan(layers, indexes)
+    return FilteredPlan(layers, indexes)
+
+
+def in_order(layers: Sequence[Layer]) -> Sequence[Call]:
+    """Return what *layers* call, as one sequence."""
+    if len(layers) == 1:
+        return layers[0][2]
+    return tuple(call for layer in layers for call in layer[2])
+
+
+def joined(classes: Sequence[Sequence[Layer]]) -> Sequence[Layer]:
     """Return the layers of several classes as those of one."""
     some = [layers for layers in classes if layers]
     if len(some) == 1:
@@ -205,8 +229,8 @@ def _merged(layers: list[Layer]) -> Layer:
     return rank, numbers, tuple(map(by_number.__getitem__, numbers))
 
 
-def _woven(layers: Sequence[Layer], found: Sequence[Entry]) -> list[Call]:
-    """Return the calls of *layers* and those of *found*, both sorted, in one order."""
+def woven(layers: Sequence[Layer], found: Sequence[Entry]) -> list[Call]:
+    """Return what *layers* and *found*, both sorted, call together, in order."""
     calls: list[Call] = []
     at, end = 0, len(found)
     for rank, numbers, plain in layers:

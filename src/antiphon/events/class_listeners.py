@@ -1,0 +1,175 @@
+"""The listeners that are connected to one event class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from antiphon.events.filters import Entry, Filtered, FilterIndex, hashes_exactly
+from antiphon.events.listeners import Call
+
+#: Empty indexes that a class may keep, so that a listener that comes and goes costs no new plans.
+SPARE_INDEXES = 8
+
+#: One priority: -priority, the listeners' numbers in ascending order, and what to call for each.
+Layer: TypeAlias = tuple[float, Sequence[int], Sequence[Call]]
+
+
+class Plan(Protocol):
+    """What ``plans.py`` makes of the listeners of some classes."""
+
+    stale: bool
+
+
+class ClassListeners:
+    """The listeners that are connected to one event class.
+
+    An unfiltered listener stands in ``levels``: rank (that is -priority) ->
+    number -> what to call.  Numbers rise, and dicts keep their order and lose
+    an item at no cost, so each of them is sorted at all times.  A filtered one
+    stands in one of ``indexes``, under the attribute that it is found by.
+
+    Attributes:
+        entries: all of them: for an unfiltered one of priority 0, which most are,
+            its number; for others what ``Entry`` says.
+        first: the level of priority 0.
+        dependents: the plans that were made of this, by their event class.
+        sorted: what ``layers`` returned; None since that, or ``indexes``, has
+            changed: then the plans must be told.
+    """
+
+    __slots__ = ("dependents", "entries", "first", "indexes", "levels", "sorted")
+
+    def __init__(self) -> None:
+        self.entries: dict[Hashable, int | Entry] = {}
+        self.first: dict[int, Call] = {}
+        self.levels: dict[float, dict[int, Call]] = {0: self.first}
+        self.indexes: dict[str, FilterIndex] = {}
+        self.dependents: dict[type, Plan] = {}
+        self.sorted: Sequence[Layer] | None = None
+
+    # -- Changes -------------------------------------------------------------
+
+    def replace(
+        self,
+        key: Hashable,
+        rank: float,
+        number: int,
+        call: Call,
+        filter: dict[str, Any] | None = None,
+        condition: Callable[[Any], bool] | None = None,
+    ) -> None:
+        """Add a listener, in place of what it was before if it is there already."""
+        if key in self.entries:
+            # The plans first: who selects by one meanwhile sees that, and looks again.
+            self.outdate_plans()
+            self.remove(key)
+        if filter or condition is not None:
+            self._add_filtered(key, rank, number, call, filter or {}, condition)
+        else:
+            self._add(key, rank, number, call)
+        if self.sorted is None and self.dependents:
+            self.outdate_plans()
+
+    def _add(self, key: Hashable, rank: float, number: int, call: Call) -> None:
+        level = self.levels.get(rank)
+        if level is None:
+            level = self.levels[rank] = {}
+        level[number] = call
+        self.entries[key] = (rank, number, call, None, None) if rank else number
+        self.sorted = None
+
+    def _add_filtered(
+        self,
+        key: Hashable,
+        rank: float,
+        number: int,
+        call: Call,
+        filter: dict[str, Any],
+        condition: Callable[[Any], bool] | None,
+    ) -> None:
+        path, exact = self._choose_index(filter)
+        index = self.indexes.get(path)
+        if index is None:
+            index = self.indexes[path] = FilterIndex(path)
+            self.sorted = None
+        filtered = Filtered(index, filter, exact, condition)
+        rest = filtered if filtered.tests or condition is not None else None
+        entry = (rank, number, call, rest, filtered)
+        self.entries[key] = entry
+        index.add(entry, filtered)
+
+    def _choose_index(self, filter: dict[str, Any]) -> tuple[str, bool]:
+        """Return the attribute to index a filter by, and whether its value can be hashed."""
+        if len(filter) == 1:
+            ((path, value),) = filter.items()
+            return path, hashes_exactly(value)
+        exact = [path for path, value in filter.items() if hashes_exactly(value)]
+        if exact:
+            return min(exact, key=lambda path: self._crowd(path, filter[path])), True
+        return next(iter(filter), ""), False
+
+    def _crowd(self, path: str, value: Any) -> float:
+        """Return how many listeners would have to be compared with an event found there.
+
+        ``{"action": "set", "key": …}`` goes by key once another asks for that action.
+        """
+        index = self.indexes.get(path)
+        # Of two free places the one in an index that is there anyway.
+        return 0.5 if index is None else index.crowd(value)
+
+    def remove(self, key: Hashable) -> None:
+        """Remove a listener, which must be there."""
+        entry = self.entries.pop(key)
+        if isinstance(entry, int):
+            del self.first[entry]
+            self.sorted = None
+        elif entry[4] is None:
+            level = self.levels[entry[0]]
+            del level[entry[1]]
+            if not level:
+                del self.levels[entry[0]]
+            self.sorted = None
+        else:
+            index = entry[4].index
+            index.remove(entry, entry[4])
+            if len(self.indexes) > SPARE_INDEXES and not index:
+                del self.indexes[index.path]
+                self.sorted = None
+        if self.sorted is None and self.dependents:
+            self.outdate_plans()
+
+    def outdate_plans(self) -> None:
+        """Tell the plans that were made of this that it has changed."""
+        for plan in self.dependents.values():
+            plan.stale = True
+        self.dependents.clear()
+
+    # -- Reading -------------------------------------------------------------
+
+    def all_entries(self) -> list[Entry]:
+        """Return all listeners, in no order."""
+        first = self.first
+        return [
+            (0, entry, first[entry], None, None) if isinstance(entry, int) else entry
+            for entry in list(self.entries.values())
+        ]
+
+    def call_of(self, key: Hashable) -> Call | None:
+        """Return what is called for a listener; None if there is no such."""
+        entry = self.entries.get(key)
+        return self.first[entry] if isinstance(entry, int) else entry and entry[2]
+
+    def layers(self) -> Sequence[Layer]:
+        """Return the unfiltered listeners by priority, highest first."""
+        if self.sorted is None:
+            if len(self.levels) == 1:
+                first = self.first
+                self.sorted = ((0, tuple(first), tuple(first.values())),) if first else ()
+                return self.sorted
+            self.sorted = [
+                (rank, list(level), tuple(level.values()))
+                for rank in sorted(self.levels)
+                if (level := self.levels[rank])
+            ]
+        return self.sorted
