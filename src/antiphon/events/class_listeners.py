@@ -15,8 +15,8 @@ SPARE_INDEXES = 8
 Layer: TypeAlias = tuple[float, Sequence[int], Sequence[Call]]
 
 
-class Plan(Protocol):
-    """What ``plans.py`` makes of the listeners of some classes."""
+class Dependent(Protocol):
+    """A plan (``plans.py``) that was made of the listeners of some classes."""
 
     stale: bool
 
@@ -33,9 +33,9 @@ class ClassListeners:
         entries: all of them: for an unfiltered one of priority 0, which most are,
             its number; for others what ``Entry`` says.
         first: the level of priority 0.
-        dependents: the plans that were made of this, by their event class.
-        sorted: what ``layers`` returned; None since that, or ``indexes``, has
-            changed: then the plans must be told.
+        dependents: the plans that were made of this, by their event class.  They
+            must be told when levels, or the set of indexes, has changed.
+        sorted: what ``layers`` returned; None since levels have changed.
     """
 
     __slots__ = ("dependents", "entries", "first", "indexes", "levels", "sorted")
@@ -44,8 +44,8 @@ class ClassListeners:
         self.entries: dict[Hashable, int | Entry] = {}
         self.first: dict[int, Call] = {}
         self.levels: dict[float, dict[int, Call]] = {0: self.first}
-        self.indexes: dict[str, FilterIndex] = {}
-        self.dependents: dict[type, Plan] = {}
+        self.indexes: dict[str | None, FilterIndex] = {}
+        self.dependents: dict[type, Dependent] = {}
         self.sorted: Sequence[Layer] | None = None
 
     # -- Changes -------------------------------------------------------------
@@ -62,22 +62,17 @@ class ClassListeners:
         """Add a listener, in place of what it was before if it is there already."""
         if key in self.entries:
             # The plans first: who selects by one meanwhile sees that, and looks again.
-            self.outdate_plans()
+            self.outdate()
             self.remove(key)
         if filter or condition is not None:
             self._add_filtered(key, rank, number, call, filter or {}, condition)
-        else:
-            self._add(key, rank, number, call)
-        if self.sorted is None and self.dependents:
-            self.outdate_plans()
-
-    def _add(self, key: Hashable, rank: float, number: int, call: Call) -> None:
+            return
         level = self.levels.get(rank)
         if level is None:
             level = self.levels[rank] = {}
         level[number] = call
         self.entries[key] = (rank, number, call, None, None) if rank else number
-        self.sorted = None
+        self.outdate()
 
     def _add_filtered(
         self,
@@ -90,16 +85,18 @@ class ClassListeners:
     ) -> None:
         path, exact = self._choose_index(filter)
         index = self.indexes.get(path)
+        is_new = index is None
         if index is None:
             index = self.indexes[path] = FilterIndex(path)
-            self.sorted = None
         filtered = Filtered(index, filter, exact, condition)
         rest = filtered if filtered.tests or condition is not None else None
         entry = (rank, number, call, rest, filtered)
         self.entries[key] = entry
         index.add(entry, filtered)
+        if is_new:
+            self.outdate()
 
-    def _choose_index(self, filter: dict[str, Any]) -> tuple[str, bool]:
+    def _choose_index(self, filter: dict[str, Any]) -> tuple[str | None, bool]:
         """Return the attribute to index a filter by, and whether its value can be hashed."""
         if len(filter) == 1:
             ((path, value),) = filter.items()
@@ -107,7 +104,7 @@ class ClassListeners:
         exact = [path for path, value in filter.items() if hashes_exactly(value)]
         if exact:
             return min(exact, key=lambda path: self._crowd(path, filter[path])), True
-        return next(iter(filter), ""), False
+        return next(iter(filter), None), False
 
     def _crowd(self, path: str, value: Any) -> float:
         """Return how many listeners would have to be compared with an event found there.
@@ -123,27 +120,27 @@ class ClassListeners:
         entry = self.entries.pop(key)
         if isinstance(entry, int):
             del self.first[entry]
-            self.sorted = None
+            self.outdate()
         elif entry[4] is None:
             level = self.levels[entry[0]]
             del level[entry[1]]
             if not level:
                 del self.levels[entry[0]]
-            self.sorted = None
+            self.outdate()
         else:
             index = entry[4].index
             index.remove(entry, entry[4])
             if len(self.indexes) > SPARE_INDEXES and not index:
                 del self.indexes[index.path]
-                self.sorted = None
-        if self.sorted is None and self.dependents:
-            self.outdate_plans()
+                self.outdate()
 
-    def outdate_plans(self) -> None:
+    def outdate(self) -> None:
         """Tell the plans that were made of this that it has changed."""
-        for plan in self.dependents.values():
-            plan.stale = True
-        self.dependents.clear()
+        self.sorted = None
+        if self.dependents:
+            for plan in self.dependents.values():
+                plan.stale = True
+            self.dependents.clear()
 
     # -- Reading -------------------------------------------------------------
 

@@ -164,7 +164,9 @@ class EventManager(ListenerRegistry, BaseEventManager):
         trace = self._trace_func
         if trace is not None:
             self._dispatch_traced(event, trace)
-        else:
+            return None
+        plan = self._plans.get(type(event))
+        if plan is None or plan.stale or not plan.run(event):
             self._run(event)
         return None
 

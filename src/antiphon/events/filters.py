@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from antiphon.events.abstract_event_manager import Filter
-from antiphon.events.listeners import Call
+from antiphon.events.listeners import Call, listener_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Filtered:
     ) -> None:
         self.index = index
         self.exact = exact
-        self.value = filter[index.path] if exact else None
+        self.value = filter[index.path] if exact and index.path is not None else None
         self.tests: Sequence[tuple[Reader, Any]] = ()
         if not exact or len(filter) > 1:
             self.tests = [
@@ -77,18 +77,29 @@ class Filtered:
             ]
         self.condition = condition
 
-    def passes(self, event: Any) -> bool:
-        """Return whether *event*, found in the index, passes what is left to test."""
-        for read, value in self.tests:
-            try:
-                found = read(event)
-            except AttributeError:
+    def passes(self, event: Any, call: Call) -> bool:
+        """Return whether *event*, found in the index, passes what is left to test.
+
+        What a test raises is logged; then the event does not pass.
+        """
+        try:
+            for read, value in self.tests:
+                try:
+                    found = read(event)
+                except AttributeError:
+                    return False
+                if found == value:  # not "!=", which a class may define apart from "=="
+                    continue
                 return False
-            if found == value:  # not "!=", which a class may define apart from "=="
-                continue
+            condition = self.condition
+            return condition is None or bool(condition(event))
+        except Exception:
+            logger.exception(
+                "the filter of %r failed for %s: it is not called",
+                listener_of(call),
+                name_of(event),
+            )
             return False
-        condition = self.condition
-        return condition is None or bool(condition(event))
 
 
 #: One connected listener: -priority and its number in the order of connecting (it sorts
@@ -106,7 +117,7 @@ class FilterIndex:
     several listeners is copied before it is walked through.
 
     Attributes:
-        path: dotted name of the attribute; "" for listeners that have no filter,
+        path: dotted name of the attribute; None for listeners that have no filter,
             only a condition.
         name: the path if it has no dots, else None.
         hashed: value -> leaf.
@@ -115,12 +126,12 @@ class FilterIndex:
 
     __slots__ = ("_read", "hashed", "name", "others", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | None) -> None:
         self.path = path
-        self.name = path if path and "." not in path else None
+        self.name = path if path is not None and "." not in path else None
         self.hashed: dict[Any, Leaf] = {}
         self.others: dict[int, Entry] = {}
-        self._read = _reader(path)
+        self._read = None if path is None else _reader(path)
 
     def __bool__(self) -> bool:
         return bool(self.hashed or self.others)
@@ -159,7 +170,7 @@ class FilterIndex:
 
     def value_in(self, event: Any) -> Any:
         """Return the attribute of *event*, ``MISSING`` if it has none."""
-        if not self.path:
+        if self._read is None:
             return None
         try:
             return self._read(event)
@@ -168,17 +179,11 @@ class FilterIndex:
 
     def matching(self, value: Any, event: Any) -> list[Entry]:
         """Return the listeners whose filter *event* passes; *value* is its attribute."""
-        found = []
-        for entry in [*self._hashed_at(value, event), *list(self.others.values())]:
-            rest = entry[3]
-            try:
-                if rest is None or rest.passes(event):
-                    found.append(entry)
-            except Exception:
-                logger.exception(
-                    "the filter of %r failed for %s: it is not called", entry[2], name_of(event)
-                )
-        return found
+        return [
+            entry
+            for entry in [*self._hashed_at(value, event), *list(self.others.values())]
+            if entry[3] is None or entry[3].passes(event, entry[2])
+        ]
 
     def _hashed_at(self, value: Any, event: Any) -> Iterable[Entry]:
         if hashes_exactly(value):

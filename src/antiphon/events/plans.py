@@ -145,31 +145,33 @@ class FilteredPlan:
 class KeyPlan(FilteredPlan):
     """The plan where all listeners filter by one attribute: mostly one lookup."""
 
-    __slots__ = ("_hashed", "_name", "_others")
+    __slots__ = ("_hashed", "_index", "_name")
 
     def __init__(self, layers: Sequence[Layer], indexes: Sequence[FilterIndex]) -> None:
         super().__init__(layers, indexes)
-        ((name, self._hashed, index),) = self._probes
-        self._name = name or ""
-        self._others = index.others
+        ((self._name, self._hashed, self._index),) = self._probes
 
     def run(self, event: Any) -> bool:
         """Call the listeners that *event* matches; see ``PlainPlan.run``."""
+        name = self._name
         try:
-            value = getattr(event, self._name, MISSING)
+            value = self._index.value_in(event) if name is None else getattr(event, name, MISSING)
         except Exception:
-            value = MISSING  # which sends it the long way, where that is reported
-        if type(value) in EXACT_TYPES and not self._others:
+            self._index.report(event)
+            return True
+        if type(value) in EXACT_TYPES and not self._index.others:
             leaf = self._hashed.get(value)
             if self.stale:
                 return False
             if leaf is None:
                 return True
-            if type(leaf) is tuple and leaf[3] is None:
-                try:
-                    leaf[2](event)
-                except Exception:
-                    report(leaf[2], event)
+            if type(leaf) is tuple:
+                _, _, call, rest, _ = leaf
+                if rest is None or rest.passes(event, call):
+                    try:
+                        call(event)
+                    except Exception:
+                        report(call, event)
                 return True
         return super().run(event)
 
@@ -183,7 +185,7 @@ def make_plan(sources: Sequence[ClassListeners]) -> Plan:
     indexes = [index for one in sources for index in one.indexes.values()]
     if not indexes:
         return PlainPlan(sources, in_order(layers))
-    if len(indexes) == 1 and not layers and indexes[0].name is not None:
+    if len(indexes) == 1 and not layers:
         return KeyPlan(layers, indexes)
     return FilteredPlan(layers, indexes)
 

@@ -102,10 +102,10 @@ class ListenerRegistry:
             if here.entries.setdefault(func, number) is number:
                 here.first[number] = func
                 here.sorted = None
+                if here.dependents:
+                    here.outdate()
             else:
                 here.replace(func, 0, number, func)
-            if here.dependents:
-                here.outdate_plans()
         finally:
             self._busy = False
             self._release()
@@ -168,7 +168,7 @@ class ListenerRegistry:
                 del here.entries[key], here.first[entry]
                 here.sorted = None
                 if here.dependents:
-                    here.outdate_plans()
+                    here.outdate()
             else:
                 here.remove(key)
         except KeyError:
@@ -263,7 +263,7 @@ class ListenerRegistry:
     def _new_plan(self, cls: type) -> Plan:
         if len(self._plans) >= MAX_PLANS:
             for here in self._classes.values():
-                here.outdate_plans()
+                here.outdate()
             self._plans.clear()
         sources = self._listeners_of(cls.__mro__[:-1])
         plan = self._plans[cls] = make_plan(sources)
@@ -276,7 +276,7 @@ class ListenerRegistry:
 
     def _calls_of(self, classes: Iterable[type]) -> list[Call]:
         """Return what is connected to *classes*, in order, whatever the filters."""
-        with self._lock:
+        with self._changing():
             entries = [
                 entry for here in self._listeners_of(classes) for entry in here.all_entries()
             ]
@@ -284,7 +284,7 @@ class ListenerRegistry:
 
     def _calls_for(self, event: Any, classes: Iterable[type]) -> Sequence[Call]:
         """Return what is connected to *classes* and matches *event*, in order."""
-        with self._lock:
+        with self._changing():
             plan = make_plan(self._listeners_of(classes))
         return plan.select(event)
 
