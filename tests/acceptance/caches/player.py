@@ -1,9 +1,11 @@
-"""A writer or a reader of the cache history test; prints what it did as JSON lines.
+"""One process of the cache history test; prints what it did as JSON lines.
 
-Run as ``player.py writer|reader AMQP_URL REDIS_URL SYSTEM SECONDS``.  The times are of the
-machine's boot clock, so those of several processes can be compared.
+A ``writer`` writes, a ``reader`` reads through a cache that it keeps right itself,
+a ``guest`` reads through one that a ``keeper`` keeps right in another process.
+Times are of the machine's boot clock, so those of several processes can be compared.
 """
 
+import contextlib
 import json
 import random
 import sys
@@ -20,7 +22,8 @@ BOUND_S = 1.5
 
 
 def tell(**what: object) -> None:
-    print(json.dumps(what), flush=True)
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def write(store: object, seconds: float, seed: int) -> None:
@@ -62,7 +65,7 @@ def read(mounted: MountedStore, seconds: float, seed: int) -> None:
 
 
 def main() -> None:
-    role, amqp_url, redis_url, system, seconds, seed = sys.argv[1:]
+    role, amqp_url, redis_url, system, cache_url, seconds, seed = sys.argv[1:]
     with open_bus(amqp_url, origin=f"{role}.{seed}", system=system) as bus:
         store = open_store(f"{redis_url}?namespace=history", event_manager=bus)
         store.connect()
@@ -70,12 +73,17 @@ def main() -> None:
             write(store, float(seconds), int(seed))
             bus.flush(30)
         else:
-            mounted = MountedStore(
-                "p/", open_store("memory:"), store, fill=True, max_staleness_s=BOUND_S
-            )
+            cache = open_store(cache_url)
+            mounted = MountedStore("p/", cache, store, fill=True, max_staleness_s=BOUND_S)
             mounted.connect()
-            with CacheInvalidator(mounted, bus, check_interval_s=0.5):
-                read(mounted, float(seconds), int(seed))
+            with contextlib.ExitStack() as stack:
+                if role != "guest":
+                    stack.enter_context(CacheInvalidator(mounted, bus, check_interval_s=0.5))
+                if role == "keeper":
+                    time.sleep(float(seconds))
+                else:
+                    read(mounted, float(seconds), int(seed))
+            cache.disconnect()
         store.disconnect()
 
 

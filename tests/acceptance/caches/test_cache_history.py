@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 from player import BOUND_S, KEYS
@@ -23,23 +25,29 @@ Record = dict[str, float]
 class Players:
     """Processes that write and read, and all that they told."""
 
-    def __init__(self, amqp_url: str, redis_url: str, system: str) -> None:
-        self._arguments = [amqp_url, redis_url, system]
-        self._processes: list[tuple[str, subprocess.Popen[str]]] = []
+    def __init__(
+        self, amqp_url: str, redis_url: str, system: str, cache_url: str = "memory:"
+    ) -> None:
+        self._arguments = [amqp_url, redis_url, system, cache_url]
+        self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
 
-    def start(self, role: str, seconds: float, seed: int) -> None:
+    def start(self, role: str, seconds: float, seed: int) -> "subprocess.Popen[bytes]":
         command = [sys.executable, str(PLAYER), role, *self._arguments, str(seconds), str(seed)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._processes.append((role, process))
+        # A file, not a pipe: a full pipe would hold the process up.
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in histories()
+        process = subprocess.Popen(command, stdout=output)
+        self._processes.append((role, process, output))
+        return process
 
     def histories(self) -> tuple[list[Record], list[Record]]:
         """Return all writes and all reads, when every process is done."""
-        told: dict[str, list[Record]] = {"writer": [], "reader": []}
-        for role, process in self._processes:
-            output, _ = process.communicate(timeout=90)
-            assert process.returncode == 0
-            told[role] += [json.loads(line) for line in output.splitlines()]
-        return told["writer"], told["reader"]
+        told: dict[str, list[Record]] = {"writer": [], "reader": [], "guest": [], "keeper": []}
+        for role, process, output in self._processes:
+            assert process.wait(90) == (-9 if role == "keeper" else 0)
+            with output:
+                output.seek(0)
+                told[role] += [json.loads(line) for line in output]
+        return told["writer"], told["reader"] + told["guest"]
 
 
 def stale_reads(writes: list[Record], reads: list[Record]) -> list[str]:
@@ -73,6 +81,17 @@ def play(players: Players, disturb: Callable[[], None]) -> tuple[list[Record], l
     return histories
 
 
+def check(writes: list[Record], reads: list[Record]) -> None:
+    """Assert what a cache promises of a whole history."""
+    latest = {read["key"]: read["value"] for read in sorted(reads, key=lambda r: r["ended"])}
+    hits = sum(read["cached"] for read in reads)
+
+    assert [] == stale_reads(writes, reads)[:5]
+    assert last_values(writes) == latest
+    assert set(KEYS) == set(latest)
+    assert hits > len(reads) / 10, f"only {hits} of {len(reads)} reads were served from the cache"
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("disturbance", ["none", "kill", "pause"])
 def test_no_cached_read_is_older_than_its_bound(
@@ -92,13 +111,25 @@ def test_no_cached_read_is_older_than_its_bound(
             done.wait(3.0)
             broker.resume()
 
-    writes, reads = play(Players(broker_url, redis_url, system), disturb)
-    latest = {}
-    for read in sorted(reads, key=lambda r: r["ended"]):
-        latest[read["key"]] = read["value"]
+    check(*play(Players(broker_url, redis_url, system), disturb))
 
-    assert [] == stale_reads(writes, reads)[:5]
-    assert last_values(writes) == latest
-    assert set(KEYS) == set(latest)
-    hits = sum(read["cached"] for read in reads)
-    assert hits > len(reads) / 10, f"only {hits} of {len(reads)} reads were served from the cache"
+
+@pytest.mark.timeout(180)
+def test_a_shared_cache_survives_the_death_of_its_invalidator(
+    amqp_url: str, redis_url: str, system: str, tmp_path: Path
+) -> None:
+    """Two processes share a cache in sqlite; who keeps it right is killed, and comes back."""
+    players = Players(amqp_url, redis_url, system, f"sqlite:///{tmp_path}/cache.db")
+    keeper = players.start("keeper", 60.0, 0)
+    for seed in (0, 1):
+        players.start("guest", 14.0, seed)
+        players.start("writer", 9.0, seed)
+    scene = threading.Event()
+    scene.wait(4.0)
+    keeper.kill()
+    scene.wait(3.0)
+    second = players.start("keeper", 60.0, 1)
+    scene.wait(9.0)
+    second.kill()
+
+    check(*players.histories())
