@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from antiphon.errors import NameConflict
+from antiphon.errors import NameConflict, WireError
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.wire.placeholder import WIRE_NAMES, event_classes, is_placeholder, make_placeholder
 
@@ -23,17 +23,31 @@ _logger = logging.getLogger(__name__)
 MAX_RESOLVED = 1024
 #: Mismatches that are reported; after as many the log has said enough.
 _MAX_REPORTS = 1024
+# Py_TPFLAGS_IS_ABSTRACT: Python makes no instances of the class.
+_IS_ABSTRACT = 1 << 20
 
 
-class _Known:
-    """What the registry keeps of a class that was used."""
+class KnownClass:
+    """What the registry keeps of a class that was used.
 
-    __slots__ = ("aliases", "names", "ref")
+    Attributes:
+        ref: the class.
+        names: as ``names_of`` returns.
+        aliases: more names that mean it.
+        keys: origin -> routing key and headers of its events, kept by encoders.
+        attributes: names of attributes that travel with its events, likewise.
+    """
 
-    def __init__(self, ref: weakref.ref[type], names: tuple[str, ...], aliases: tuple[str, ...]):
+    __slots__ = ("aliases", "attributes", "keys", "names", "ref")
+
+    def __init__(
+        self, ref: weakref.ref[type], names: tuple[str, ...], aliases: tuple[str, ...]
+    ) -> None:
         self.ref = ref
         self.names = names
         self.aliases = aliases
+        self.keys: dict[str | None, tuple[Any, ...]] = {}
+        self.attributes: set[str] = set()
 
 
 class ClassRegistry:
@@ -47,17 +61,26 @@ class ClassRegistry:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        # By id, and taken out when the class dies: the registry keeps no class alive, so that
-        # a class that a notebook or a test dropped does not claim its name for ever.
-        self._known: dict[int, _Known] = {}
+        #: The classes in use, by id, and taken out when the class dies: the registry keeps no
+        #: class alive, so that one that a notebook or a test dropped claims its name no more.
+        self.in_use: dict[int, KnownClass] = {}
         self._claims: dict[str, weakref.ref[type]] = {}
         self._given: weakref.WeakKeyDictionary[type, tuple[str | None, tuple[str, ...]]] = (
             weakref.WeakKeyDictionary()
         )
-        self._resolved: dict[tuple[str, ...], type[BaseEvent]] = {}
+        self._index: dict[str, weakref.ref[type[BaseEvent]]] = {}
+        self._resolved: dict[tuple[str, ...], weakref.ref[type[BaseEvent]]] = {}
+        # Nothing else holds placeholders; their order is that of their making.
+        self._placeholders: dict[tuple[str, ...], tuple[list[type], type[BaseEvent]]] = {}
         self._reported: set[tuple[str, ...]] = set()
-        #: Grows whenever a list of names may mean another class than before.
-        self.generation = 0
+        #: Half of the stamp; public for the decoder, which cannot afford the property.
+        self.claims_made = 0
+        self._resolved_at = -1
+
+    @property
+    def stamp(self) -> int:
+        """A number that grows whenever a name may mean another class than before."""
+        return self.claims_made + BaseEvent._subclasses_made
 
     # -- From class to name --------------------------------------------------
 
@@ -77,13 +100,16 @@ class ClassRegistry:
             NameConflict: another class that is in use claims one of the names.
             TypeError: *cls* is no event class.
         """
-        known = self._known.get(id(cls))
-        return (known or self._learn(cls)).names
+        return self.known(cls).names
 
     def names_heard(self, cls: type[BaseEvent]) -> tuple[str, ...]:
         """Return the name of *cls*, then its aliases: a listener binds all of them."""
-        known = self._known.get(id(cls)) or self._learn(cls)
+        known = self.known(cls)
         return (known.names[-1], *known.aliases)
+
+    def known(self, cls: type[BaseEvent]) -> KnownClass:
+        """Return what the registry keeps of *cls*; raises as ``names_of`` does."""
+        return self.in_use.get(id(cls)) or self._learn(cls)
 
     def register(
         self, cls: type[BaseEvent], name: str | None = None, aliases: Sequence[str] = ()
@@ -93,20 +119,27 @@ class ClassRegistry:
         Call it before the class is used.  None leaves the name as it is.
 
         Raises:
-            NameConflict: another class that is in use claims one of the names.
+            NameConflict: another class that is in use claims one of the names;
+                *cls* keeps those it had.
         """
         with self._lock:
+            before = self._given.get(cls, (None, ()))
             self._given[cls] = (name, tuple(aliases))
-            # Subclasses list the name among theirs.
-            self._known.clear()
-            self._forget_resolved()
-            self._learn(cls)
+            # Subclasses list the name among theirs, and the name it had is free again.
+            self.in_use.clear()
+            self._claims = {n: ref for n, ref in self._claims.items() if ref() is not cls}
+            self.claims_made += 1
+            try:
+                self._learn(cls)
+            except WireError:
+                self._given[cls] = before
+                raise
 
-    def _learn(self, cls: type[BaseEvent]) -> _Known:
+    def _learn(self, cls: type[BaseEvent]) -> KnownClass:
         if not (isinstance(cls, type) and BaseEvent in cls.__mro__):
             raise TypeError(f"no event class: {cls!r} (event classes derive from BaseEvent)")
         with self._lock:
-            known = self._known.get(id(cls))
+            known = self.in_use.get(id(cls))
             if known is not None and known.ref() is cls:
                 return known
             aliases: tuple[str, ...] = ()
@@ -119,13 +152,13 @@ class ClassRegistry:
                     self._claim(one)
                 aliases = self._own_aliases(cls)
             key = id(cls)
-            known = _Known(weakref.ref(cls, lambda _: self._lose(key)), names, aliases)
-            self._known[key] = known
+            known = KnownClass(weakref.ref(cls, lambda _: self._lose(key)), names, aliases)
+            self.in_use[key] = known
             return known
 
     def _lose(self, key: int) -> None:
         # Runs in the garbage collector, at any point of any thread: no lock here.
-        self._known.pop(key, None)
+        self.in_use.pop(key, None)
 
     def _own_name(self, cls: type[BaseEvent]) -> str:
         if is_placeholder(cls):
@@ -134,15 +167,19 @@ class ClassRegistry:
         name = given if given is not None else cls.__dict__.get("wire_name")
         if name is None:
             return _default_name(cls)
-        if not isinstance(name, str) or not name or not _is_utf8(name):
-            raise ValueError(f"wire_name of {_described(cls)} is no name: {name!r}")
-        return name
+        if not _is_name(name):
+            raise WireError(f"wire_name of {_described(cls)} is no name: {name!r}")
+        return str(name)
 
     def _own_aliases(self, cls: type[BaseEvent]) -> tuple[str, ...]:
         declared = cls.__dict__.get("wire_aliases", ())
         if isinstance(declared, str):
             declared = (declared,)
-        return tuple(dict.fromkeys([*self._given.get(cls, (None, ()))[1], *declared]))
+        aliases = tuple(dict.fromkeys([*self._given.get(cls, (None, ()))[1], *declared]))
+        for alias in aliases:
+            if not _is_name(alias):
+                raise WireError(f"wire_aliases of {_described(cls)} has no name: {alias!r}")
+        return aliases
 
     def _claim(self, cls: type[BaseEvent]) -> None:
         if is_placeholder(cls):
@@ -152,6 +189,7 @@ class ClassRegistry:
                 continue
             if self._rival(name, cls) is not None:
                 # A dropped class lives on until its cycles are collected; look again.
+                self._placeholders.clear()
                 gc.collect()
             rival = self._rival(name, cls)
             if rival is not None:
@@ -161,7 +199,7 @@ class ClassRegistry:
                     f"with wire_name = '…' in its body"
                 )
             self._claims[name] = weakref.ref(cls)
-            self._forget_resolved()
+            self.claims_made += 1
 
     def _holder(self, name: str) -> type | None:
         ref = self._claims.get(name)
@@ -170,10 +208,6 @@ class ClassRegistry:
     def _rival(self, name: str, cls: type) -> type | None:
         holder = self._holder(name)
         return None if holder is None or _same_definition(holder, cls) else holder
-
-    def _forget_resolved(self) -> None:
-        self._resolved.clear()
-        self.generation += 1
 
     # -- From names to class -------------------------------------------------
 
@@ -189,33 +223,60 @@ class ClassRegistry:
             has.  Imports nothing and calls nothing of the users'.
         """
         names = tuple(names)
-        cls = self._resolved.get(names)
-        if cls is None:
-            with self._lock:
+        with self._lock:
+            if self._resolved_at != self.stamp:
+                self._look_around()
+            ref = self._resolved.get(names)
+            cls = ref() if ref is not None else None
+            if cls is None:
                 cls = self._resolve(names)
                 if len(self._resolved) >= MAX_RESOLVED:
                     del self._resolved[next(iter(self._resolved))]
-                self._resolved[names] = cls
-        return cls
+                self._resolved[names] = weakref.ref(cls)
+            return cls
 
     def _resolve(self, names: tuple[str, ...]) -> type[BaseEvent]:
-        index = self._live_classes()
-        own = index.get(names[-1])
+        known = {name: cls for name in names if (cls := self._living(name)) is not None}
+        own = known.get(names[-1])
         if own is not None:
             mine = tuple(self._own_name(one) for one in event_classes(own))
-            theirs = tuple(self._own_name(index[n]) if n in index else n for n in names)
-            if mine == theirs and not _is_abstract(own):
+            theirs = tuple(self._own_name(known[n]) if n in known else n for n in names)
+            if mine != theirs:
+                self._report(names, own, mine)
+            elif self._is_usable(own):
                 return own
-            self._report(names, own, mine)
-        return make_placeholder(names, [index[name] for name in names if name in index])
+        return self._placeholder(names, list(known.values()))
 
-    def _live_classes(self) -> dict[str, type[BaseEvent]]:
-        """Return the class that each name means now."""
+    def _placeholder(self, names: tuple[str, ...], known: list[type[BaseEvent]]) -> type[BaseEvent]:
+        made_of, made = self._placeholders.get(names, ([], None))
+        if made is None or made_of != known:
+            made = make_placeholder(names, known)
+            if len(self._placeholders) >= MAX_RESOLVED:
+                del self._placeholders[next(iter(self._placeholders))]
+            self._placeholders[names] = (known, made)
+        return made
+
+    def _living(self, name: str) -> type[BaseEvent] | None:
+        ref = self._index.get(name)
+        return ref() if ref is not None else None
+
+    def _is_usable(self, cls: type[BaseEvent]) -> bool:
+        """Use *cls* for an arrival; return False if it has no instances, or a disputed name."""
+        try:
+            self._learn(cls)
+        except NameConflict:
+            return False
+        return not cls.__flags__ & _IS_ABSTRACT
+
+    def _look_around(self) -> None:
+        """Work out anew which living class each name means."""
+        # First, so that a class made meanwhile is looked for next time.
+        self._resolved_at = self.stamp
         index: dict[str, type[BaseEvent]] = {}
         for cls in _walk(BaseEvent):
             try:
                 claimed = (self._own_name(cls), *self._own_aliases(cls))
-            except (ValueError, TypeError):
+            except WireError:
                 continue  # an unusable wire_name is reported to whoever uses the class
             for name in claimed:
                 other = index.get(name)
@@ -223,7 +284,8 @@ class ClassRegistry:
                 # the one that was used first.
                 if other is None or _same_definition(other, cls) or self._holder(name) is cls:
                     index[name] = cls
-        return index
+        self._index = {name: weakref.ref(cls) for name, cls in index.items()}
+        self._resolved.clear()
 
     def _report(self, names: tuple[str, ...], cls: type, mine: tuple[str, ...]) -> None:
         if names not in self._reported and len(self._reported) < _MAX_REPORTS:
@@ -264,16 +326,13 @@ def _described(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _is_utf8(text: str) -> bool:
+def _is_name(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
     try:
-        text.encode()
+        return 0 < len(name.encode())
     except UnicodeEncodeError:
         return False
-    return True
-
-
-def _is_abstract(cls: type) -> bool:
-    return bool(cls.__flags__ & (1 << 20))  # Py_TPFLAGS_IS_ABSTRACT
 
 
 def is_kind_of(

@@ -112,6 +112,11 @@ def routing_key(names: Sequence[str], origin: str | None) -> RoutingKey:
     return RoutingKey(key, headers or None)
 
 
+def is_exact(key: str) -> bool:
+    """Return whether *key* says everything, so that no header completes it."""
+    return "~" not in key and not key.startswith(ANY_CLASS)
+
+
 def binding_keys(name: str, origin: str | Prefix | None = None) -> list[str]:
     """Return the keys to bind a queue with, for events of one class.
 

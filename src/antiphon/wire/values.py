@@ -15,7 +15,8 @@ from uuid import UUID
 
 #: Levels of containers in one attribute, itself included.
 MAX_DEPTH = 200
-#: Extension values inside extension values.
+#: Tuples, sets and maps with keys other than text that may be inside each other: each costs
+#: its reader a few frames of Python's stack.
 MAX_EXTENSIONS = 32
 
 TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, UUID_, DECIMAL, MAP, TIMEDELTA = range(1, 11)
@@ -61,8 +62,14 @@ class Refused(TypeError):
 # -- Encoding ----------------------------------------------------------------
 
 
-def to_plain(value: Any, library: Library, depth: int = 1) -> object:
+def to_plain(value: Any, library: Library, depth: int = 1, extensions: int = 0) -> object:
     """Return *value* in msgpack's own types and extension objects.
+
+    Args:
+        value: anything.
+        library: makes the extension objects.
+        depth: containers that it stands in, itself included if it is one.
+        extensions: extensions that it stands in.
 
     Raises:
         Refused: it, or something in it, cannot travel; says where.
@@ -80,17 +87,19 @@ def to_plain(value: Any, library: Library, depth: int = 1) -> object:
         code, encode = _SCALARS[kind]
         return library.ext(code, encode(value))
     if depth > MAX_DEPTH:
-        raise Refused(f"it is nested deeper than {MAX_DEPTH} levels (or contains itself)")
+        raise Refused(f"it is nested deeper than {MAX_DEPTH} levels, or contains itself")
     if kind is list:
-        return _items(value, library, depth)
+        return _items(value, library, depth, extensions)
     if kind is dict:
-        return _mapping(value, library, depth)
+        return _mapping(value, library, depth, extensions)
     if kind is tuple:
-        return library.ext(TUPLE, library.pack(_items(value, library, depth)))
+        return library.ext(
+            TUPLE, library.pack(_items(value, library, depth, _one_more(extensions)))
+        )
     if kind is set or kind is frozenset:
-        code = SET if kind is set else FROZENSET
-        return library.ext(code, _sorted_array(_items(value, library, depth), library))
-    return to_plain(_as_base(value), library, depth)
+        items = _items(value, library, depth, _one_more(extensions))
+        return library.ext(SET if kind is set else FROZENSET, _sorted_array(items, library))
+    return to_plain(_as_base(value), library, depth, extensions)
 
 
 def _text(value: str) -> str:
@@ -102,47 +111,48 @@ def _text(value: str) -> str:
     return value
 
 
-def _items(values: Iterable[Any], library: Library, depth: int) -> list[object]:
+def _one_more(extensions: int) -> int:
+    if extensions == MAX_EXTENSIONS:
+        raise Refused(
+            f"it has more than {MAX_EXTENSIONS} tuples, sets or dicts with keys other than text "
+            f"inside each other"
+        )
+    return extensions + 1
+
+
+def _items(values: Iterable[Any], library: Library, depth: int, extensions: int) -> list[object]:
     plain = []
     for index, item in enumerate(values):
         try:
-            plain.append(to_plain(item, library, depth + 1))
+            plain.append(to_plain(item, library, depth + 1, extensions))
         except Refused as exc:
             raise Refused(exc.reason, f"[{index}]{exc.path}") from None
     return plain
 
 
-def _mapping(value: dict[Any, Any], library: Library, depth: int) -> object:
-    plain: dict[Any, object] = {}
-    keys_are_plain = True
-    for key, item in value.items():
-        try:
-            plain[key] = to_plain(item, library, depth + 1)
-        except Refused as exc:
-            raise Refused(exc.reason, f"[{_short(key)}]{exc.path}") from None
-        keys_are_plain = keys_are_plain and is_plain_key(key)
-    if keys_are_plain:
-        return plain
+def _mapping(value: dict[Any, Any], library: Library, depth: int, extensions: int) -> object:
+    if all(type(key) is str and is_utf8(key) for key in value):
+        return {key: _item(value, key, library, depth, extensions) for key in value}
     flat: list[object] = []
-    for key, item in plain.items():
+    extensions = _one_more(extensions)
+    for key in value:
         try:
-            flat += [to_plain(key, library, depth + 1), item]
+            flat.append(to_plain(key, library, depth + 1, extensions))
         except Refused as exc:
-            raise Refused(f"its key {_short(key)}: {exc.reason}", exc.path) from None
+            raise Refused(f"of its key {_short(key)}: {exc.reason}", exc.path) from None
+        flat.append(_item(value, key, library, depth, extensions))
     return library.ext(MAP, library.pack(flat))
 
 
-def is_plain_key(key: Any) -> bool:
-    """Return whether a map may have *key* as msgpack writes it."""
-    kind = type(key)
-    if kind is str:
-        return key.isascii() or _is_utf8(key)
-    if kind is int:
-        return bool(_MIN_INT <= key <= _MAX_UINT)
-    return kind in _UNCHANGED
+def _item(value: dict[Any, Any], key: Any, library: Library, depth: int, extensions: int) -> object:
+    try:
+        return to_plain(value[key], library, depth + 1, extensions)
+    except Refused as exc:
+        raise Refused(exc.reason, f"[{_short(key)}]{exc.path}") from None
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Return whether *text* can be written as UTF-8, which has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

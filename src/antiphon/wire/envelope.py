@@ -1,0 +1,42 @@
+"""What an envelope is: the numbers of its fields, and limits that both sides keep."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from antiphon.wire.values import MAX_DEPTH
+
+#: First item of every body; another number is another format.
+FORMAT_VERSION = 1
+#: Bytes of the longest body that is written or read: RabbitMQ 4's own limit.
+MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Bytes that a body has more than its envelopes, at most.
+BODY_HEAD_BYTES = 6
+#: Entries in each cache of a codec; a full one is emptied.
+MAX_CACHED = 4096
+
+# An envelope is an array of up to eight fields; a reader ignores more, and takes those that
+# are left out at the end for nil.  (A map with the same numbers as keys took half as long
+# again: benchmarks/codec/results.)
+#: Fields that no envelope lacks: counter, publisher, time, attributes.
+REQUIRED_FIELDS = 4
+#: All: those, source, position, replayed mark, trace context.
+FIELDS = 8
+
+#: Types of a source that travels as itself; any other object is told of by
+#: its kind, origin and store id.
+VALUE_SOURCES = (str, int, float, bytes, UUID)
+
+# What can begin a container or an extension.  A message with few such bytes cannot be nested
+# deeply, and counting them costs a tenth of a look at every value.
+_NOT_CONTAINERS = bytes(
+    byte
+    for byte in range(256)
+    if not (0x80 <= byte <= 0x9F or 0xC7 <= byte <= 0xC9 or 0xD4 <= byte <= 0xD8)
+    and not 0xDC <= byte <= 0xDF
+)
+
+
+def may_be_deep(data: bytes) -> bool:
+    """Return False if nothing in *data* can be nested deeper than is allowed."""
+    return len(data) > MAX_DEPTH and len(data.translate(None, _NOT_CONTAINERS)) > MAX_DEPTH
