@@ -51,7 +51,7 @@ class AbstractStore(AbstractReadOnlyStore):
         """Store data and metadata under *key*, replacing what is there.
 
         Args:
-            key: any text that can be written as UTF-8, ``""`` included.
+            key: any text of at most 1 MiB as UTF-8, ``""`` included.
             value: a ``Value``, or the tuple ``(stream, metadata)``.  The stream
                 is read to its end and not closed.
             buffer_size: bytes to read at a time.
@@ -102,8 +102,9 @@ class AbstractStore(AbstractReadOnlyStore):
 
         Args:
             key: the key.
-            metadata: text to None, bool, int, float, text, bytes, datetime,
-                date, UUID, or lists, tuples, sets and dictionaries of these.
+            metadata: text to None, bool, int (64 bits), float, text, bytes,
+                datetime, date, UUID, or lists, tuples, sets and dictionaries
+                (with text as keys) of these; at most 4 MiB as text.
             expect: as in ``set``.
 
         Result, errors and events are those of ``set``.

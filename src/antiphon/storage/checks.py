@@ -5,21 +5,31 @@ from __future__ import annotations
 from antiphon.errors import InvalidKey, InvalidValue
 from antiphon.storage.journal import Version
 
+#: Bytes that a key may have as UTF-8: 1 MiB.  It has to fit the message that
+#: tells of its change.
+MAX_KEY_BYTES = 1 << 20
+
 
 def checked_key(key: object) -> str:
     """Return *key* as plain text.
 
     Raises:
-        InvalidKey: it is not text, or text that cannot be written as UTF-8.
+        InvalidKey: it is not text, text that cannot be written as UTF-8, or
+            longer than ``MAX_KEY_BYTES``.
     """
     if not isinstance(key, str):
         raise InvalidKey(f"a key must be text, not {type(key).__name__}: {key!r:.80}")
     plain = str.__str__(key)
+    size = len(plain)
     if not plain.isascii():
         try:
-            plain.encode()
+            size = len(plain.encode())
         except UnicodeEncodeError:
             raise InvalidKey(f"the key {plain!r:.80} cannot be written as UTF-8") from None
+    if size > MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"the key {plain[:80]!r}… has {size} bytes as UTF-8; at most {MAX_KEY_BYTES} can be"
+        )
     return plain
 
 

@@ -26,7 +26,7 @@ from antiphon.storage.changes import (
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.memory_ledger import MemoryLedger
-from antiphon.storage.metadata import copied, encode_conditions, matches
+from antiphon.storage.metadata import check_size, copied, encode_conditions, matches
 from antiphon.storage.opening import url_parameters
 
 #: Entries that the journal keeps: about 5 MB when it is full.
@@ -174,6 +174,7 @@ class DictMemoryStore(BackendStore):
         metadata = present.metadata if present is not None else {}
         if change.metadata is not None:
             metadata = {**(metadata if change.merge else {}), **copied(change.metadata)}
+        check_size(metadata)
         now = now_ns / 1e9
         after[key] = _Entry(
             self._data_of(change, present),

@@ -28,6 +28,10 @@ MAX_DEPTH = 32
 #: which is what every medium and the wire can keep.
 MAX_INTEGER = 2**63 - 1
 
+#: Characters that metadata may have as text: 4 MiB.  More would not fit the
+#: message that tells of the change.
+MAX_TEXT = 1 << 22
+
 _PLAIN = frozenset({bool, float, bytes, type(None)})
 
 
@@ -61,8 +65,25 @@ def copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode(metadata: Mapping[str, Any]) -> str:
-    """Return the text of *metadata* that ``normalise`` made."""
-    return _dump({_escaped(name): _tagged(value) for name, value in metadata.items()})
+    """Return the text of *metadata* that ``normalise`` made.
+
+    Raises:
+        InvalidValue: it is longer than ``MAX_TEXT``.
+    """
+    text = _dump({_escaped(name): _tagged(value) for name, value in metadata.items()})
+    if len(text) > MAX_TEXT:
+        raise InvalidValue(
+            f"metadata of {len(text)} characters are too much (at most {MAX_TEXT}): put into the"
+            " data what no query asks for"
+        )
+    return text
+
+
+def check_size(metadata: Mapping[str, Any]) -> None:
+    """Raise ``InvalidValue`` where ``encode`` would; quick, for backends that keep no text."""
+    # No character becomes more than twelve in the text.
+    if _weight(metadata) > MAX_TEXT // 12:
+        encode(metadata)
 
 
 def decode(text: str) -> dict[str, Any]:
@@ -182,6 +203,16 @@ def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copied(item) for name, item in value.items()}
     return type(value)(_copied(item) for item in value)
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value) + 4
+    if isinstance(value, Mapping):
+        return sum(len(name) + 4 + _weight(item) for name, item in value.items()) + 4
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return sum(map(_weight, value)) + 4
+    return 8
 
 
 # -- To JSON and back --------------------------------------------------------

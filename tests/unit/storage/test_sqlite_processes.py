@@ -83,10 +83,8 @@ def test_a_confirmed_commit_survives_the_kill(path: Path) -> None:
         writer.send_signal(signal.SIGKILL)
         told += [int(line) for line in writer.stdout]
     with SqliteStore(path) as store:
-        numbers = [metadata["n"] for _, metadata in store.query()]
-
-        assert max(numbers) >= told[-1] - 6
-        assert len({entry.version.sequence for entry in journal_of(store)}) >= len(told) - 6
+        # Each line tells of a commit of at least one change.
+        assert store.head().sequence > told[-1]
 
 
 def test_processes_count_together(path: Path) -> None:
@@ -118,7 +116,6 @@ def test_a_journal_read_while_others_write_has_no_gap(path: Path) -> None:
     assert list(range(1, len(followed) + 1)) == [entry.version.sequence for entry in followed]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_store_may_be_used_after_a_fork(path: Path) -> None:
     """Parent and child each go on with connections of their own."""
     with SqliteStore(path) as store:

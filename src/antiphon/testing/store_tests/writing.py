@@ -251,6 +251,15 @@ class Writing(SuiteBase):
         with pytest.raises(InvalidKey, match="UTF-8"):
             store.get("a\ud800")
 
+    def test_a_key_without_end_is_refused(self, store: BackendStore) -> None:
+        """1 MiB is a key, a byte more is none: its event could not travel."""
+        longest = "k" * (1 << 20)
+        store.set(longest, value(b"x"))
+        assert b"x" == store.to_bytes(longest)
+        for key in (longest + "k", "ü" * (1 << 19) + "k"):
+            with pytest.raises(InvalidKey, match="at most 1048576"):
+                store.set(key, value())
+
     # -- Values --------------------------------------------------------------
 
     @pytest.mark.parametrize(
@@ -303,6 +312,20 @@ class Writing(SuiteBase):
         endless.append(endless)
         with pytest.raises(InvalidValue, match="endless"):
             store.set_metadata("a", {"endless": endless})
+
+    def test_metadata_without_end_are_refused(self, store: BackendStore) -> None:
+        """At once, or when they were added up little by little; nothing was written."""
+        store.set_metadata("a", {"x": "x" * (1 << 22 >> 1)})
+        for write in (
+            lambda: store.set_metadata("a", {"x": "x" * (1 << 22)}),
+            lambda: store.set_metadata("a", {"x": ["ü" * (1 << 20)]}),
+            lambda: store.update_metadata("a", {"y": b"y" * (1 << 22 >> 1)}),
+        ):
+            with pytest.raises(InvalidValue, match="too much"):
+                write()
+
+        assert ["x"] == list(store.get_metadata("a"))
+        assert 1 == store.head().sequence
 
     @pytest.mark.parametrize("bad", [None, [("a", 1)], "text", {1: 2}, {None: 1}, {"a\ud800": 1}])
     def test_metadata_are_a_dictionary_with_names(self, store: BackendStore, bad: Any) -> None:
