@@ -8,6 +8,7 @@ over, for ever, until it is stopped.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
+from pika.exceptions import ConnectionWrongStateError
 
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
@@ -142,15 +144,7 @@ class Link:
         if self._error is None:
             self._error = error
         self._is_open = False
-        # Shutting the socket down is the way that pika notices at once, in every
-        # state; close() would wait for an answer of a broker that is silent.
-        for fd in tuple(self._loop.watched) if self._loop is not None else ():
-            try:
-                with socket.socket(fileno=os.dup(fd)) as same:
-                    if same.family != socket.AF_UNIX:  # that is the loop's own alarm
-                        same.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # not connected yet, or gone already
+        self._cut()
 
     def _run(self) -> None:
         backoff = Backoff()
@@ -253,11 +247,22 @@ class Link:
         connection, loop = self._connection, self._loop
         if connection is None or loop is None:
             return
-        if connection.is_open:
+        # close() also ends an attempt to connect; it raises if the end has begun already.
+        with contextlib.suppress(ConnectionWrongStateError):
             connection.close()
-            loop.call_later(GOODBYE_TIMEOUT_S, loop.stop)
-        else:
-            loop.stop()
+        loop.call_later(GOODBYE_TIMEOUT_S, self._cut)
+        loop.call_later(2 * GOODBYE_TIMEOUT_S, loop.stop)
+
+    def _cut(self) -> None:
+        # Shutting the sockets down is the way that pika notices at once, in every
+        # state; close() waits for the answer of a broker that may be silent.
+        for fd in tuple(self._loop.watched) if self._loop is not None else ():
+            try:
+                with socket.socket(fileno=os.dup(fd)) as same:
+                    if same.family != socket.AF_UNIX:  # that is the loop's own alarm
+                        same.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # not connected yet, or gone already
 
 
 def _parameters(address: AmqpAddress, name: str) -> pika.ConnectionParameters:
