@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self
 
-from antiphon.errors import BrokerRefused, BusClosed, FlushTimeout, InvalidBusOption
+from antiphon.errors import AntiphonError, BrokerRefused, BusClosed, FlushTimeout, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter, Listener
-from antiphon.events.event_id import next_event_id
 from antiphon.events.event_manager import EventManager
 from antiphon.events.origin import OriginSpec, origin_of
 from antiphon.messaging.endings import opened
+from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.inbox import Inbox
-from antiphon.messaging.matching import (
-    NamedListener,
-    both,
-    checked_origins,
-    origin_test,
-    portable,
-)
+from antiphon.messaging.matching import NamedListener, both, checked_origins, origin_test, portable
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.outgoing import OutgoingBuffer
 from antiphon.messaging.sources import Sources
 from antiphon.messaging.subscriptions import Subscriptions, bindings_for
 from antiphon.messaging.topology import BROADCAST, Binding, QueueSpec, Topology
-from antiphon.messaging.transport import Arrival, Message, Transport
+from antiphon.messaging.transport import Arrival, Transport
 from antiphon.schemes import mask_url
 from antiphon.wire.codec import Codec
 
@@ -73,7 +66,6 @@ class BrokerEventManager(EventManager):
         self.system = system
         self.origin = origin
         self.publisher_id = opened.new_id()
-        self._options = options
         self._transport = transport
         self._codec = Codec()
         self._sources = Sources()
@@ -82,6 +74,9 @@ class BrokerEventManager(EventManager):
         self._outgoing = OutgoingBuffer(options.buffer_events, options.buffer_bytes)
         self._inbox = Inbox(
             self._codec, self._sources.resolve, self._arrived, self._settle, f"{system} bus"
+        )
+        self._publisher = EventPublisher(
+            self._codec, self._outgoing, transport.wake, self.publisher_id, options.persistent
         )
         self._closed_because: str | None = None
         self._closing = threading.RLock()
@@ -118,12 +113,15 @@ class BrokerEventManager(EventManager):
         It never waits for the broker.  ``flush`` tells when the broker has it.
         """
         self._check_open()
+        trace = self._trace_func
+        if trace is not None and trace("emit", self.emit, (event,)):
+            return None
         cls = type(event)
-        if not self.is_enabled(cls):
+        if self._disabled and not self.is_enabled(cls):
             return None
         event.pre_emit()
         if cls.travels and self._is_local(event):
-            self._publish(event)
+            self._publisher.publish(event, origin_of(event, self.origin))
         if block:
             self._finish(event)
             return None
@@ -134,30 +132,6 @@ class BrokerEventManager(EventManager):
     def _finish(self, event: BaseEvent) -> None:
         self._dispatch(event)
         event.post_emit()
-
-    def _publish(self, event: BaseEvent) -> None:
-        state = event.__dict__
-        event_id = event._event_id
-        if event_id is None or state.get("_sent_by") == self.publisher_id:
-            # An event that is emitted twice happens twice: receivers drop repeated ids.
-            event_id = state["_event_id"] = next_event_id()
-        encoded = self._codec.encode(
-            event,
-            origin=origin_of(event, self.origin),
-            event_id=event_id,
-            time_ns=time.time_ns(),
-        )
-        self._outgoing.append(
-            Message(
-                encoded.routing_key,
-                Codec.join((encoded.envelope,)),
-                encoded.headers,
-                self.publisher_id,
-                self._options.persistent,
-            )
-        )
-        state["_sent_by"] = self.publisher_id
-        self._transport.wake()
 
     def flush(self, timeout_s: float) -> None:
         """Wait until the broker has confirmed everything emitted so far.
@@ -219,6 +193,9 @@ class BrokerEventManager(EventManager):
         if scope not in ("local", "cluster"):
             raise InvalidBusOption(f"scope is 'local' or 'cluster', not {scope!r}")
         self._check_open()
+        trace = self._trace_func
+        if trace is not None and trace("connect", self.connect, (cls, func, filter, priority)):
+            return
         origins = checked_origins(origin)
         condition = origin_test(origins, self.origin)
         bindings: tuple[Binding, ...] = ()
@@ -276,7 +253,8 @@ class BrokerEventManager(EventManager):
             KeyError: it is not connected.
         """
         super().disconnect(cls, func)
-        self._subscriptions.take(cls, func)
+        if self._trace_func is None or func not in self.get_event(cls).get_listeners():
+            self._subscriptions.take(cls, func)  # unless a tracer has vetoed it
 
     def disconnect_named(self, name: str, func: Listener) -> None:
         """Undo ``connect_named``; ``KeyError`` if it is not connected."""
@@ -317,6 +295,11 @@ class BrokerEventManager(EventManager):
     def is_connected(self) -> bool:
         """Whether everything is declared, publishing and consuming right now."""
         return self._transport.is_connected
+
+    @property
+    def last_error(self) -> AntiphonError | None:
+        """Why the bus is not connected, as far as that is known; None while it is."""
+        return None if self.is_connected else self._transport.last_error
 
     @property
     def is_closed(self) -> bool:
