@@ -1,0 +1,1 @@
+"""The services: thin mains, one folder each, on the skeleton that they share."""

@@ -1,0 +1,39 @@
+"""Asks a service on this machine whether it is ready: status 0 if so, else 1.
+
+For containers' health checks: ``python -m services.healthcheck [URL]``.  Without an
+argument it asks ``/readyz`` on the port of ANTIPHON_HTTP_PORT, 8080 if there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+
+#: Seconds to wait for the answer.
+_TIMEOUT_S = 4.0
+
+
+def main(argv: list[str]) -> int:
+    """Ask, print the answer, and return the exit status."""
+    port = os.environ.get("ANTIPHON_HTTP_PORT", "8080")
+    url = argv[0] if argv else f"http://127.0.0.1:{port}/readyz"
+    if not url.startswith(("http://", "https://")):
+        sys.stderr.write(f"healthcheck: {url!r} is no http URL\n")
+        return 1
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            sys.stdout.write(answer.read().decode() + "\n")
+            return 0
+    except urllib.error.HTTPError as exc:
+        # The body says what is not ready.
+        with exc:
+            sys.stdout.write(exc.read().decode(errors="replace") + "\n")
+    except OSError as exc:
+        sys.stdout.write(f"{url}: {exc}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

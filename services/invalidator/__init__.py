@@ -1,0 +1,1 @@
+"""Keeps shared caches right: drops from them what changed at its source."""

@@ -1,0 +1,132 @@
+"""The invalidator as a service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from antiphon import BrokerEventManager, open_bus
+from antiphon.caching.events import CacheInvalidatedEvent, CacheTrustEvent
+from services.invalidator.cache import WatchedCache
+from services.invalidator.settings import InvalidatorSettings
+from services.skeleton import Service
+from services.skeleton.metrics import bus_metrics
+
+logger = logging.getLogger("antiphon.service.invalidator")
+
+#: Counters of an invalidator with what they count.
+_COUNTERS = {
+    "applied": "Changes applied to the cache.",
+    "dropped": "Entries that these changes dropped.",
+    "gaps": "Times a change was heard of before one that precedes it.",
+    "repairs": "Times the journal had changes that no event had told of.",
+    "rebuilds": "Times the whole cache was dropped, history being unknown.",
+    "foreign": "Events of other stores under the same origin, ignored.",
+    "conflicts": "Changes of keys that a user wrote into the cache and has not pushed.",
+    "doubts": "Times the cache stopped being vouched for.",
+}
+
+#: Seconds from a change to its being applied here; in one data centre, milliseconds.
+_LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class Invalidator(Service):
+    """One bus, and a watched cache for each in the settings.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        AntiphonError: a URL makes no sense.  An address that does not answer is
+            no error: it is tried until it does, and ``/readyz`` says so.
+    """
+
+    def __init__(self, settings: InvalidatorSettings) -> None:
+        self._bus = _opened(settings)
+        try:
+            self._caches = [WatchedCache(cache, self._bus) for cache in settings.caches]
+        except BaseException:
+            self._bus.close(0)
+            raise
+        self._told_error: str | None = None
+        self._titles = {id(cache.mounted): cache.title for cache in self._caches}
+        self._latency = Histogram(
+            "antiphon_cache_invalidation_seconds",
+            "From a change's event to its being applied here, by the clocks of both machines.",
+            ["cache"],
+            buckets=_LATENCY_BUCKETS_S,
+            registry=CollectorRegistry(),
+        )
+
+    def start(self) -> None:
+        """Begin to look after the caches."""
+        self._bus.connect(CacheInvalidatedEvent, self._on_invalidated, scope="local")
+        self._bus.connect(CacheTrustEvent, self._on_trust, scope="local")
+        self._bus.on_state(lambda state: logger.info("the bus is %s", state))
+        for cache in self._caches:
+            cache.start()
+
+    def stop(self) -> None:
+        """Stop looking after them, and leave the bus."""
+        for cache in self._caches:
+            cache.stop()
+        self._bus.close(1.0)
+
+    def tick(self) -> None:
+        """Log why the bus is not connected, once for each reason."""
+        error = self._bus.last_error
+        text = str(error) if error is not None else None
+        if text is not None and text != self._told_error:
+            logger.warning("the bus is not connected, trying again: %s", text)
+        self._told_error = text
+
+    def _on_invalidated(self, event: CacheInvalidatedEvent) -> None:
+        title = self._titles[id(event.source)]
+        logger.debug("cache %r: applied a change of %r", title, event.key)
+        if event.latency_s is not None:
+            # Clocks of two machines differ, and a histogram takes no time before zero.
+            self._latency.labels(title).observe(max(event.latency_s, 0.0))
+
+    def _on_trust(self, event: CacheTrustEvent) -> None:
+        title = self._titles[id(event.source)]
+        if event.trusted:
+            logger.info("cache %r is vouched for", title)
+        else:
+            logger.warning("cache %r is in doubt", title)
+
+    def readiness(self) -> Mapping[str, str | None]:
+        """The bus is connected and nothing is blocked; each cache is vouched for."""
+        stats = self._bus.stats()
+        problem = stats.blocked_because and f"the broker takes nothing: {stats.blocked_because}"
+        if not stats.is_connected:
+            problem = str(self._bus.last_error or f"not connected to {self._bus.url} yet")
+        caches = {f"cache {cache.title}": cache.problem() for cache in self._caches}
+        return {"bus": problem, **caches}
+
+    def failure(self) -> str | None:
+        """A bus that was closed does not come back."""
+        return "the bus is closed" if self._bus.is_closed else None
+
+    def metrics(self) -> Iterable[Metric]:
+        """The bus's figures and the invalidators'."""
+        yield from bus_metrics(self._bus)
+        yield from self._latency.collect()
+        trusted = GaugeMetricFamily(
+            "antiphon_cache_trusted", "1 while the cache is vouched for.", labels=["cache"]
+        )
+        for cache in self._caches:
+            trusted.add_metric([cache.title], float(cache.problem() is None))
+        yield trusted
+        stats = {cache.title: cache.stats() for cache in self._caches}
+        for name, text in _COUNTERS.items():
+            family = CounterMetricFamily(f"antiphon_cache_{name}", text, labels=["cache"])
+            for title, counts in stats.items():
+                family.add_metric([title], getattr(counts, name) if counts is not None else 0)
+            yield family
+
+
+def _opened(settings: InvalidatorSettings) -> BrokerEventManager:
+    return open_bus(settings.amqp_url, origin=settings.origin, system=settings.system, wait=False)

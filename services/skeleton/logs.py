@@ -1,0 +1,73 @@
+"""Logs as JSON, one object a line on standard error, without any password."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from pythonjsonlogger.json import JsonFormatter
+
+from antiphon.schemes import MASK
+
+#: A secret that is shorter is not looked for: it would be found in every other word.
+_SHORTEST_SECRET = 4
+
+
+class MaskingFormatter(JsonFormatter):
+    """One JSON object a record, with all secrets replaced in whatever the record says.
+
+    Args:
+        service: name of the service, in each line.
+        secrets: texts that must not be shown.
+    """
+
+    def __init__(self, service: str, secrets: Iterable[str]) -> None:
+        super().__init__(
+            "%(levelname)s %(name)s %(message)s %(threadName)s",
+            rename_fields={"levelname": "level", "name": "logger", "threadName": "thread"},
+            static_fields={"service": service},
+            json_ensure_ascii=False,
+        )
+        self._masked = _spellings(secrets)
+
+    def add_fields(
+        self,
+        log_data: dict[str, object],
+        record: logging.LogRecord,
+        message_dict: dict[str, object],
+    ) -> None:
+        """Put the time first, in UTC and with milliseconds."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        log_data["time"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        super().add_fields(log_data, record, message_dict)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        line = super().format(record)
+        for secret in self._masked:
+            line = line.replace(secret, MASK)
+        return line
+
+
+def _spellings(secrets: Iterable[str]) -> list[str]:
+    """Return how the secrets may appear in JSON: as they are, in a URL, longest first."""
+    found: set[str] = set()
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            for text in (secret, quote(secret, safe="")):
+                found.add(json.dumps(text, ensure_ascii=False)[1:-1])
+    return sorted(found, key=len, reverse=True)
+
+
+def set_up(service: str, level: str, secrets: Iterable[str]) -> None:
+    """Send all logs of this process to standard error, as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(MaskingFormatter(service, secrets))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    # pika logs every failed attempt of a reconnect as several errors; the bus says it once.
+    logging.getLogger("pika").setLevel(max(logging.CRITICAL, logging.getLevelName(level)))

@@ -1,0 +1,143 @@
+"""The life of a service's process: settings, start, SIGTERM, a clean end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from antiphon.errors import AntiphonError
+from services.skeleton import logs
+from services.skeleton.http import HttpServer, make_app
+from services.skeleton.service import Service
+from services.skeleton.settings import BadSettings, ServiceSettings, load
+
+logger = logging.getLogger("antiphon.service")
+
+#: Exit statuses; the second is EX_CONFIG of <sysexits.h>: restarting does not help.
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_SETTINGS = 78
+
+#: Names the settings file where no argument does.
+SETTINGS_VARIABLE = "ANTIPHON_SETTINGS"
+
+#: Seconds between two signs of life of the main thread, and how long it may be silent.
+_TICK_S = 1.0
+_STUCK_AFTER_S = 15.0
+
+_S = TypeVar("_S", bound=ServiceSettings)
+
+
+def run(
+    name: str,
+    settings_class: type[_S],
+    build: Callable[[_S], Service],
+    argv: Sequence[str],
+) -> int:
+    """Run a service until SIGTERM or SIGINT; return the exit status.
+
+    Args:
+        name: of the service, in logs and messages.
+        settings_class: its settings.
+        build: makes the service from its settings, without connecting to anything.
+        argv: the command line without the program.
+
+    Bad settings are told in one line on standard error, and end with status 78.
+    """
+    parser = argparse.ArgumentParser(prog=name, description=f"Antiphon's service {name}.")
+    parser.add_argument(
+        "settings", nargs="?", type=Path, help=f"TOML file (default: ${SETTINGS_VARIABLE})"
+    )
+    path = parser.parse_args(argv).settings
+    if path is None and (named := os.environ.get(SETTINGS_VARIABLE)):
+        path = Path(named)
+    try:
+        settings, secrets = load(settings_class, path)
+        sock = _listen(settings.http_host, settings.http_port)
+        logs.set_up(name, settings.log_level, secrets)
+        service = build(settings)
+    except AntiphonError as exc:
+        # BadSettings, or a URL in them that no store or transport can take.
+        sys.stderr.write(f"{name}: {exc}\n")
+        return EXIT_BAD_SETTINGS
+    try:
+        _Life(name, settings, service, sock).live()
+    except Exception:
+        logger.exception("the service failed")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as exc:
+        raise BadSettings(
+            f"http_host, http_port: cannot listen on {host}:{port}: {exc.strerror or exc}"
+        ) from None
+
+
+class _Life:
+    """One run of a service."""
+
+    def __init__(
+        self, name: str, settings: ServiceSettings, service: Service, sock: socket.socket
+    ) -> None:
+        self._settings = settings
+        self._service = service
+        self._stop = threading.Event()
+        self._ticked = time.monotonic()
+        self._address = sock.getsockname()[:2]
+        self._http = HttpServer(make_app(name, service, self._stop.is_set, self._stuck), sock)
+
+    def _stuck(self) -> str | None:
+        silent_s = time.monotonic() - self._ticked
+        return f"no sign of life for {silent_s:.0f} s" if silent_s > _STUCK_AFTER_S else None
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # A second Ctrl-C ends the process at once.
+        signal.signal(number, signal.SIG_DFL)
+        self._stop.set()
+
+    def live(self) -> None:
+        """Start, wait for a signal, stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._http.start()
+        host, port = self._address
+        logger.info("serving health and metrics", extra={"address": f"{host}:{port}"})
+        try:
+            self._service.start()
+            while not self._stop.wait(_TICK_S):
+                self._service.tick()
+                self._ticked = time.monotonic()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._stop.set()
+        started = time.monotonic()
+        logger.info("stopping")
+        watchdog = threading.Timer(self._settings.stop_timeout_s, self._abort)
+        watchdog.daemon = True
+        watchdog.start()
+        self._service.stop()
+        self._http.stop()
+        watchdog.cancel()
+        logger.info("stopped", extra={"seconds": round(time.monotonic() - started, 3)})
+
+    def _abort(self) -> None:
+        logger.error("not stopped after %g s: giving up", self._settings.stop_timeout_s)
+        logging.shutdown()
+        os._exit(EXIT_FAILED)

@@ -1,0 +1,201 @@
+"""Settings of a service: a TOML file, and variables of the environment that win over it.
+
+Secrets are in neither file nor image: ``${NAME}`` in the TOML file stands for the
+environment variable NAME, or for the content of the file that NAME_FILE names, as
+Docker and Kubernetes give secrets.  Each setting can be given in both ways as well:
+``ANTIPHON_AMQP_URL`` or ``ANTIPHON_AMQP_URL_FILE``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from antiphon.errors import AntiphonError
+
+#: Variables of the environment that are settings begin with this.
+PREFIX = "ANTIPHON_"
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+_T = TypeVar("_T", bound="ServiceSettings")
+
+
+class BadSettings(AntiphonError, ValueError):
+    """The settings make no sense; says which, where, and what is allowed."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told.
+
+    Attributes:
+        amqp_url: the broker, ``amqp://user:password@host:port/virtual-host``.
+        system: name of the system of buses that the service belongs to.
+        origin: origin of events that the service emits itself.
+        http_host: address on which health and metrics are served.
+        http_port: its port; 0 takes a free one, which is logged.
+        log_level: the least level that is logged.
+        stop_timeout_s: seconds for a clean end after SIGTERM.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    amqp_url: str = "amqp://localhost"
+    system: str = "antiphon"
+    origin: str | None = None
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    stop_timeout_s: float = Field(default=8.0, gt=0, le=300)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose content comes as arguments."""
+        return env_settings, _FileVariables(settings_cls), init_settings
+
+
+class _FileVariables(PydanticBaseSettingsSource):
+    """Settings from the files that ``ANTIPHON_<SETTING>_FILE`` name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the content of the setting's file, None if there is none."""
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        return (_content(path) if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str]]:
+    """Return the settings, and the secrets in them, which must never be shown.
+
+    Args:
+        settings_class: what they are.
+        path: the TOML file; None if there is none.
+
+    Raises:
+        BadSettings: a file cannot be read, or a setting makes no sense.
+    """
+    secrets: set[str] = set()
+    where = str(path) if path is not None else "the environment"
+    try:
+        data = _resolved(_read_toml(path), "", secrets) if path is not None else {}
+        settings = settings_class(**data)
+    except ValidationError as exc:
+        raise BadSettings(f"{where}: {_problems(exc)}") from None
+    except SettingsError as exc:
+        raise BadSettings(f"the environment: {exc}") from None
+    except BadSettings as exc:
+        raise BadSettings(f"{where}: {exc}") from None
+    for value in _texts(settings.model_dump()):
+        secrets |= _passwords(value)
+    return settings, frozenset(secrets)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise BadSettings(f"cannot be read: {exc.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise BadSettings(f"is no TOML: {exc}") from None
+
+
+def _resolved(value: Any, name: str, secrets: set[str]) -> Any:
+    """Return *value* with every ``${NAME}`` in its texts replaced."""
+    if isinstance(value, dict):
+        return {
+            key: _resolved(item, f"{name}.{key}" if name else key, secrets)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_resolved(item, f"{name}[{i}]", secrets) for i, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replacement(match: re.Match[str]) -> str:
+        secret = _variable(match.group(1), name, os.environ)
+        secrets.add(secret)
+        # In a URL a password may have any character once it is escaped.
+        return quote(secret, safe="") if "://" in value else secret
+
+    return _REFERENCE.sub(replacement, value)
+
+
+def _variable(variable: str, name: str, environment: Mapping[str, str]) -> str:
+    if value := environment.get(variable):
+        return value
+    if path := environment.get(f"{variable}_FILE"):
+        return _content(path)
+    raise BadSettings(
+        f"{name} needs {variable}: set {variable} in the environment, "
+        f"or {variable}_FILE to the name of a file that has it"
+    )
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+        raise BadSettings(f"{path}, named in the environment, cannot be read: {reason}") from None
+
+
+def _problems(error: ValidationError) -> str:
+    """Say what is wrong in one line, without any value: it might be a password."""
+    found = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        place = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
+        )
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "there is no such setting"
+        found.append(f"{place.lstrip('.')}: {message}" if place else message)
+    return "; ".join(found)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts(item)]
+    return []
+
+
+def _passwords(url: str) -> set[str]:
+    """Return the password in a URL, as it is and as it is written there."""
+    if "://" not in url:
+        return set()
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()

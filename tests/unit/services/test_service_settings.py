@@ -1,0 +1,136 @@
+"""Settings come from a file and the environment; what is wrong is told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from services.invalidator.settings import InvalidatorSettings
+from services.skeleton.settings import BadSettings, load
+
+CACHE = """
+[[caches]]
+mount_point = "prices/"
+cache_url = "redis://:${REDIS_PASSWORD}@localhost/0?namespace=cache"
+backing_url = "redis://:${REDIS_PASSWORD}@localhost/0?namespace=catalogue"
+"""
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting comes from the environment of whoever runs the tests."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("ANTIPHON_", "REDIS_PASSWORD")):
+            monkeypatch.delenv(name)
+
+
+def settings_file(folder: Path, text: str) -> Path:
+    """Write a settings file."""
+    path = folder / "caches.toml"
+    path.write_text(text)
+    return path
+
+
+def complaint(folder: Path, text: str) -> str:
+    """Return what is said about settings that are wrong."""
+    path = settings_file(folder, text)
+    with pytest.raises(BadSettings) as caught:
+        load(InvalidatorSettings, path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_a_file_and_variables_make_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables win over the file, and the file over what is set by default."""
+    monkeypatch.setenv("REDIS_PASSWORD", "p@ss/word")
+    monkeypatch.setenv("ANTIPHON_SYSTEM", "from-environment")
+    path = settings_file(tmp_path, 'system = "from-file"\nlog_level = "DEBUG"\n' + CACHE)
+
+    settings, secrets = load(InvalidatorSettings, path)
+
+    assert settings.system == "from-environment"
+    assert settings.log_level == "DEBUG"
+    assert settings.http_port == 8080
+    assert settings.caches[0].cache_url == ("redis://:p%40ss%2Fword@localhost/0?namespace=cache")
+    assert settings.caches[0].title == "prices/"
+    assert "p@ss/word" in secrets
+
+
+def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAME_FILE names a file with the value, as Docker and Kubernetes give secrets."""
+    (tmp_path / "password").write_text("secret-1\n")
+    (tmp_path / "url").write_text("amqp://me:secret-2@broker/%2F\n")
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("ANTIPHON_AMQP_URL_FILE", str(tmp_path / "url"))
+
+    settings, secrets = load(InvalidatorSettings, settings_file(tmp_path, CACHE))
+
+    assert settings.amqp_url == "amqp://me:secret-2@broker/%2F"
+    assert ":secret-1@" in settings.caches[0].backing_url
+    assert {"secret-1", "secret-2"} <= secrets
+
+
+def test_a_missing_variable_is_named(tmp_path: Path) -> None:
+    """A password that was not given is asked for, with the setting that needs it."""
+    assert complaint(tmp_path, CACHE) == (
+        "caches[0].cache_url needs REDIS_PASSWORD: set REDIS_PASSWORD in the environment, "
+        "or REDIS_PASSWORD_FILE to the name of a file that has it"
+    )
+
+
+def test_a_secret_file_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of secrets that cannot be read is named."""
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", "/no/such/file")
+
+    assert complaint(tmp_path, CACHE) == (
+        "/no/such/file, named in the environment, cannot be read: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "caches: Field required"),
+        ("caches = []", "caches: Tuple should have at least 1 item after validation, not 0"),
+        ("colour = 1", "colour: there is no such setting"),
+        ("http_port = 70000", "http_port: Input should be less than or equal to 65535"),
+        ('log_level = "LOUD"', "log_level: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("[[caches]]\nmount_point = 'x'", "caches[0].cache_url: Field required"),
+        ("caches = [", "is no TOML"),
+        (
+            "[[caches]]\nmount_point='x'\ncache_url='memory:'\nbacking_url='redis://h'",
+            "caches[0]: cache_url is in this process's memory",
+        ),
+        (
+            "[[caches]]\nmount_point='x'\ncache_url='redis://h'\nbacking_url='redis://h'",
+            "caches[0]: cache_url and backing_url are the same store",
+        ),
+        (
+            "[[caches]]\nmount_point='x'\ncache_url='redis://a'\nbacking_url='redis://h'\n" * 2,
+            "two caches are named 'x'",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, text: str, said: str) -> None:
+    """Each mistake is told with the setting's name."""
+    assert said in complaint(tmp_path, text)
+
+
+def test_values_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password in a setting that is wrong is in no message."""
+    text = '[[caches]]\ncache_url = "redis://:hush-hush@h"\nbacking_url = 3\nmount_point = "x"'
+
+    assert "hush" not in complaint(tmp_path, text)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    """A settings file that does not exist is an error with its name."""
+    with pytest.raises(BadSettings, match=r"none\.toml: cannot be read: No such file"):
+        load(InvalidatorSettings, tmp_path / "none.toml")
