@@ -114,7 +114,9 @@ class Inbox:
             logger.warning("connected to the broker again")
         elif not is_connected:
             logger.warning("connection to the broker lost, trying again: %s", error)
-        self._states.submit(self._tell_state, CONNECTED if is_connected else DISCONNECTED)
+        # Those that are there now: one that comes later did not ask for this change.
+        news = (CONNECTED if is_connected else DISCONNECTED, self._callbacks)
+        self._states.submit(self._tell_state, news)
 
     def blocked(self, reason: str | None) -> None:
         self.blocked_because = reason
@@ -125,8 +127,11 @@ class Inbox:
 
     # -- On our threads ----------------------------------------------------------------
 
-    def _tell_state(self, state: str) -> None:
-        for callback in self._callbacks:
+    def _tell_state(self, news: tuple[str, tuple[Callable[[str], None], ...]]) -> None:
+        state, callbacks = news
+        for callback in callbacks:
+            if callback not in self._callbacks:
+                continue
             try:
                 callback(state)
             except Exception:

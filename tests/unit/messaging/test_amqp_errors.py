@@ -1,0 +1,109 @@
+"""What pika reports, told in errors of the project."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import threading
+
+import pytest
+from pika import exceptions
+from pika.adapters.utils.connection_workflow import (
+    AMQPConnectionWorkflowFailed,
+    AMQPConnectorSocketConnectError,
+)
+
+from antiphon.errors import BrokerRefused, BrokerUnavailable, MessagingError
+from antiphon.messaging.amqp_address import parse_address
+from antiphon.messaging.amqp_errors import explain, quieten_library
+
+ADDRESS = parse_address("amqp://me:hunter2@rabbit:5673/shop")
+
+
+def nested(error: OSError) -> Exception:
+    """As pika nests what the system says."""
+    return exceptions.AMQPConnectionError(
+        AMQPConnectionWorkflowFailed([AMQPConnectorSocketConnectError(error)])
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (nested(ConnectionRefusedError(111, "x")), BrokerUnavailable, "rabbit:5673.*refused"),
+        (nested(TimeoutError()), BrokerUnavailable, "rabbit:5673.*did not answer in time"),
+        (nested(OSError(113, "No route to host")), BrokerUnavailable, "No route to host"),
+        (
+            AMQPConnectionWorkflowFailed([socket.gaierror(-2, "x")]),
+            BrokerUnavailable,
+            "name 'rabbit' is not known",
+        ),
+        (exceptions.ProbableAuthenticationError("x"), BrokerRefused, "user 'me' with the password"),
+        (
+            exceptions.ProbableAccessDeniedError("vhost shop not found"),
+            BrokerRefused,
+            "'shop': there is none.*add_vhost shop",
+        ),
+        (
+            exceptions.ProbableAccessDeniedError("access to vhost refused"),
+            BrokerRefused,
+            "set_permissions -p shop me",
+        ),
+        (exceptions.ConnectionOpenAborted("x"), BrokerUnavailable, "does not answer in AMQP"),
+        (
+            exceptions.ChannelClosedByBroker(403, "no access to exchange 'e'"),
+            BrokerRefused,
+            "no access to exchange 'e'",
+        ),
+        (
+            exceptions.ChannelClosedByBroker(406, "inequivalent arg 'type' for exchange 'e'"),
+            BrokerRefused,
+            "inequivalent",
+        ),
+        (
+            exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED"),
+            BrokerUnavailable,
+            "FORCED",
+        ),
+        (exceptions.StreamLostError("Transport indicated EOF"), BrokerUnavailable, "EOF"),
+        (IndexError("pop from an empty deque"), BrokerUnavailable, "empty deque"),
+    ],
+)
+def test_explains(error: Exception, kind: type[MessagingError], message: str) -> None:
+    """Each failure is one error that says where, why and what to do, with no password."""
+    explained = explain(error, ADDRESS)
+
+    assert kind is type(explained)
+    assert re.search(message, str(explained))
+    assert "hunter2" not in str(explained)
+    assert error is explained.__cause__
+
+
+def test_empty_virtual_host() -> None:
+    """A URL that ends in a slash is the commonest slip, and is told so."""
+    address = parse_address("amqp://rabbit/")
+
+    explained = explain(exceptions.ProbableAccessDeniedError("vhost  not found"), address)
+
+    assert "the URL ends in '/'" in str(explained)
+
+
+def test_own_errors_stay() -> None:
+    """What is explained already is not explained again."""
+    error = BrokerUnavailable("x")
+
+    assert error is explain(error, ADDRESS)
+
+
+def test_library_is_quiet_about_our_links(caplog: pytest.LogCaptureFixture) -> None:
+    """pika's tracebacks about our connections stay out of the log; others' do not."""
+    quieten_library()
+    log = logging.getLogger("pika.adapters.base_connection")
+    ours = threading.Thread(target=log.error, args=("ours",), name="antiphon test consume")
+
+    ours.start()
+    ours.join()
+    log.error("theirs")
+
+    assert ["theirs"] == [record.message for record in caplog.records]

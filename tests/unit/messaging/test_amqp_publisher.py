@@ -1,0 +1,234 @@
+"""Confirms: which messages the broker has, however it says so."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pika import spec
+
+from antiphon.errors import AntiphonError
+from antiphon.messaging.amqp_address import parse_address
+from antiphon.messaging.amqp_publisher import CONFIRM_TIMEOUT_S, MAX_IN_FLIGHT, Publisher
+from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.messaging.transport import Message
+
+
+class Channel:
+    """Keeps what is published, and answers declarations at once."""
+
+    def __init__(self) -> None:
+        self.published: list[bytes] = []
+
+    def add_on_return_callback(self, callback: Any) -> None:
+        self.on_return = callback
+
+    def exchange_declare(self, *_: Any, callback: Any, **__: Any) -> None:
+        callback(None)
+
+    def confirm_delivery(self, on_confirm: Any, callback: Any) -> None:
+        callback(None)
+
+    def basic_publish(self, exchange: str, key: str, body: bytes, *_: Any, **options: Any) -> None:
+        assert options == {"mandatory": True}
+        self.published.append(body)
+
+
+class Incoming:
+    """Notes when publishing is blocked."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str | None] = []
+
+    def blocked(self, reason: str | None) -> None:
+        self.reasons.append(reason)
+
+
+class Bench:
+    """A publisher on a channel that is no real one."""
+
+    def __init__(self) -> None:
+        self.outgoing = OutgoingBuffer(100_000, 10**9)
+        self.incoming = Incoming()
+        self.ready: list[bool] = []
+        self.dropped: list[AntiphonError] = []
+        self.publisher = Publisher(
+            parse_address("amqp://nowhere"),
+            "test",
+            "x.events",
+            self.outgoing,
+            self.incoming,  # type: ignore[arg-type]
+            lambda is_ready, _: self.ready.append(is_ready),
+        )
+        self.publisher.link.drop = self.dropped.append  # type: ignore[method-assign]
+        self.publisher.link.wake = lambda: None  # type: ignore[method-assign]
+        self.channel = self.open()
+
+    def open(self) -> Channel:
+        self.channel = Channel()
+        self.publisher.opened(self.channel)
+        return self.channel
+
+    def emit(self, *bodies: bytes) -> None:
+        for body in bodies:
+            self.outgoing.append(Message("key", body))
+        self.publisher.woken()
+
+    def confirm(self, tag: int, *, multiple: bool = False) -> None:
+        self.publisher._on_confirm(SimpleNamespace(method=spec.Basic.Ack(tag, multiple)))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_confirmed_one_by_one(bench: Bench) -> None:
+    """Each confirm settles one message."""
+    bench.emit(b"1", b"2", b"3")
+
+    bench.confirm(1)
+    bench.confirm(2)
+
+    assert 2 == bench.outgoing.confirmed
+
+
+def test_confirmed_many_at_once(bench: Bench) -> None:
+    """A confirm of several settles all up to it."""
+    bench.emit(b"1", b"2", b"3")
+
+    bench.confirm(3, multiple=True)
+
+    assert 3 == bench.outgoing.confirmed
+
+
+def test_confirmed_out_of_order(bench: Bench) -> None:
+    """A message counts as confirmed only when all older ones are: order is kept in a resend."""
+    bench.emit(b"1", b"2", b"3")
+
+    bench.confirm(3)
+    bench.confirm(2)
+    assert 0 == bench.outgoing.confirmed
+    bench.confirm(1)
+
+    assert 3 == bench.outgoing.confirmed
+
+
+@given(st.permutations(range(1, 9)), st.sets(st.integers(1, 8)))
+def test_any_order_of_confirms(order: list[int], multiples: set[int]) -> None:
+    """Whatever the order and grouping, all is settled in the end, and never too much."""
+    bench = Bench()
+    bench.emit(*(b"%d" % number for number in range(8)))
+    known: set[int] = set()
+    for tag in order:
+        bench.confirm(tag, multiple=tag in multiples)
+        known |= set(range(1, tag + 1)) if tag in multiples else {tag}
+        settled = next(number for number in range(9) if number + 1 not in known)
+        assert settled == bench.outgoing.confirmed
+
+    assert 8 == bench.outgoing.confirmed
+
+
+def test_sent_again_on_a_new_connection(bench: Bench) -> None:
+    """What was not confirmed goes out again on the next channel, in order, before the rest."""
+    bench.emit(b"1", b"2", b"3")
+    bench.confirm(1)
+    bench.publisher.lost(AntiphonError("gone"))
+    bench.emit(b"4")
+
+    channel = bench.open()
+
+    assert [b"2", b"3", b"4"] == channel.published
+    assert [True, False, True] == bench.ready
+
+
+def test_late_confirm_of_a_lost_connection(bench: Bench) -> None:
+    """A confirm that comes after the loss settles nothing."""
+    bench.emit(b"1")
+    bench.publisher.lost(AntiphonError("gone"))
+
+    bench.confirm(1)
+
+    assert 0 == bench.outgoing.confirmed
+
+
+def test_refused_message(bench: Bench) -> None:
+    """A nack makes the connection anew, so that all unconfirmed go out again in order."""
+    bench.emit(b"1")
+
+    bench.publisher._on_confirm(SimpleNamespace(method=spec.Basic.Nack(1)))
+
+    assert 1 == len(bench.dropped)
+    assert 0 == bench.outgoing.confirmed
+
+
+def test_window(bench: Bench) -> None:
+    """No more than a window full is under way; confirms open it."""
+    bench.emit(*(b"x" for _ in range(MAX_IN_FLIGHT + 500)))
+    for _ in range(100):
+        bench.publisher.woken()
+    assert MAX_IN_FLIGHT == len(bench.channel.published)
+
+    bench.confirm(400, multiple=True)
+    for _ in range(100):
+        bench.publisher.woken()
+
+    assert MAX_IN_FLIGHT + 400 == len(bench.channel.published)
+
+
+def test_blocked(bench: Bench) -> None:
+    """While the broker takes nothing, nothing is written; afterwards everything is."""
+    bench.publisher.blocked("low on memory")
+    bench.emit(b"1")
+    assert [] == bench.channel.published
+
+    bench.publisher.blocked(None)
+
+    assert [b"1"] == bench.channel.published
+    assert ["low on memory", None] == bench.incoming.reasons
+
+
+def test_blocked_ends_with_the_connection(bench: Bench) -> None:
+    """A new connection is not blocked because the old one was."""
+    bench.publisher.blocked("low on memory")
+
+    bench.publisher.lost(AntiphonError("gone"))
+
+    assert ["low on memory", None] == bench.incoming.reasons
+
+
+def test_unconfirmed_for_too_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that answers heartbeats and confirms nothing is given up, unless it is blocked."""
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    bench.emit(b"1")
+    bench.publisher.ticked()
+    now[0] += CONFIRM_TIMEOUT_S + 1
+    bench.publisher.blocked("low on memory")
+    bench.publisher.ticked()
+    assert [] == bench.dropped
+
+    bench.publisher.blocked(None)
+    bench.publisher.ticked()
+    assert [] == bench.dropped
+    now[0] += CONFIRM_TIMEOUT_S + 1
+    bench.publisher.ticked()
+
+    assert "has not confirmed" in str(bench.dropped[0])
+
+
+def test_idle_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour without events the first one gets its full time."""
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    bench.emit(b"1")
+    bench.confirm(1)
+    now[0] += 3600
+
+    bench.emit(b"2")
+    bench.publisher.ticked()
+
+    assert [] == bench.dropped
