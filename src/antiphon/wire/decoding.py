@@ -18,6 +18,7 @@ from antiphon.wire.envelope import (
     MAX_BODY_BYTES,
     MAX_CACHED,
     REQUIRED_FIELDS,
+    USUAL_FIELDS,
     VALUE_SOURCES,
     may_be_deep,
 )
@@ -117,13 +118,17 @@ class Decoder:
         events = []
         del envelopes[0]
         for envelope in envelopes:
-            replayed, traceparent = False, None
+            position_id, replayed, traceparent = None, False, None
             try:
-                counter, publisher, time_ns, attributes, source, position = envelope
+                counter, publisher, time_ns, attributes, source, epoch, sequence, entry_id = (
+                    envelope
+                )
             except (ValueError, TypeError):
                 envelope = _all_fields(envelope)
-                counter, publisher, time_ns, attributes, source, position = envelope[:6]
-                replayed, traceparent = envelope[6:]
+                counter, publisher, time_ns, attributes, source, epoch, sequence, entry_id = (
+                    envelope[:USUAL_FIELDS]
+                )
+                position_id, replayed, traceparent = envelope[USUAL_FIELDS:]
             if (
                 type(counter) is not int
                 or type(publisher) is not bytes
@@ -135,6 +140,7 @@ class Decoder:
             for name in attributes:
                 if name not in seen:
                     _check_names(attributes, seen)
+                    break
             store_id = None
             if source is not None:
                 try:
@@ -144,11 +150,10 @@ class Decoder:
                 if resolve_source is not None and type(source) is RemoteSource:
                     source = resolve_source(source.kind, source.origin, store_id)
             attributes["source"] = source
-            if position is not None:
-                try:
-                    epoch, sequence, entry_id = position
-                except (ValueError, TypeError):
-                    epoch, sequence, entry_id, store_id = self._long_position(position)
+            position = None
+            if epoch is not None:
+                if position_id is not None:
+                    store_id = self._store_id(position_id)
                 if (
                     type(epoch) is not int
                     or type(sequence) is not int
@@ -212,12 +217,6 @@ class Decoder:
         found = arrival.sources[field] = (RemoteSource(kind, own_origin, store_id), store_id)
         return found
 
-    def _long_position(self, field: Any) -> tuple[Any, Any, Any, UUID]:
-        """Return the fields of a position that tells its store's id itself."""
-        if type(field) is not list or len(field) < 4:
-            raise CorruptMessage("envelope has a malformed position")
-        return field[0], field[1], field[2], self._store_id(field[3])
-
     def _store_id(self, raw: Any) -> UUID:
         if type(raw) is not bytes or len(raw) != 16:
             raise CorruptMessage("envelope has a store id that is not 16 bytes")
@@ -236,13 +235,12 @@ def _check_depth(body: bytes, envelopes: list[Any]) -> None:
 
 
 def _all_fields(envelope: Any) -> list[Any]:
-    """Return the eight fields of *envelope*, what it left out included."""
+    """Return all fields of *envelope*, what it left out included."""
     if type(envelope) is not list or len(envelope) < REQUIRED_FIELDS:
         raise CorruptMessage("envelope is no array, or lacks a field")
     fields = (envelope + [None] * FIELDS)[:FIELDS]
-    fields[6] = fields[6] is True
-    if type(fields[7]) is not str:
-        fields[7] = None
+    replayed, traceparent = fields[-2:]
+    fields[-2:] = [replayed is True, traceparent if type(traceparent) is str else None]
     return fields
 
 

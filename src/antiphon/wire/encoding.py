@@ -116,14 +116,13 @@ class Encoder:
             ):
                 told = self._tell(source, store_id, origin)
             source = told[4]
+        own_id = epoch = sequence = entry_id = None
         if position is not None:
             own_id, epoch, sequence, entry_id = position
-            position = [epoch, sequence, entry_id]
-            if own_id is not store_id and own_id != store_id:
-                position.append(own_id.bytes)
-        fields = [event_id.counter, event_id.publisher, time_ns, attributes, source, position]
-        if replayed or traceparent is not None:
-            fields += [bool(replayed), traceparent]
+        counter, publisher = event_id.counter, event_id.publisher
+        fields = [counter, publisher, time_ns, attributes, source, epoch, sequence, entry_id]
+        if (own_id is not None and own_id is not store_id) or replayed or traceparent is not None:
+            fields += _rare_fields(own_id, store_id, replayed, traceparent)
         try:
             envelope = self._pack_quickly(fields, self._default, self._option)
         except (TypeError, RecursionError):
@@ -233,3 +232,14 @@ def _reference(kind: str, own_origin: object, origin: str | None, store_id: obje
     else:
         own_origin = False
     return [kind, own_origin, store_id.bytes if isinstance(store_id, UUID) else None]
+
+
+def _rare_fields(
+    own_id: UUID | None, store_id: object, replayed: bool, traceparent: str | None
+) -> list[Any]:
+    """Return the fields that most envelopes leave out."""
+    position_id = None if own_id is None or own_id == store_id else own_id.bytes
+    fields = [position_id, True if replayed else None, traceparent]
+    while fields and fields[-1] is None:
+        fields.pop()
+    return fields

@@ -15,13 +15,18 @@ BODY_HEAD_BYTES = 6
 #: Entries in each cache of a codec; a full one is emptied.
 MAX_CACHED = 4096
 
-# An envelope is an array of up to eight fields; a reader ignores more, and takes those that
-# are left out at the end for nil.  (A map with the same numbers as keys took half as long
-# again: benchmarks/codec/results.)
-#: Fields that no envelope lacks: counter, publisher, time, attributes.
+# An envelope is an array of fields, in this order; a reader ignores more, and takes those that
+# are left out at the end for nil:
+#     counter, publisher, time_ns, attributes,
+#     source, position's epoch, sequence and entry id,
+#     position's store id if it is not the source's, replayed mark, trace context.
+# (A map with numbers as keys took half as long again: benchmarks/codec/results.)
+#: Fields that no envelope lacks.
 REQUIRED_FIELDS = 4
-#: All: those, source, position, replayed mark, trace context.
-FIELDS = 8
+#: Fields that this version writes at least, nil or not: unpacking a known number is quickest.
+USUAL_FIELDS = 8
+#: All fields of this version.
+FIELDS = 11
 
 #: Types of a source that travels as itself; any other object is told of by
 #: its kind, origin and store id.

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from antiphon.errors import CorruptMessage
+from antiphon.errors import CorruptMessage, WireError
 from antiphon.events.origin import Prefix
 
 #: Bytes of UTF-8 in an AMQP short string, which a routing key is.
@@ -26,6 +26,9 @@ MAX_ORIGIN_WORDS = 6
 MAX_WORD_BYTES = 32
 #: Classes that one message may name.
 MAX_CLASSES = 256
+#: Bytes of class names and origin in the headers of one message; AMQP puts all headers into one
+#: frame, which RabbitMQ limits to 128 KiB.
+MAX_HEADER_BYTES = 64 * 1024
 #: Stands for the class words where they do not fit; every listener binds it.
 ANY_CLASS = "!"
 #: Name of the root of all events; every key that fits begins with it.
@@ -99,7 +102,14 @@ def routing_key(names: Sequence[str], origin: str | None) -> RoutingKey:
         The key, at most 255 bytes of UTF-8, and headers: ``classes`` (list of
         text) if the class words did not fit, ``origin`` (text) if a hash stands
         for part of the origin, both escaped as in a key; None if the key says all.
+
+    Raises:
+        WireError: the names are too many, or all too long.
     """
+    if len(names) > MAX_CLASSES:
+        raise WireError(
+            f"{names[-1]} has {len(names)} event classes (at most {MAX_CLASSES} travel)"
+        )
     class_words = [escape_word(name) for name in names]
     origin_words = [] if origin is None else _origin_words(origin)
     headers: dict[str, Any] = {}
@@ -109,7 +119,19 @@ def routing_key(names: Sequence[str], origin: str | None) -> RoutingKey:
         key = ".".join([ANY_CLASS, *origin_words])
     if origin is not None and any("~" in word for word in origin_words):
         headers[ORIGIN_HEADER] = ".".join(map(escape_word, origin.split(".")))
+    if headers:
+        _check_headers(names, headers)
     return RoutingKey(key, headers or None)
+
+
+def _check_headers(names: Sequence[str], headers: Mapping[str, Any]) -> None:
+    parts = [*headers.get(CLASSES_HEADER, ()), headers.get(ORIGIN_HEADER, "")]
+    size = sum(len(part.encode()) for part in parts)
+    if size > MAX_HEADER_BYTES:
+        raise WireError(
+            f"the class names and the origin of {names[-1][:MAX_KEY_BYTES]} take {size} bytes "
+            f"(at most {MAX_HEADER_BYTES} travel)"
+        )
 
 
 def is_exact(key: str) -> bool:
@@ -179,7 +201,7 @@ def parse_routing_key(
         names = tuple(map(unescape_word, class_words))
         origin = ".".join(map(unescape_word, origin_words)) if start < len(words) else None
         known = routing_key(names, origin).key
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, WireError) as exc:
         raise CorruptMessage(f"routing key {_clip(key)} has a malformed word: {exc}") from exc
     # Only the one key that the same classes and origin would get: the broker matched by it.
     if known != key or "" in names:

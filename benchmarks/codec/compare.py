@@ -1,0 +1,238 @@
+"""What the codec costs, against bare libraries that carry the same data.
+
+    python benchmarks/codec/compare.py > benchmarks/codec/results/<date>-<machine>.txt
+
+One operation is encode plus decode of one StoreSetEvent with five metadata
+entries.  ``bare msgpack`` is ``msgpack.packb`` and ``msgpack.unpackb`` of a plain
+dict of the attributes, ids, source and position; the codec does that, the
+routing key, the envelope, and makes the event.  All contenders take turns, so
+that what else the machine does hits them alike; a sample is the mean of a
+thousand operations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import pickle
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from timeit import Timer
+from uuid import UUID
+
+import msgpack
+import ormsgpack
+
+from antiphon.events.event_id import EventId
+from antiphon.storage.events import StoreSetEvent
+from antiphon.storage.journal import Position
+from antiphon.wire import Codec
+from antiphon.wire.packing import MsgpackLibrary
+
+try:
+    import msgspec
+except ImportError:
+    msgspec = None
+
+PUBLISHER = bytes.fromhex("8bfd7e451ecdc0a55fc4dae7")
+TIME_NS = 1_790_000_000_123_456_789
+STORE_ID = UUID("784377e8-2cf1-4d70-a17e-00391584c210")
+ENTRY_ID = bytes.fromhex("0011223344556677")
+METADATA = {
+    "content-type": "text/csv",
+    "rows": 5123,
+    "currency": "eur",
+    "valid": True,
+    "ratio": 1.0825,
+}
+#: Operations in a sample, and events in the body of the batch contender.
+OPERATIONS = 1000
+BATCH = 100
+
+
+class RedisStore:
+    """Stands for a store."""
+
+    store_id = STORE_ID
+    origin = "catalogue"
+
+
+def make_event() -> StoreSetEvent:
+    """Return the event that every contender carries."""
+    event = StoreSetEvent(RedisStore(), key="prices/eur", metadata=dict(METADATA))
+    event._position = Position(STORE_ID, 1, 123_456, ENTRY_ID)
+    return event
+
+
+def plain_data() -> dict[str, object]:
+    """Return the same data as the event's, as a plain dict."""
+    return {
+        "key": "prices/eur",
+        "metadata": dict(METADATA),
+        "counter": 1234,
+        "publisher": PUBLISHER,
+        "time_ns": TIME_NS,
+        "source": ["RedisStore", None, STORE_ID.bytes],
+        "position": [1, 123_456, ENTRY_ID],
+    }
+
+
+def through(codec: Codec) -> Callable[[], object]:
+    """Return one encode plus decode by *codec*."""
+    event, event_id = make_event(), EventId(PUBLISHER, 1234)
+
+    def operation() -> object:
+        encoded = codec.encode(event, origin="catalogue", event_id=event_id, time_ns=TIME_NS)
+        body = codec.join((encoded.envelope,))
+        return codec.decode(encoded.routing_key, encoded.headers, body)
+
+    return operation
+
+
+def in_batches(codec: Codec) -> Callable[[], object]:
+    """Return encode plus decode of a hundred events in one body."""
+    event, event_id = make_event(), EventId(PUBLISHER, 1234)
+
+    def operation() -> object:
+        encoded = [
+            codec.encode(event, origin="catalogue", event_id=event_id, time_ns=TIME_NS)
+            for _ in range(BATCH)
+        ]
+        body = codec.join([one.envelope for one in encoded])
+        return codec.decode(encoded[0].routing_key, encoded[0].headers, body)
+
+    return operation
+
+
+def contenders() -> dict[str, tuple[Callable[[], object], int, int]]:
+    """Return name -> (operation, events in it, bytes of one event)."""
+    data, event, codec = plain_data(), make_event(), Codec()
+    text = {key: value.hex() if isinstance(value, bytes) else value for key, value in data.items()}
+    text |= {"source": ["RedisStore", None, STORE_ID.hex], "position": [1, 123_456, ENTRY_ID.hex()]}
+    one = codec.encode(
+        event, origin="catalogue", event_id=EventId(PUBLISHER, 1234), time_ns=TIME_NS
+    )
+    size = len(codec.join([one.envelope]))
+    batch_size = len(codec.join([one.envelope] * BATCH)) // BATCH
+    found: dict[str, tuple[Callable[[], object], int, int]] = {
+        "bare msgpack": (
+            lambda: msgpack.unpackb(msgpack.packb(data)),
+            1,
+            len(msgpack.packb(data)),
+        ),
+        "antiphon": (through(codec), 1, size),
+        "antiphon, 100 in a body": (in_batches(codec), BATCH, batch_size),
+        "antiphon on msgpack-python": (through(Codec(library=MsgpackLibrary())), 1, size),
+        "bare ormsgpack": (
+            lambda: ormsgpack.unpackb(ormsgpack.packb(data)),
+            1,
+            len(ormsgpack.packb(data)),
+        ),
+        "pickle of the dict": (
+            lambda: pickle.loads(pickle.dumps(data, 5)),
+            1,
+            len(pickle.dumps(data, 5)),
+        ),
+        "pickle of the event": (
+            lambda: pickle.loads(pickle.dumps(event, 5)),
+            1,
+            len(pickle.dumps(event, 5)),
+        ),
+        "json": (lambda: json.loads(json.dumps(text)), 1, len(json.dumps(text))),
+    }
+    if msgspec is not None:
+        encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
+        found["bare msgspec"] = (
+            lambda: decoder.decode(encoder.encode(data)),
+            1,
+            len(encoder.encode(data)),
+        )
+    return found
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Return name -> nanoseconds for an event, one a round, sorted."""
+    timers = {name: (Timer(op), events) for name, (op, events, _) in contenders().items()}
+    samples: dict[str, list[float]] = {name: [] for name in timers}
+    gc.disable()
+    for _ in range(rounds):
+        for name, (timer, events) in timers.items():
+            number = max(1, OPERATIONS // events)
+            samples[name].append(timer.timeit(number) / number / events * 1e9)
+        gc.collect()
+    gc.enable()
+    return {name: sorted(values) for name, values in samples.items()}
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value that *share* of the sorted *values* do not exceed."""
+    return values[min(len(values) - 1, int(share * len(values)))]
+
+
+def version_of(name: str) -> str:
+    """Return the installed version of a library."""
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name} not installed"
+
+
+def describe_run(rounds: int) -> str:
+    """Return the command, commit, machine, date and versions of this run."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    libraries = ", ".join(map(version_of, ("msgpack", "ormsgpack", "msgspec")))
+    return (
+        f"command: python benchmarks/codec/compare.py --rounds {rounds}\n"
+        f"commit:  {commit}\n"
+        f"date:    {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n"
+        f"machine: {platform.machine()}, {cpu_model()}, Python {platform.python_version()}\n"
+        f"with:    {libraries}\n"
+    )
+
+
+def cpu_model() -> str:
+    """Return the name of the processor, where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"
+
+
+def main() -> int:
+    """Print the table; return 1 if the codec misses its aims."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    rounds = parser.parse_args().rounds
+    print(describe_run(rounds))
+    sizes = {name: size for name, (_, _, size) in contenders().items()}
+    started = time.monotonic()
+    samples = measure(rounds)
+    bare = samples["bare msgpack"]
+    print("nanoseconds for one event, encode plus decode; ratio of minima to bare msgpack\n")
+    print(f"{'':28}{'min':>8}{'median':>8}{'p90':>8}{'p99':>8}{'max':>8}{'ratio':>7}{'bytes':>7}")
+    for name, values in samples.items():
+        figures = [
+            values[0],
+            *(percentile(values, share) for share in (0.5, 0.9, 0.99)),
+            values[-1],
+        ]
+        row = "".join(f"{figure:8.0f}" for figure in figures)
+        print(f"{name:28}{row}{values[0] / bare[0]:7.2f}{sizes[name]:7}")
+    ratio, size = samples["antiphon"][0] / bare[0], sizes["antiphon"]
+    ratio_median = percentile(samples["antiphon"], 0.5) / percentile(bare, 0.5)
+    print(f"\naims: at most 1.5 times bare msgpack: {ratio:.2f} (of medians {ratio_median:.2f});")
+    print(f"at most 180 bytes: {size}.  Took {time.monotonic() - started:.0f} s.")
+    return 0 if ratio <= 1.5 and size <= 180 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
