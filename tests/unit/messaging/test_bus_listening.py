@@ -183,6 +183,7 @@ def test_disconnected(bus_of: Opener, heard: Any) -> None:
     receiver.disconnect(Saved, other.append)
 
     assert 0 == receiver.stats().bindings
+    receiver.connect(End, other.append)  # the broker has heard of both when this returns
     sender.emit(Saved(number=1))
     assert [] == numbers_until_end(heard, sender, receiver)
     assert 1 == receiver.stats().received
