@@ -47,6 +47,7 @@ class Heartbeat:
         self.frame_count = 0
         self.event_manager = get_event_manager() if event_manager is None else event_manager
         self._state = "waiting"
+        self._changes = 0
         self._changed = threading.Condition()
         self._beating = threading.Lock()
 
@@ -62,6 +63,7 @@ class Heartbeat:
     @state.setter
     def state(self, state: str) -> None:
         with self._changed:
+            self._changes += state != self._state
             self._state = state
             self._changed.notify_all()
 
@@ -94,16 +96,21 @@ class Heartbeat:
 
     def _run(self) -> None:
         try:
-            while (state := self._state) in ("running", "paused"):
+            while True:
+                changes = self._changes  # before the state: a change of it must not be missed
+                state = self._state
+                if state not in ("running", "paused"):
+                    break
                 wait_s = self._beat() if state == "running" else None
-                self._wait_for_change(state, wait_s)
+                self._wait_for_change(changes, wait_s)
         finally:
             self.state = "stopped"
             self._beating.release()
 
-    def _wait_for_change(self, state: str, wait_s: float | None) -> None:
+    def _wait_for_change(self, changes: int, wait_s: float | None) -> None:
+        # Not for another state: it may have been paused and gone on in the meantime.
         with self._changed:
-            self._changed.wait_for(lambda: self._state != state, wait_s)
+            self._changed.wait_for(lambda: self._changes != changes, wait_s)
 
     def _beat(self) -> float:
         """Emit one beat; return how many seconds to wait for the next."""
