@@ -23,10 +23,16 @@ def journal_of(store: RedisStore) -> list[JournalEntry]:
     return list(store.since(Position(store.store_id, store.head().epoch, 0, b"")))
 
 
-def assert_consistent(url: str, namespace: str) -> list[JournalEntry]:
+def assert_consistent(url: str, namespace: str, *, after_crash: bool = False) -> list[JournalEntry]:
     """Check journal, records, keys, index and generations against each other.
 
     What a killed writer had sent may still arrive meanwhile; then all is checked again.
+
+    Args:
+        url: of the database.
+        namespace: of the store.
+        after_crash: whether Redis crashed; it may then have torn a staging, and
+            have chunks that no key refers to.
 
     Returns:
         The journal.
@@ -35,13 +41,13 @@ def assert_consistent(url: str, namespace: str) -> list[JournalEntry]:
         while True:
             head = store.head()
             try:
-                return _check(store, raw, namespace)
+                return _check(store, raw, namespace, after_crash)
             except AssertionError:
                 if store.head() == head:
                     raise
 
 
-def _check(store: RedisStore, raw: Any, namespace: str) -> list[JournalEntry]:
+def _check(store: RedisStore, raw: Any, namespace: str, after_crash: bool) -> list[JournalEntry]:
     entries = journal_of(store)
     assert [e.version.sequence for e in entries] == list(range(1, len(entries) + 1))
     assert len({e.version.entry_id for e in entries}) == len(entries)
@@ -61,11 +67,11 @@ def _check(store: RedisStore, raw: Any, namespace: str) -> list[JournalEntry]:
         else:
             present.add(entry.key)
     assert {key: store.get(key).version for key in store.query_keys()} == expected
-    _assert_layout(raw, "{" + namespace + "}:", present)
+    _assert_layout(raw, "{" + namespace + "}:", present, after_crash)
     return entries
 
 
-def _assert_layout(raw: Any, prefix: str, keys: set[str]) -> None:
+def _assert_layout(raw: Any, prefix: str, keys: set[str], after_crash: bool) -> None:
     names = {n.decode() for n in raw.scan_iter() if n.decode().startswith(prefix)}
     assert {n for n in names if n.startswith(prefix + "k:")} == {f"{prefix}k:{key}" for key in keys}
     index: set[bytes] = set()
@@ -87,9 +93,10 @@ def _assert_layout(raw: Any, prefix: str, keys: set[str]) -> None:
             index.add(name_text + b"\0" + value + b"\0" + key.encode())
     assert set(raw.zrange(prefix + "index", 0, -1)) == index
     # What no key refers to is on its way out, and what one refers to is not.
-    for name in names:
-        if name.startswith(prefix + "g:"):
+    for name in {n for n in names if n.startswith(prefix + "g:")} | generations:
+        if name in generations or not after_crash:
             assert (raw.ttl(name) == -1) == (name in generations)
+    assert prefix + "intent" not in names
 
 
 def host_and_port(url: str) -> tuple[str, int]:

@@ -91,7 +91,7 @@ def test_a_killed_redis_loses_and_doubles_nothing(redis_server: Redis) -> None:
             # They go on by themselves.
             confirmed += _confirmed(writer, 5)
 
-    entries = assert_consistent(url, "many")
+    entries = assert_consistent(url, "many", after_crash=True)
     keys = [e.key for e in entries if e.key.startswith("own/")]
     assert set(confirmed) <= set(keys)
     assert len(keys) == len(set(keys))

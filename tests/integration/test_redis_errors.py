@@ -211,7 +211,7 @@ def test_a_journal_that_is_ahead_stops_the_commit(redis_url: str) -> None:
         store.set("a", StringValue(b"2", {}))
         raw.hset("{n}:meta", "head", old)
 
-        with pytest.raises(IncompatibleStore, match="journal is ahead"):
+        with pytest.raises(IncompatibleStore, match="changed by hand"):
             store.set("a", StringValue(b"3", {}))
         assert b"2" == store.get("a").data.read()
 

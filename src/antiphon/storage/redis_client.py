@@ -75,6 +75,10 @@ _MEANINGS: dict[str, tuple[type[StoreError], str]] = {
 _MEANINGS["ASK"] = _MEANINGS["CROSSSLOT"] = _MEANINGS["MOVED"]
 
 
+#: A script, its keys and its arguments.
+ScriptCall = tuple[Script, Sequence[Any], Sequence[Any]]
+
+
 class RedisClient:
     """Connections to one Redis, for all threads of a process.
 
@@ -164,24 +168,42 @@ class RedisClient:
         """Run a script as one step; Redis is given its text when it does not know it."""
         return self._again(lambda: self._run(script, keys, args), retry)
 
-    def run_twice_safe(
-        self, script: Script, keys: Sequence[Any], args: Callable[[bool], Sequence[Any]]
-    ) -> Any:
-        """Run a script that knows its repetition: *args* is called with whether it is one."""
+    def run_all(self, calls: Callable[[bool], Sequence[ScriptCall]]) -> list[Any]:
+        """Run several scripts in one round trip, in order, and return their answers.
+
+        Others' commands may run between them.
+
+        Args:
+            calls: called with whether it is a repetition, returns the scripts
+                to run with their keys and arguments.  They have to know by
+                themselves that they ran before.
+        """
         tried: list[bool] = []
 
-        def send() -> Any:
-            words = args(bool(tried))
+        def send() -> list[Any]:
+            scripts = calls(bool(tried))
             tried.append(True)
-            return self._run(script, keys, words)
+            answers = self._pipeline([_by_digest(*call) for call in scripts])
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                answers = self._pipeline([_by_source(*call) for call in scripts])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
 
         return self._again(send, retry=True)
 
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return list(pipe.execute(raise_on_error=False))
+
     def _run(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         try:
-            return self._redis.execute_command("EVALSHA", script.sha1, len(keys), *keys, *args)
+            return self._redis.execute_command(*_by_digest(script, keys, args))
         except NoScriptError:
-            return self._redis.execute_command("EVAL", script.source, len(keys), *keys, *args)
+            return self._redis.execute_command(*_by_source(script, keys, args))
 
     def _again(self, send: Callable[[], Any], retry: bool) -> Any:
         began = time.monotonic()
@@ -248,11 +270,6 @@ class RedisClient:
             text = f"TRYAGAIN {text}"
         if "DB index is out of range" in text or "invalid DB index" in text:
             return InvalidURL(f"{where}: it has no database {self.address.database}")
-        if "specified in XADD is equal or smaller" in text:
-            return IncompatibleStore(
-                f"{where}, namespace {self.address.namespace!r}: the journal is ahead of the meta"
-                " hash; one of them was changed by hand. Nothing was written"
-            )
         found = _CODE.search(text)
         if found is None or found.group() not in _MEANINGS:
             return StoreError(f"{where} refused: {text}")
@@ -269,6 +286,14 @@ class RedisClient:
             f"has no memory left (maxmemory {limit}, noeviction): nothing was written;"
             " delete something, or raise maxmemory"
         )
+
+
+def _by_digest(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> tuple[Any, ...]:
+    return ("EVALSHA", script.sha1, len(keys), *keys, *args)
+
+
+def _by_source(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> tuple[Any, ...]:
+    return ("EVAL", script.source, len(keys), *keys, *args)
 
 
 def _reason(exc: Exception) -> str:

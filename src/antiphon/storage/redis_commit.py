@@ -1,22 +1,28 @@
-"""Commits to Redis: changes become the words of one script call, its answer what became of them."""
+"""Commits to Redis: changes become the words of two scripts, their answer what became of them.
+
+One commit is one round trip: what has to be staged, ``prepare.lua`` and
+``apply.lua`` travel together.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from antiphon.errors import (
     IncompatibleStore,
+    InvalidValue,
     KeyNotFound,
     StoreError,
     VersionConflict,
 )
-from antiphon.storage.changes import STAGE_ABOVE_BYTES, Change, Committed, Staged
+from antiphon.storage.changes import Change, Committed, Staged
 from antiphon.storage.journal import JournalEntry, Version
-from antiphon.storage.metadata import copied
-from antiphon.storage.redis_client import RedisClient
+from antiphon.storage.metadata import MAX_TEXT, copied
+from antiphon.storage.redis_client import RedisClient, ScriptCall
 from antiphon.storage.redis_layout import (
     CHUNK_BYTES,
     INLINE_BYTES,
@@ -38,7 +44,8 @@ _MAX_COMMIT_BYTES = 8 << 20
 #: Data that is no longer than this never is: the words around it weigh as much.
 _TINY_BYTES = 1024
 
-_COMMIT = load_script("commit")
+_PREPARE = load_script("prepare")
+_APPLY = load_script("apply")
 
 
 class Writers:
@@ -81,29 +88,38 @@ class Committer:
         self._writers = Writers()
         address = client.address
         self._remember_s = _REMEMBER_S + int(4 * address.timeout_s + address.retry_s)
-        self._fixed_keys = [layout.name(n) for n in ("meta", "journal", "keys", "index")]
+        names = ("meta", "journal", "keys", "index", "intent")
+        self._fixed_keys = [layout.name(name) for name in names]
+        self._apply: ScriptCall = (
+            _APPLY,
+            [layout.name("meta"), layout.name("intent")],
+            [layout.prefix],
+        )
+        # What a crash has left half done is done before anybody reads it.
+        client.on_connect.append(self._finish)
+        client.run(*self._apply)
 
     def commit(self, changes: Sequence[Change]) -> list[Committed]:
         """Apply *changes*, all or none; the contract is that of ``BackendStore._commit``."""
         if not changes:
             return []
-        staged: list[Staged] = []
-        try:
-            words = self._words(changes, staged)
-            answer = self._run(changes, words)
-        except BaseException:
-            self._discard(staged)
-            raise
-        return _committed(changes, answer)
+        words, stagings = self._words(changes)
+        answer = self._run(changes, words, stagings)
+        if answer[0] == b"OK":
+            return _committed(changes, answer)
+        for _, (generation,), _ in stagings:
+            # Their time ends anyway, and the refusal is what the caller must hear of.
+            with contextlib.suppress(StoreError):
+                self._values.discard_generation(generation)
+        raise self._refusal(changes, answer)
 
-    def _discard(self, staged: list[Staged]) -> None:
-        for value in staged:
-            try:
-                self._values.discard(value.token)
-            except StoreError:
-                return  # its time ends anyway, and the first error is the one to hear of
+    def _finish(self, call: Callable[..., Any]) -> None:
+        script, keys, args = self._apply
+        call("EVAL", script.source, len(keys), *keys, *args)
 
-    def _run(self, changes: Sequence[Change], words: list[Any]) -> list[Any]:
+    def _run(
+        self, changes: Sequence[Change], words: list[Any], stagings: list[ScriptCall]
+    ) -> list[Any]:
         writer = self._writers.take()
         token, number = writer
         keys = [
@@ -113,8 +129,8 @@ class Committer:
         ]
         owner = changes[0].event_id.publisher.hex()
 
-        def args(is_repetition: bool) -> list[Any]:
-            return [
+        def calls(is_repetition: bool) -> list[ScriptCall]:
+            fixed: list[Any] = [
                 self._layout.prefix,
                 self._store_id.hex,
                 number,
@@ -122,43 +138,50 @@ class Committer:
                 self._values.grace_s,
                 self._remember_s,
                 "1" if is_repetition else "0",
-                *words,
+                MAX_TEXT - len("{}"),
             ]
+            return [*stagings, (_PREPARE, keys, [*fixed, *words]), self._apply]
 
         # A writer without an answer is not given back: its call may still arrive.
-        answer: list[Any] = self._client.run_twice_safe(_COMMIT, keys, args)
+        answer: list[Any] | None = None
+        while answer is None:
+            prepared, applied = self._client.run_all(calls)[-2:]
+            answer = _answer_of(prepared, applied, keys[len(self._fixed_keys)], number)
         self._writers.give_back(writer)
-        if answer[0] != b"OK":
-            raise self._refusal(changes, answer)
         return answer
 
     # -- Words ---------------------------------------------------------------
 
-    def _words(self, changes: Sequence[Change], staged: list[Staged]) -> list[Any]:
+    def _words(self, changes: Sequence[Change]) -> tuple[list[Any], list[ScriptCall]]:
+        """Return what the script takes for each change, and what is to be staged before it."""
         words: list[Any] = []
+        stagings: list[ScriptCall] = []
         room = _MAX_COMMIT_BYTES
         for change in changes:
-            letter, data = self._data(change, room, staged)
-            room -= len(data)
+            letter, data = self._data(change, room, stagings)
+            room -= len(change.data) if isinstance(change.data, bytes) else 0
             letters = ("x" if change.must_exist else "") + _kind(change) + letter
             lines = metadata_lines(change.metadata) if change.metadata else ""
             expect = "" if change.expect is None else str(change.expect)
             ids = f"{change.entry_id.hex()} {change.event_id}"
             words += (change.key.encode(), ids, letters, expect, lines, data)
-        return words
+        return words, stagings
 
-    def _data(self, change: Change, room: int, staged: list[Staged]) -> tuple[str, bytes]:
+    def _data(self, change: Change, room: int, stagings: list[ScriptCall]) -> tuple[str, bytes]:
         data = change.data
         if data is None or change.delete:
             return "", b""
-        if isinstance(data, bytes):
-            if len(data) <= max(_TINY_BYTES, min(INLINE_BYTES, room)):
-                return "b", data
-            if len(data) <= min(STAGE_ABOVE_BYTES, room):
-                return "c", data
-            data = self._values.stage([data])
-            staged.append(data)
-        return "g", f"{data.token} {data.size} {CHUNK_BYTES}".encode()
+        if isinstance(data, Staged):
+            return "g", f"{data.token} {data.size} {CHUNK_BYTES}".encode()
+        if len(data) <= max(_TINY_BYTES, min(INLINE_BYTES, room)):
+            return "b", data
+        token = change.entry_id.hex()
+        if len(data) > room:
+            # Too much for one round trip: a call of its own.
+            self._client.run(*self._values.staging(token, data))
+        else:
+            stagings.append(self._values.staging(token, data))
+        return "g", f"{token} {len(data)} {CHUNK_BYTES}".encode()
 
     # -- Refusals ------------------------------------------------------------
 
@@ -172,11 +195,23 @@ class Committer:
                 f"{where} is no longer the store {self._store_id} ({now}); Redis was emptied or"
                 " restored. Nothing was written; connect again to go on with what is there"
             )
+        if code == "TORN":
+            return IncompatibleStore(
+                f"{where}: the meta hash has {answer[1].decode()} as newest entry of the journal,"
+                f" and the journal has {answer[2].decode()}; one of them was changed by hand."
+                " Nothing was written"
+            )
         if code == "STALE":
             return StoreError(f"{where}: this commit was overtaken by a later one; nothing written")
         change = changes[int(answer[1]) - 1]
         if code == "MISSING":
             return KeyNotFound(f"no key {change.key!r} in {where}; nothing was written")
+        if code == "LARGE":
+            return InvalidValue(
+                f"metadata of {change.key!r:.80} would have {int(answer[2])} characters, too much"
+                f" (at most {MAX_TEXT}); nothing was written: put into the data what no query"
+                " asks for"
+            )
         if code == "UNSTAGED":
             return StoreError(
                 f"the staged data of {change.key!r} are no longer in {where}: they wait an hour"
@@ -187,6 +222,24 @@ class Committer:
             f"{change.key!r} in {where} has version {answer[2].decode() or 'none'}, and"
             f" {change.expect} was expected; nothing was written; read it again, then decide"
         )
+
+
+def _answer_of(
+    prepared: list[Any], applied: list[Any], writer: bytes, number: int
+) -> list[Any] | None:
+    """Return the answer to a commit; None if it has to be asked again."""
+    code = prepared[0]
+    if code == b"DONE":
+        answer: list[Any] = prepared[1]
+        return answer
+    if code not in (b"READY", b"PENDING"):
+        return prepared
+    if applied[0] == b"OK" and (applied[1], int(applied[2])) == (writer, number):
+        own: list[Any] = applied[3]
+        return own
+    # Another writer's commit stood in the way and was finished first, or
+    # another writer has finished ours: the next answer tells.
+    return None
 
 
 def _kind(change: Change) -> str:

@@ -126,15 +126,23 @@ def metadata_lines(metadata: Mapping[str, Any]) -> str:
 
     A script can tell the entries apart without knowing JSON: the text has no
     tab and no line feed of its own.
+
+    Raises:
+        InvalidValue: it is longer than metadata may be.
     """
     if all(map(_is_flat, metadata, metadata.values())):
-        return _flat_lines(metadata)[1:-1]
-    lines = []
-    for name, value in sorted(metadata.items()):
-        written = json.dumps("!" + name if name.startswith("!") else name)
-        text = metadata_codec.encode({name: value})
-        lines.append(f"{written}\t{text[len(written) + 2 : -1]}")
-    return "\n".join(lines)
+        lines = _flat_lines(metadata)[1:-1]
+    else:
+        lines = "\n".join(_line(name, metadata[name]) for name in sorted(metadata))
+    if len(lines) + len("{}") > metadata_codec.MAX_TEXT:
+        metadata_codec.encode(metadata)  # raises, with the reason
+    return lines
+
+
+def _line(name: str, value: object) -> str:
+    written = json.dumps("!" + name if name.startswith("!") else name)
+    text = metadata_codec.encode({name: value})
+    return f"{written}\t{text[len(written) + 2 : -1]}"
 
 
 def _is_flat(name: str, value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from antiphon.errors import StoreError
 from antiphon.storage.changes import Staged
-from antiphon.storage.redis_client import RedisClient
+from antiphon.storage.redis_client import RedisClient, ScriptCall
 from antiphon.storage.redis_layout import CHUNK_BYTES, NO_GENERATION, Header, Layout
 from antiphon.storage.redis_scripts import load_script
 from antiphon.storage.streams import open_pieces, rechunked
@@ -77,12 +77,20 @@ class Values:
             raise
         return Staged(token, size)
 
-    def _send(self, token: str, first: int, chunks: list[bytes]) -> None:
-        if not chunks:
-            return
+    def staging(self, token: str, data: bytes) -> ScriptCall:
+        """Return the call that puts *data* aside in one step, under a token of the caller's."""
+        starts = range(0, len(data), CHUNK_BYTES)
+        chunks = [data[start : start + CHUNK_BYTES] for start in starts]
+        return self._staging(token, 0, chunks)
+
+    def _staging(self, token: str, first: int, chunks: list[bytes]) -> ScriptCall:
         fields = [word for number, chunk in enumerate(chunks, first) for word in (number, chunk)]
         # Sent again after a broken connection, it writes the same.
-        self._client.run(_STAGE, [self._layout.generation(token)], [self._staged_ttl_s, *fields])
+        return _STAGE, [self._layout.generation(token)], [self._staged_ttl_s, *fields]
+
+    def _send(self, token: str, first: int, chunks: list[bytes]) -> None:
+        if chunks:
+            self._client.run(*self._staging(token, first, chunks))
 
     def _give_up(self, token: str) -> None:
         try:
@@ -94,7 +102,11 @@ class Values:
 
     def discard(self, token: str) -> None:
         """Remove what was staged, if it was not committed."""
-        self._client.run(_DISCARD, [self._layout.generation(token)], [])
+        self.discard_generation(self._layout.generation(token))
+
+    def discard_generation(self, name: bytes) -> None:
+        """Likewise, by its key."""
+        self._client.run(_DISCARD, [name], [])
 
     # -- Reading -------------------------------------------------------------
 

@@ -35,7 +35,9 @@ if not may_keep then
   return 0
 end
 
--- First of the writes: without memory it is refused, and with it everything.
+-- First of the writes: without memory it is refused, and with it everything.  And before the
+-- entry: of a half that a crash left the key has to be in the list that a restart empties.
+redis.call('ZADD', keys, 0, key)
 redis.call('HSET', entry, 'h', header, 'm', ARGV[4])
 if generation == '-' then
   redis.call('HSET', entry, 'd', ARGV[5])
@@ -43,7 +45,6 @@ else
   redis.call('HDEL', entry, 'd')
   redis.call('PERSIST', prefix .. 'g:' .. generation)
 end
-redis.call('ZADD', keys, 0, key)
 if old_generation ~= '-' then
   redis.call('EXPIRE', prefix .. 'g:' .. old_generation, ARGV[6])
 end

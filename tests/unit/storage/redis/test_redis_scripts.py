@@ -20,7 +20,7 @@ _NAMES = sorted(
 
 def test_the_scripts_are_there() -> None:
     """Nothing was left out of the package."""
-    assert {"open", "commit", "stage", "discard", "chunk", "fill", "void", "void_prefix"} <= set(
+    assert {"open", "prepare", "apply", "stage", "discard", "chunk", "fill", "void", "void_prefix"} <= set(
         _NAMES
     )
 

@@ -1,16 +1,23 @@
--- Commit changes, all or nothing: data, metadata, index and journal in one step.
--- KEYS: meta journal keys index writer, then the record of each change
+-- Check a commit and write down, in one key, all that it will do; apply.lua does it.
+-- KEYS: meta journal keys index intent writer, then the record of each change
 -- ARGV: prefix, store id, number of the commit among its writer's, owner, grace in seconds,
---       seconds for which the answer is remembered, "1" if tried before; then for each change:
---       key, "<entry id> <event id>", letters, expected version or "", metadata lines, data
+--       seconds for which the answer is remembered, "1" if tried before, bytes of metadata lines
+--       at most; then for each change: key, "<entry id> <event id>", letters, expected version
+--       or "", metadata lines, data
 -- Letters: d delete; x must exist; m replace the metadata; u merge into it; and of the data:
---       b inline; c one chunk of a new generation; g "<generation> <size> <chunk bytes>" staged before
+--       b inline; g "<generation> <size> <chunk bytes>" staged before
 --
--- Everything is read and checked first: a Lua error takes nothing back.
-local meta, journal, keys, index, writer = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Two steps, because Redis writes a script's changes to its log between MULTI and EXEC, and
+-- when a crash tears that in the middle of a command, Redis 7.0 forgets to cut off the MULTI:
+-- what follows in the log is then added to the torn half, at the restart after the next.  What
+-- this script writes is one command, which is there or not; and what was torn of apply.lua is
+-- done again in full, from the intent, before anything else is committed.
+local meta, journal, keys, index, intent, writer =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, store_id, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local owner, grace, remember, again = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
-local FIXED_KEYS, FIXED_ARGS, ARGS = 5, 7, 6
+local max_lines = tonumber(ARGV[8])
+local FIXED_KEYS, FIXED_ARGS, ARGS = 6, 8, 6
 -- Longer values are indexed by their digest; whoever queries compares the metadata anyway.
 local INDEXED_BYTES = 128
 -- Members a call: Lua's stack holds 8000.
@@ -22,7 +29,7 @@ local last = redis.call('GET', writer)
 if last then
   last = cmsgpack.unpack(last)
   if last[1] == number then
-    return last[2]
+    return {'DONE', last[2]}
   elseif last[1] > number then
     return {'STALE'}
   end
@@ -31,9 +38,23 @@ local found = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
 if found[1] ~= store_id then
   return {'LOST', found[1] or ''}
 end
--- Keys of another type, that is of another program, fail here; the journal's would at XADD.
+local mine = writer .. ' ' .. text(number) .. '\n'
+local pending = redis.call('GETRANGE', intent, 0, #mine - 1)
+if pending ~= '' then
+  return {pending == mine and 'READY' or 'PENDING'}
+end
+
+-- What may fail has to fail before anything is written: keys of another type, that is of
+-- another program; and a journal that does not end where the meta hash says.
 redis.call('ZCARD', keys)
 redis.call('ZCARD', index)
+local newest = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
+if newest and string.sub(found[2], 1, #newest[1] + 1) ~= newest[1] .. '-' then
+  local journal_epoch, head_epoch = parse_version(newest[1] .. '-'), parse_version(found[2])
+  if journal_epoch >= head_epoch then
+    return {'TORN', found[2], newest[1]}
+  end
+end
 
 local epoch, sequence = parse_version(found[2])
 local seconds, micros = now()
@@ -41,9 +62,11 @@ local clock = seconds .. '.' .. micros
 local states, touched, retired, entries = {}, {}, {}, {}
 local answer = {'OK', text(epoch), text(sequence + 1), seconds .. micros .. '000'}
 
-local function note(result)
-  redis.call('SET', writer, cmsgpack.pack({number, result}), 'EX', remember)
-  return result
+-- All commands that apply.lua runs, and the staged values that must be there then.
+local commands, staged = {}, {}
+
+local function will(...)
+  commands[#commands + 1] = {...}
 end
 
 local function parse_lines(lines)
@@ -87,25 +110,23 @@ end
 
 -- The generation that a state had is no longer its value; open readers may still want it.
 local function retire(state)
-  if state.generation ~= '-' and not state.chunk_data then
+  if state.generation ~= '-' then
     retired[#retired + 1] = prefix .. 'g:' .. state.generation
   end
   state.generation, state.chunk = '-', '0'
-  state.inline, state.chunk_data, state.staged = nil, nil, nil
+  state.inline, state.staged = nil, nil
 end
 
-local function put(state, letters, entry, data)
+local function put(state, letters, data)
   retire(state)
   if string.find(letters, 'g', 1, true) then
     state.generation, state.size, state.chunk = string.match(data, '^(%S+) (%S+) (%S+)$')
     state.staged = true
-    return is_staged(prefix .. 'g:' .. state.generation, state.size, state.chunk)
-  elseif string.find(letters, 'c', 1, true) then
-    state.generation, state.size, state.chunk = entry, tostring(#data), tostring(#data)
-    state.chunk_data = data
-  else
-    state.size, state.inline = tostring(#data), data
+    local generation = prefix .. 'g:' .. state.generation
+    staged[#staged + 1] = {generation, state.size, state.chunk}
+    return is_staged(generation, state.size, state.chunk)
   end
+  state.size, state.inline = tostring(#data), data
   return true
 end
 
@@ -134,11 +155,14 @@ local function plan(i)
       retire(state)
       state.size, state.inline = '0', ''
     end
-    if string.find(letters, '[bcg]') and not put(state, letters, entry, data) then
+    if string.find(letters, '[bg]') and not put(state, letters, data) then
       return {'UNSTAGED', text(i)}
     end
     if string.find(letters, 'u', 1, true) then
       state.lines = merge_lines(state.lines, lines)
+      if #state.lines > max_lines then
+        return {'LARGE', text(i), text(#state.lines)}
+      end
       told = state.lines
     elseif string.find(letters, 'm', 1, true) then
       state.lines = lines
@@ -160,28 +184,25 @@ local deletes_only = true
 for i = 1, count do
   local refusal = plan(i)
   if refusal then
-    return again and note(refusal) or refusal
+    if again then
+      redis.call('SET', writer, cmsgpack.pack({number, refusal}), 'EX', remember)
+    end
+    return refusal
   end
   deletes_only = deletes_only and entries[i][5] == 'delete'
 end
 
--- From here on nothing may fail.  Redis without memory refuses a script at its
--- first write, or not at all: XADD is refused, so it comes first.  What only
--- deletes has to go through: HDEL is not refused, and lets the rest pass.
-if deletes_only then
-  redis.call('HDEL', meta, '')
-end
 for i, e in ipairs(entries) do
-  redis.call('XADD', journal, e[1], 'key', e[2], 'id', e[3], 'event', e[4], 'action', e[5],
+  will('XADD', journal, e[1], 'key', e[2], 'id', e[3], 'event', e[4], 'action', e[5],
     'owner', owner, 'last', i == count and '1' or '0', 'time', answer[4])
 end
-redis.call('XTRIM', journal, 'MAXLEN', '~', found[3])
-redis.call('HSET', meta, 'head', found[2])
+will('XTRIM', journal, 'MAXLEN', '~', found[3])
+will('HSET', meta, 'head', found[2])
 
 local function in_batches(command, target, members, scored)
   local size = scored and BATCH * 2 or BATCH
   for from = 1, #members, size do
-    redis.call(command, target, unpack(members, from, math.min(from + size - 1, #members)))
+    will(command, target, unpack(members, from, math.min(from + size - 1, #members)))
   end
 end
 
@@ -227,20 +248,16 @@ local function store(state)
   local header = table.concat({state.version, state.created, state.modified, state.size,
     state.generation, state.chunk or '0'}, ' ')
   if state.inline then
-    redis.call('HSET', state.record, 'h', header, 'm', state.lines, 'd', state.inline)
+    will('HSET', state.record, 'h', header, 'm', state.lines, 'd', state.inline)
   else
-    redis.call('HSET', state.record, 'h', header, 'm', state.lines)
+    will('HSET', state.record, 'h', header, 'm', state.lines)
   end
-  if state.chunk_data or state.staged then
-    redis.call('HDEL', state.record, 'd')
-  end
-  if state.chunk_data then
-    redis.call('HSET', prefix .. 'g:' .. state.generation, '0', state.chunk_data)
-  elseif state.staged then
-    redis.call('PERSIST', prefix .. 'g:' .. state.generation)
+  if state.staged then
+    will('HDEL', state.record, 'd')
+    will('PERSIST', prefix .. 'g:' .. state.generation)
   end
   if not state.existed then
-    redis.call('ZADD', keys, 0, state.key)
+    will('ZADD', keys, '0', state.key)
   end
 end
 
@@ -249,11 +266,18 @@ for _, state in ipairs(touched) do
   if state.exists then
     store(state)
   elseif state.existed then
-    redis.call('UNLINK', state.record)
-    redis.call('ZREM', keys, state.key)
+    will('UNLINK', state.record)
+    will('ZREM', keys, state.key)
   end
 end
 for _, generation in ipairs(retired) do
-  redis.call('EXPIRE', generation, grace)
+  will('EXPIRE', generation, grace)
 end
-return note(answer)
+
+-- Redis without memory refuses SET, and with it the commit.  But what only deletes has to
+-- go through: HDEL is never refused, and what follows the first write is not, either.
+if deletes_only then
+  redis.call('HDEL', meta, '')
+end
+redis.call('SET', intent, mine .. cmsgpack.pack({writer, number, remember, staged, commands, answer}))
+return {'READY'}

@@ -1,0 +1,73 @@
+"""A Redis whose log was torn in mid-commit: by kill -9 or a power cut during its write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+from redis_checks import assert_consistent
+
+from antiphon.storage.redis_store import RedisStore
+from antiphon.storage.string_value import StringValue
+from antiphon.testing.servers import Redis
+
+
+def _log(server: Redis) -> Path:
+    folder = cast(Path, server.folder)  # type: ignore[attr-defined]
+    return max((folder / "data" / "appendonlydir").glob("*.incr.aof"))
+
+
+def _tear(server: Redis, at: float) -> None:
+    """Have Redis end in the middle of writing the last script's changes, at that part of them."""
+    server.kill()
+    log = _log(server)
+    content = log.read_bytes()
+    begin = content.rindex(b"*1\r\n$5\r\nMULTI\r\n")
+    end = content.index(b"*1\r\n$4\r\nEXEC\r\n", begin)
+    log.write_bytes(content[: begin + int((end - begin) * at)])
+    server.start()
+    server.wait_ready()
+
+
+def _change_much(store: RedisStore) -> None:
+    with store.transaction():
+        store.set("a", StringValue(b"torn" * 100, {"n": 1, "torn": True}))
+        store.set("b", StringValue(b"x" * 50_000, {"torn": True}))
+        store.delete("old")
+        store.set("new", StringValue(b"torn", {"torn": True}))
+
+
+@pytest.mark.parametrize("at", [0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.97])
+def test_a_torn_commit_never_becomes_half_of_one(redis_server: Redis, at: float) -> None:
+    """It is done in full or not at all, and what is committed later stays, restart for restart."""
+    url = redis_server.redis_url
+    with RedisStore(url, namespace="n") as store:
+        for key in ("a", "b", "old"):
+            store.set(key, StringValue(b"1", {"n": 0}))
+        _change_much(store)
+        _tear(redis_server, at)
+
+    for later in range(2):
+        with RedisStore(url, namespace="n") as store:
+            torn = list(store.query_keys(torn=True))
+            store.set(f"later/{later}", StringValue(b"2", {}))
+            assert [] == torn or ["a", "b", "new"] == torn
+            assert store.exists("old") == (torn == [])
+        redis_server.restart()
+        keys = [entry.key for entry in assert_consistent(url, "n", after_crash=True)]
+        assert later + 1 == sum(key.startswith("later/") for key in keys)
+
+
+def test_who_stays_connected_sees_no_half_either(redis_server: Redis) -> None:
+    """A reader that only reads, through both restarts, finds the torn commit whole."""
+    with RedisStore(redis_server.redis_url, namespace="n") as store:
+        for key in ("a", "b", "old"):
+            store.set(key, StringValue(b"1", {"n": 0}))
+        _change_much(store)
+        _tear(redis_server, 0.6)
+
+        assert ["a", "b", "new"] == list(store.query_keys(torn=True))
+        redis_server.restart()
+        assert ["a", "b", "new"] == list(store.query_keys(torn=True))
+    assert_consistent(redis_server.redis_url, "n", after_crash=True)
