@@ -163,7 +163,9 @@ def test_replaced(bus_of: Opener, heard: Any) -> None:
     sender, receiver = bus_of("a"), bus_of()
     receiver.connect(Saved, heard, origin="b")
 
+    bindings = receiver.stats().bindings
     receiver.connect(Saved, heard, filter={"kind": "x"}, origin="a")
+    assert bindings == receiver.stats().bindings
     sender.emit(Saved(number=1, kind="y"))
     sender.emit(Saved(number=2, kind="x"))
 
@@ -240,7 +242,9 @@ def test_object_at_the_same_address(bus_of: Opener) -> None:
         def listen(self, event: Any) -> None:
             raise AssertionError
 
+    listener = None
     for _ in range(100):
+        del listener  # so that its address is free for the next
         listener = Listener()
         bus.connect(Saved, listener.listen)
         assert bus.stats().bindings
