@@ -10,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
+
 from services import healthcheck
 from services.skeleton import Service
 from services.skeleton.http import make_app

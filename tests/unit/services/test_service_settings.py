@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from services.invalidator.settings import InvalidatorSettings
 from services.skeleton.settings import BadSettings, load
 

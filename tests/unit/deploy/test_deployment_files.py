@@ -1,0 +1,109 @@
+"""What docker compose is given: no secrets, no open ports, and the names that the code uses."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from antiphon.testing.servers import containers
+from services.invalidator.settings import InvalidatorSettings
+from services.skeleton.settings import load
+
+ROOT = Path(__file__).parents[3]
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+
+
+def make_passwords(folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run the script that the container ``passwords`` runs."""
+    for name in ("rabbitmq", "redis"):
+        (folder / name).mkdir(exist_ok=True)
+    environment = {"RABBITMQ_PASSWORD": "", "REDIS_PASSWORD": "", "PATH": os.environ["PATH"]}
+    return subprocess.run(
+        ["sh", ROOT / "deploy" / "make_passwords.sh"],
+        env=environment | given | {"PASSWORDS_FOLDER": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_ports_are_published_on_the_loopback_interface() -> None:
+    """No port is reachable from other machines."""
+    published = re.findall(r"^ +- (\S+:\d+)$", COMPOSE, re.MULTILINE)
+
+    assert len(published) == 4
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_private_containers_use_the_same_images() -> None:
+    """The images of tests are those of docker-compose.yml: one download serves both."""
+    images = set(re.findall(r"^ +image: (\S+)$", COMPOSE, re.MULTILINE))
+
+    assert images == {containers.RABBITMQ_IMAGE, containers.REDIS_IMAGE, "antiphon"}
+
+
+def test_redis_keeps_everything() -> None:
+    """The compose file demands what stores rely on."""
+    assert "--appendonly yes" in COMPOSE
+    assert "--maxmemory-policy noeviction" in COMPOSE
+
+
+def test_no_password_is_in_a_file() -> None:
+    """Passwords are references to the environment or to files in volumes."""
+    sample = (ROOT / ".env.example").read_text()
+    caches = (ROOT / "deploy" / "caches.toml").read_text()
+
+    assert re.findall(r"^[^#\n]", sample, re.MULTILINE) == []
+    assert re.findall(r"PASSWORD: (.*)", COMPOSE) == [
+        "${RABBITMQ_PASSWORD:-}",
+        "${REDIS_PASSWORD:-}",
+    ]
+    assert set(re.findall(r":([^:@/]+)@", caches)) == {"${RABBITMQ_PASSWORD}", "${REDIS_PASSWORD}"}
+
+
+def test_the_caches_file_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings that are shipped can be loaded once the passwords are there."""
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "p/w")
+    monkeypatch.setenv("REDIS_PASSWORD", "p/w")
+
+    settings, _ = load(InvalidatorSettings, ROOT / "deploy" / "caches.toml")
+
+    assert settings.amqp_url == "amqp://antiphon:p%2Fw@rabbitmq"
+    assert settings.caches[0].title == "prices"
+
+
+def test_passwords_are_made_once(tmp_path: Path) -> None:
+    """What was made at random at the first start stays at the next."""
+    assert make_passwords(tmp_path).returncode == 0
+    made = (tmp_path / "rabbitmq" / "password").read_text()
+    assert re.fullmatch(r"[0-9a-f]{48}", made)
+    assert made != (tmp_path / "redis" / "password").read_text()
+
+    make_passwords(tmp_path)
+
+    assert (tmp_path / "rabbitmq" / "password").read_text() == made
+
+
+def test_passwords_that_are_given_are_taken(tmp_path: Path) -> None:
+    """A given password is used as it is."""
+    make_passwords(tmp_path, REDIS_PASSWORD='it\'s "mine" $HOME')
+
+    assert (tmp_path / "redis" / "password").read_text() == 'it\'s "mine" $HOME'
+
+
+def test_another_password_later_is_refused(tmp_path: Path) -> None:
+    """RabbitMQ would not know it, so it is said, without showing either."""
+    make_passwords(tmp_path, RABBITMQ_PASSWORD="first-one")
+
+    done = make_passwords(tmp_path, RABBITMQ_PASSWORD="second-one")
+
+    assert done.returncode == 1
+    assert "the password given for rabbitmq is not the one" in done.stderr
+    assert "-one" not in done.stderr.replace("not the one", "")
+    assert (tmp_path / "rabbitmq" / "password").read_text() == "first-one"
