@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from antiphon.events.api import BaseEvent, EventManager
+from antiphon.events.class_listeners import ClassListeners
 
 #: Seconds after which a thread that has not ended has failed the test.
 DEADLINE_S = 60
@@ -113,6 +114,72 @@ def test_a_listener_that_is_connected_anew_misses_nothing(beside: int) -> None:
     together(lambda: emit(0), lambda: emit(1), connect_anew)
 
     assert dict.fromkeys(range(emitted), 1) == heard
+
+
+@pytest.mark.parametrize("filter", [None, {"a": 1}, {"b": 2}])
+def test_an_emit_in_the_middle_of_connecting_anew_waits(
+    monkeypatch: pytest.MonkeyPatch, filter: dict[str, int] | None
+) -> None:
+    """The moment between the old connection and the new one is seen by nobody."""
+    manager = EventManager()
+    heard: list[BaseEvent] = []
+    listener = heard.append
+    manager.connect(Saved, listener, {"a": 1})
+    manager.emit(Saved(a=1, b=2))
+    emitter = threading.Thread(target=manager.emit, args=(Saved(a=1, b=2),))
+    remove = ClassListeners.remove
+
+    def remove_and_wait(self: ClassListeners, key: object) -> None:
+        remove(self, key)  # type: ignore[arg-type]
+        emitter.start()
+        emitter.join(0.2)  # it goes on when the connection is made
+
+    monkeypatch.setattr(ClassListeners, "remove", remove_and_wait)
+    manager.connect(Saved, listener, filter)
+    emitter.join(DEADLINE_S)
+
+    assert 2 == len(heard)
+
+
+@pytest.mark.parametrize("filter", [None, {"a": 1}, {"a": 1, "c": [3]}, {"c": [3]}])
+@pytest.mark.parametrize("others", [False, True])
+def test_listeners_that_change_while_they_are_looked_for_are_looked_for_again(
+    others: bool, filter: dict[str, object] | None
+) -> None:
+    """An attribute that is read may be a property, and that may do anything."""
+    manager = EventManager()
+    heard: list[BaseEvent] = []
+
+    class Changing(BaseEvent):
+        @property
+        def b(self) -> int:
+            manager.connect(Changing, heard.append, filter)
+            return 2
+
+    if others:
+        manager.connect(BaseEvent, lambda event: None)
+        manager.connect(BaseEvent, lambda event: None, {"a": 1})
+    manager.connect(Changing, heard.append, {"b": 2})
+    manager.emit(Changing(a=1, c=[3]))
+
+    assert 1 == len(heard)
+
+
+def test_a_property_that_always_changes_listeners_does_not_hang() -> None:
+    """After some tries the event goes to those that are found."""
+    manager = EventManager()
+    heard: list[BaseEvent] = []
+
+    class Changing(BaseEvent):
+        @property
+        def b(self) -> int:
+            manager.connect(BaseEvent, lambda event: None)
+            return 2
+
+    manager.connect(Changing, heard.append, {"b": 2})
+    manager.emit(Changing())
+
+    assert 1 == len(heard)
 
 
 def test_what_was_connected_before_an_emit_hears_it() -> None:
