@@ -26,6 +26,7 @@ import pytest
 pytest.register_assert_rewrite("antiphon.testing.store_tests")
 
 from antiphon.testing.store_tests.base import MakeStore  # noqa: E402
+from antiphon.testing.store_tests.journalling import Journalling  # noqa: E402
 from antiphon.testing.store_tests.reading import Reading  # noqa: E402
 from antiphon.testing.store_tests.telling import Telling  # noqa: E402
 from antiphon.testing.store_tests.transacting import Transacting  # noqa: E402
@@ -34,7 +35,7 @@ from antiphon.testing.store_tests.writing import Writing  # noqa: E402
 __all__ = ["MakeStore", "StoreSuite"]
 
 
-class StoreSuite(Reading, Writing, Telling, Transacting):
+class StoreSuite(Reading, Writing, Telling, Journalling, Transacting):
     """What every writable store must do.
 
     Class attributes:

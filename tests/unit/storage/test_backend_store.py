@@ -12,7 +12,7 @@ from antiphon.errors import IncompatibleStore, PositionLost, StoreError, StoreUn
 from antiphon.events.api import EventManager
 from antiphon.storage.changes import Staged
 from antiphon.storage.dict_memory_store import DictMemoryStore
-from antiphon.storage.events import StoreModificationEvent
+from antiphon.storage.events import StoreModificationEvent, StoreProgressEvent
 from antiphon.storage.journal import ABSENT, Position, Version
 from antiphon.testing.store_tests.base import everything, journal_of, large_bytes, listen, value
 
@@ -139,6 +139,25 @@ def test_a_value_is_staged_only_if_it_is_large(
             store.set_data("a", io.BytesIO(large_bytes(size)), buffer_size)
 
     assert [(1 << 20) + 1] * 3 == staged
+
+
+def test_a_medium_that_fails_while_staging_ends_the_progress(
+    store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, not when the error is forgotten."""
+    heard = listen(store, StoreProgressEvent)
+
+    def fail(chunks: Any) -> Staged:
+        next(chunks)
+        next(chunks)
+        raise StoreError("the medium failed")
+
+    monkeypatch.setattr(store, "_stage", fail)
+    with pytest.raises(StoreError, match="the medium failed") as caught:
+        store.set("a", value(large_bytes()))
+
+    assert caught.tb is not None
+    assert "exception" == heard[-1].exit_state
 
 
 def test_a_memory_store_lives_without_connect() -> None:

@@ -73,6 +73,9 @@ def test_equal_metadata_have_equal_text() -> None:
     one = encode(normalise({"b": {"y": 1, "x": {2, 1, 3}}, "a": 1}))
 
     assert one == encode(normalise({"a": 1, "b": {"x": {3, 1, 2}, "y": 1}}))
+    # Equal sets that give their members in another order.
+    assert list({0, 8}) != list({8, 0})
+    assert encode(normalise({"x": {0, 8}})) == encode(normalise({"x": {8, 0}}))
 
 
 def test_different_values_have_different_text() -> None:

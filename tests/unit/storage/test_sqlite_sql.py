@@ -178,6 +178,15 @@ def test_a_query_sees_what_was_changed_behind_its_index(
     assert 5 == store.head().sequence
 
 
+def test_a_row_that_matches_twice_is_found_once(
+    store: SqliteStore, sql: sqlite3.Connection
+) -> None:
+    """By its index column, and as a row whose columns say nothing."""
+    sql.execute("""UPDATE store SET metadata = '{"n":1,"m":5}' WHERE key = 'a'""")
+
+    assert [("a", {"n": 1, "m": 5})] == list(store.query(n=1))
+
+
 def test_a_large_value_may_be_replaced_by_sql(store: SqliteStore, sql: sqlite3.Connection) -> None:
     """The row's own data count, and the pieces become free."""
     store.set("a", StringValue(large_bytes()))

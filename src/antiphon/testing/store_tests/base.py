@@ -18,6 +18,9 @@ from antiphon.storage.string_value import StringValue
 #: Makes one more unconnected store on the medium of the test.
 MakeStore = Callable[[], BackendStore]
 
+#: Something that is tried.
+Call = Callable[[], object]
+
 #: More than a value may have to be kept in one piece.
 LARGE = 3 * (1 << 20) + 17
 

@@ -13,6 +13,7 @@ from antiphon.errors import InvalidValue, KeyNotFound, NotConnected
 from antiphon.storage.abstract_store import AuthorizationError
 from antiphon.storage.backend_store import BackendStore
 from antiphon.testing.store_tests.base import (
+    Call,
     MakeStore,
     SuiteBase,
     content,
@@ -50,7 +51,7 @@ class Reading(SuiteBase):
         if not self.needs_connecting:
             assert not store.exists("a")
             return
-        for use in (
+        calls: list[Call] = [
             lambda: store.get("a"),
             lambda: store.exists("a"),
             lambda: store.query(),
@@ -59,7 +60,8 @@ class Reading(SuiteBase):
             lambda: store.delete("a"),
             lambda: store.transaction("x"),
             lambda: store.head(),
-        ):
+        ]
+        for use in calls:
             with pytest.raises(NotConnected, match="connect"):
                 use()
 
@@ -172,9 +174,9 @@ class Reading(SuiteBase):
 
     def test_metadata_handed_out_is_a_copy(self, store: BackendStore) -> None:
         """Changing what was returned, or what was given, does not change the store."""
-        given = {"tags": ["a"], "deep": {"x": [1]}}
+        given: dict[str, Any] = {"tags": ["a"], "deep": {"x": [1]}}
         store.set("k", value(b"", **given))
-        given["deep"]["x"].append(2)  # type: ignore[call-overload]
+        given["deep"]["x"].append(2)
         for copy in (
             store.get_metadata("k"),
             store.get("k").metadata,
@@ -276,6 +278,7 @@ class Reading(SuiteBase):
         """What is there all the while is found once."""
         for number in range(1200):
             store.set_metadata(f"{number:05}", {"n": 1})
+        assert 1200 == len(list(store.query_keys())) == len(list(store.query()))
         seen = []
         for number, key in enumerate(store.query_keys(n=1)):
             seen.append(key)
@@ -323,8 +326,9 @@ class Reading(SuiteBase):
     def test_a_value_unpacks_as_a_pair(self, store: BackendStore) -> None:
         """Encore's old interface goes on working, with a warning."""
         store.set("a", value(b"data", n=1))
+        old_fashioned: Any = store.get("a")
         with pytest.warns(DeprecationWarning, match="attributes"):
-            stream, metadata = store.get("a")
+            stream, metadata = old_fashioned
 
         assert (b"data", {"n": 1}) == (stream.read(), metadata)
         assert 2 == len(store.get("a"))

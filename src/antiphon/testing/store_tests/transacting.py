@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
 import io
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.journal import ABSENT
 from antiphon.testing.store_tests.base import (
+    Call,
     FailingStream,
     MakeStore,
     SuiteBase,
@@ -133,11 +135,12 @@ class Transacting(SuiteBase):
         with store.transaction("go on"):
             store.set("a", value())
             store.delete("a")
-            for need in (
+            calls: list[Call] = [
                 lambda: store.delete("a"),
                 lambda: store.update_metadata("a", {}),
                 lambda: store.delete("none"),
-            ):
+            ]
+            for need in calls:
                 with pytest.raises(KeyNotFound):
                     need()
             store.set("b", value())
@@ -181,7 +184,7 @@ class Transacting(SuiteBase):
         with store.transaction("go on"):
             store.set("a", value(b"a"))
             with pytest.raises(OSError, match="the source failed"):
-                store.set_data("a", FailingStream(3 << 20))  # type: ignore[arg-type]
+                store.set_data("a", FailingStream(3 << 20))
 
         assert (b"a", {}) == content(store, "a")
 
@@ -364,8 +367,13 @@ class Transacting(SuiteBase):
                 failures.append(exc)
 
         threads = [threading.Thread(target=run, args=(worker,)) for worker in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)  # as many interleavings as there may be
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
         assert [] == failures

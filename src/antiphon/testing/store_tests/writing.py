@@ -17,6 +17,7 @@ from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.store_tests.base import (
     LARGE,
+    Call,
     FailingStream,
     SuiteBase,
     content,
@@ -150,7 +151,7 @@ class Writing(SuiteBase):
             def read(self, size: int = -1) -> Any:
                 return next(self.pieces)
 
-        store.set_data("a", Slow())  # type: ignore[arg-type]
+        store.set_data("a", Slow())
 
         assert b"abcdef" == store.to_bytes("a")
 
@@ -161,11 +162,12 @@ class Writing(SuiteBase):
         """The source's error comes through; nothing was written, nothing is told of a change."""
         store.set("a", value(b"before", n=1))
         del heard[:]
-        for write in (
+        calls: list[Call] = [
             lambda: store.set("a", (FailingStream(good_bytes), {})),
-            lambda: store.set_data("a", FailingStream(good_bytes)),  # type: ignore[arg-type]
-            lambda: store.set_data("new", FailingStream(good_bytes)),  # type: ignore[arg-type]
-        ):
+            lambda: store.set_data("a", FailingStream(good_bytes)),
+            lambda: store.set_data("new", FailingStream(good_bytes)),
+        ]
+        for write in calls:
             with pytest.raises(OSError, match="the source failed"):
                 write()
 
@@ -230,7 +232,7 @@ class Writing(SuiteBase):
     @pytest.mark.parametrize("key", [None, 1, b"a", ["a"], ("a",), 1.5, object()])
     def test_a_key_that_is_not_text_is_refused(self, store: BackendStore, key: Any) -> None:
         """Whatever is called, the error says what a key must be."""
-        for call in (
+        calls: list[Call] = [
             lambda: store.get(key),
             lambda: store.exists(key),
             lambda: store.get_metadata(key),
@@ -239,7 +241,8 @@ class Writing(SuiteBase):
             lambda: store.set_metadata(key, {}),
             lambda: store.update_metadata(key, {}),
             lambda: store.delete(key),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(InvalidKey, match="must be text"):
                 call()
         assert {} == everything(store)
@@ -295,11 +298,12 @@ class Writing(SuiteBase):
         """The error names the entry; nothing was written."""
         store.set_metadata("a", {"n": 1})
         del changes[:]
-        for write in (
+        calls: list[Call] = [
             lambda: store.set("a", value(b"", good=1, culprit=item)),
             lambda: store.set_metadata("a", {"good": 1, "culprit": item}),
             lambda: store.update_metadata("a", {"good": 1, "culprit": item}),
-        ):
+        ]
+        for write in calls:
             with pytest.raises(InvalidValue, match="culprit"):
                 write()
 
@@ -316,11 +320,12 @@ class Writing(SuiteBase):
     def test_metadata_without_end_are_refused(self, store: BackendStore) -> None:
         """At once, or when they were added up little by little; nothing was written."""
         store.set_metadata("a", {"x": "x" * (1 << 22 >> 1)})
-        for write in (
+        calls: list[Call] = [
             lambda: store.set_metadata("a", {"x": "x" * (1 << 22)}),
             lambda: store.set_metadata("a", {"x": ["ü" * (1 << 20)]}),
             lambda: store.update_metadata("a", {"y": b"y" * (1 << 22 >> 1)}),
-        ):
+        ]
+        for write in calls:
             with pytest.raises(InvalidValue, match="too much"):
                 write()
 
