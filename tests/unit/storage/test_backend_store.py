@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from typing import Any
 
@@ -187,6 +188,25 @@ def test_a_memory_journal_is_a_ring(
         with pytest.raises(PositionLost, match="does not go on"):
             store.since(lost)
     assert 15 == store.head().sequence
+
+
+def test_a_memory_store_is_changed_by_one_thread_at_a_time(store: DictMemoryStore) -> None:
+    """However often threads take turns."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: [store.set_metadata("a", {}) for _ in range(400)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert list(range(1, 1601)) == [entry.version.sequence for entry in journal_of(store)]
 
 
 def test_events_of_a_block_come_when_it_is_over(store: DictMemoryStore) -> None:

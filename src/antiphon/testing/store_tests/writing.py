@@ -116,7 +116,7 @@ class Writing(SuiteBase):
             assert (b"", {"y": 1}) == content(other, "a")
             store.delete("a")
 
-    @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, LARGE])
+    @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 2 << 20, LARGE])
     def test_data_of_any_size(self, store: BackendStore, other: BackendStore, size: int) -> None:
         """Bytes come back unchanged, and the size is known."""
         data = large_bytes(size)
