@@ -238,7 +238,7 @@ def _all_fields(envelope: Any) -> list[Any]:
     """Return all fields of *envelope*, what it left out included."""
     if type(envelope) is not list or len(envelope) < REQUIRED_FIELDS:
         raise CorruptMessage("envelope is no array, or lacks a field")
-    fields = (envelope + [None] * FIELDS)[:FIELDS]
+    fields = (envelope[:FIELDS] + [None] * FIELDS)[:FIELDS]
     replayed, traceparent = fields[-2:]
     fields[-2:] = [replayed is True, traceparent if type(traceparent) is str else None]
     return fields

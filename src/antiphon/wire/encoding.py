@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -61,8 +61,11 @@ class Encoder:
         self._default, self._option = library.default, library.option
         # The registry's own dict, so that a class in use costs one look-up and no call.
         self._known = registry.in_use
-        # id(store id) -> the store id, type, origin, message's origin and field of a source.
+        # id(store id) -> the store id, type, origin, message's origin and field of a store that
+        # was a source.  It keeps their types alive; stores are few, and last.
         self._told: dict[int, tuple[Any, ...]] = {}
+        # kind, origin, message's origin and bytes of the store id -> the field of any object.
+        self._references: dict[tuple[Any, ...], bytes] = {}
 
     def encode(
         self,
@@ -128,7 +131,7 @@ class Encoder:
         except (TypeError, RecursionError):
             envelope = self._pack_slowly(cls, fields)
         if len(envelope) > MAX_DEPTH:
-            self._check_size(cls, attributes, envelope)
+            self._check_size(cls, fields, envelope)
         return _new_tuple(Encoded, (key, headers, envelope))
 
     def _key(self, known: KnownClass, origin: str | None) -> tuple[str, dict[str, Any] | None]:
@@ -156,15 +159,23 @@ class Encoder:
         return attributes
 
     def _tell(self, source: Any, store_id: object, origin: str | None) -> tuple[Any, ...]:
-        """Return what *source* was told apart by, and the field that tells of it."""
+        """Return what *source* is told apart by, and the field that tells of it."""
         if store_id is None and isinstance(source, VALUE_SOURCES):
             return (None, None, None, None, [source])
         own_origin = getattr(source, "origin", None)
+        if not isinstance(own_origin, str):
+            own_origin = None
         kind = source.kind if type(source) is RemoteSource else type(source).__name__
-        field = self._library.pack(_reference(kind, own_origin, origin, store_id))
+        raw_id = store_id.bytes if isinstance(store_id, UUID) else None
+        told_by = (kind, own_origin, origin, raw_id)
+        field = self._references.get(told_by)
+        if field is None:
+            field = self._library.pack(_reference(*told_by))
+            if len(self._references) >= MAX_CACHED:
+                self._references.clear()
+            self._references[told_by] = field
         told = (store_id, type(source), own_origin, origin, field)
-        # A class kept here would live on; stores are few and last.
-        if isinstance(store_id, UUID) and type(source) is not RemoteSource:
+        if raw_id is not None and type(source) is not RemoteSource:
             if len(self._told) >= MAX_CACHED:
                 self._told.clear()
             self._told[id(store_id)] = told
@@ -192,22 +203,20 @@ class Encoder:
         fields[3] = plain
         return self._library.pack(fields)
 
-    def _check_size(
-        self, cls: type[BaseEvent], attributes: Mapping[str, Any], envelope: bytes
-    ) -> None:
+    def _check_size(self, cls: type[BaseEvent], fields: list[Any], envelope: bytes) -> None:
         limit = self.max_body_bytes - BODY_HEAD_BYTES
         if len(envelope) > limit:
+            parts = {"source": fields[4], **fields[3]}
             sizes = {
-                name: len(self._library.pack(to_plain(value, self._library)))
-                for name, value in attributes.items()
+                name: len(self._library.pack(to_plain(part, self._library)))
+                for name, part in parts.items()
             }
-            largest = max(sizes, key=sizes.__getitem__, default="source")
             raise UnencodableAttribute(
-                f"{cls.__name__}.{largest} is too long: the event takes {len(envelope)} bytes "
-                f"(at most {limit} travel)"
+                f"{cls.__name__}.{max(sizes, key=sizes.__getitem__)} is too long: the event takes "
+                f"{len(envelope)} bytes (at most {limit} travel)"
             )
         if may_be_deep(envelope):
-            for name, value in attributes.items():
+            for name, value in fields[3].items():
                 if is_too_deep([value], MAX_DEPTH + 1):
                     raise UnencodableAttribute(
                         f"{cls.__name__}.{name} cannot travel: it is nested deeper than "
@@ -222,16 +231,17 @@ class Encoder:
         return array_header(len(envelopes) + 1) + _VERSION + b"".join(envelopes)
 
 
-def _reference(kind: str, own_origin: object, origin: str | None, store_id: object) -> list[object]:
+def _reference(
+    kind: str, own_origin: str | None, origin: str | None, raw_id: bytes | None
+) -> list[object]:
     """Return what tells of a source that does not travel itself."""
     if own_origin == origin:
-        own_origin = None  # the message's
-    elif isinstance(own_origin, str):
-        if not is_utf8(own_origin):
-            own_origin = own_origin.encode("utf-8", "surrogatepass")
-    else:
-        own_origin = False
-    return [kind, own_origin, store_id.bytes if isinstance(store_id, UUID) else None]
+        return [kind, None, raw_id]  # it is the message's
+    if own_origin is None:
+        return [kind, False, raw_id]
+    if is_utf8(own_origin):
+        return [kind, own_origin, raw_id]
+    return [kind, own_origin.encode("utf-8", "surrogatepass"), raw_id]
 
 
 def _rare_fields(

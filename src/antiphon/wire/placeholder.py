@@ -49,15 +49,16 @@ def make_placeholder(names: Sequence[str], known: Sequence[type[BaseEvent]]) -> 
     if made is not None and set(event_classes(made)[:-1]) == set(known):
         return made
     # No consistent order exists, or a base brings in a class that the sender's does not have:
-    # state the order of the wire outright.
-    while known:
-        made = _state_order(names, known)
-        if made is not None:
-            return made
-        # A base with slots, or one derived from dict or the like, has a memory layout that
-        # only a true base can have.  Listeners of it find the event by its wire_names.
-        known.remove(next((c for c in reversed(known) if not _is_plain(c)), known[-1]))
-    raise AssertionError("BaseEvent itself is always a possible base")
+    # state the order of the wire outright.  A base with slots, or one derived from dict or the
+    # like, has a memory layout that only a true base can have, and there can be one such.
+    plain = [cls for cls in known if _is_plain(cls)]
+    others = [cls for cls in known if not _is_plain(cls)]
+    return (
+        _state_order(names, known, [*others, BaseEvent][-2 if others else -1])
+        # Listeners of those left out find the event by its wire_names (``is_kind_of``).
+        or _state_order(names, plain, BaseEvent)
+        or BaseEvent
+    )
 
 
 def _most_derived(known: Sequence[type]) -> list[type]:
@@ -69,9 +70,10 @@ def _most_derived(known: Sequence[type]) -> list[type]:
 
 
 def _is_plain(cls: type) -> bool:
-    return all(not one.__dict__.get("__slots__") for one in cls.__mro__) and cls.__base__ in (
-        object,
-        BaseEvent,
+    """Return whether instances of *cls* are laid out as those of ``BaseEvent``."""
+    return (cls.__basicsize__, cls.__itemsize__) == (
+        BaseEvent.__basicsize__,
+        BaseEvent.__itemsize__,
     )
 
 
@@ -90,8 +92,8 @@ def _derive(names: Sequence[str], bases: Iterable[type]) -> type[BaseEvent] | No
         return None
 
 
-def _state_order(names: Sequence[str], known: Sequence[type]) -> type[BaseEvent] | None:
-    """Return a class whose MRO is the wire's; None if a layout forbids it."""
+def _state_order(names: Sequence[str], known: Sequence[type], base: type) -> type[BaseEvent] | None:
+    """Return a class whose MRO is the wire's; None if a layout other than *base*'s forbids it."""
     order: dict[type, None] = dict.fromkeys(reversed(known))
     for cls in reversed(known):
         order.update(dict.fromkeys(one for one in cls.__mro__ if BaseEvent not in one.__mro__))
@@ -102,7 +104,7 @@ def _state_order(names: Sequence[str], known: Sequence[type]) -> type[BaseEvent]
             return [cls, _Quiet, *order, object]
 
     try:
-        return _finish(_Ordered, names, (_Quiet, BaseEvent))
+        return _finish(_Ordered, names, (_Quiet, base))
     except TypeError:
         return None
 

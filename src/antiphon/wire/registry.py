@@ -65,6 +65,7 @@ class ClassRegistry:
         #: class alive, so that one that a notebook or a test dropped claims its name no more.
         self.in_use: dict[int, KnownClass] = {}
         self._claims: dict[str, weakref.ref[type]] = {}
+        self._prune_above = MAX_RESOLVED
         self._given: weakref.WeakKeyDictionary[type, tuple[str | None, tuple[str, ...]]] = (
             weakref.WeakKeyDictionary()
         )
@@ -121,7 +122,11 @@ class ClassRegistry:
         Raises:
             NameConflict: another class that is in use claims one of the names;
                 *cls* keeps those it had.
+            WireError: a name is empty, or no text that UTF-8 can write.
         """
+        for given in (*aliases, *([] if name is None else [name])):
+            if not _is_name(given):
+                raise WireError(f"no name to give to {_described(cls)}: {given!r}")
         with self._lock:
             before = self._given.get(cls, (None, ()))
             self._given[cls] = (name, tuple(aliases))
@@ -175,11 +180,9 @@ class ClassRegistry:
         declared = cls.__dict__.get("wire_aliases", ())
         if isinstance(declared, str):
             declared = (declared,)
-        aliases = tuple(dict.fromkeys([*self._given.get(cls, (None, ()))[1], *declared]))
-        for alias in aliases:
-            if not _is_name(alias):
-                raise WireError(f"wire_aliases of {_described(cls)} has no name: {alias!r}")
-        return aliases
+        if not isinstance(declared, tuple | list) or not all(map(_is_name, declared)):
+            raise WireError(f"wire_aliases of {_described(cls)} are no names: {declared!r}")
+        return tuple(dict.fromkeys([*self._given.get(cls, (None, ()))[1], *declared]))
 
     def _claim(self, cls: type[BaseEvent]) -> None:
         if is_placeholder(cls):
@@ -200,6 +203,10 @@ class ClassRegistry:
                 )
             self._claims[name] = weakref.ref(cls)
             self.claims_made += 1
+        if len(self._claims) > self._prune_above:
+            # Names of classes that died; programs that make classes as they run leave many.
+            self._claims = {n: ref for n, ref in self._claims.items() if ref() is not None}
+            self._prune_above = 2 * len(self._claims) + MAX_RESOLVED
 
     def _holder(self, name: str) -> type | None:
         ref = self._claims.get(name)
@@ -239,17 +246,17 @@ class ClassRegistry:
         known = {name: cls for name in names if (cls := self._living(name)) is not None}
         own = known.get(names[-1])
         if own is not None:
-            mine = tuple(self._own_name(one) for one in event_classes(own))
             theirs = tuple(self._own_name(known[n]) if n in known else n for n in names)
+            mine = self._usable_names(own)
+            if mine == theirs and not own.__flags__ & _IS_ABSTRACT:
+                return own
             if mine != theirs:
                 self._report(names, own, mine)
-            elif self._is_usable(own):
-                return own
         return self._placeholder(names, list(known.values()))
 
     def _placeholder(self, names: tuple[str, ...], known: list[type[BaseEvent]]) -> type[BaseEvent]:
         made_of, made = self._placeholders.get(names, ([], None))
-        if made is None or made_of != known:
+        if made is None or list(map(id, made_of)) != list(map(id, known)):
             made = make_placeholder(names, known)
             if len(self._placeholders) >= MAX_RESOLVED:
                 del self._placeholders[next(iter(self._placeholders))]
@@ -260,13 +267,12 @@ class ClassRegistry:
         ref = self._index.get(name)
         return ref() if ref is not None else None
 
-    def _is_usable(self, cls: type[BaseEvent]) -> bool:
-        """Use *cls* for an arrival; return False if it has no instances, or a disputed name."""
+    def _usable_names(self, cls: type[BaseEvent]) -> tuple[str, ...]:
+        """Use *cls* for an arrival; return its names, none if one is disputed or unusable."""
         try:
-            self._learn(cls)
-        except NameConflict:
-            return False
-        return not cls.__flags__ & _IS_ABSTRACT
+            return self._learn(cls).names
+        except WireError:
+            return ()
 
     def _look_around(self) -> None:
         """Work out anew which living class each name means."""
@@ -294,7 +300,7 @@ class ClassRegistry:
                 "event class %s has other bases here (%s) than where its events come from (%s); "
                 "they arrive as a placeholder class",
                 _described(cls),
-                ", ".join(mine),
+                ", ".join(mine) or "of a disputed name",
                 ", ".join(names),
             )
 
@@ -345,9 +351,10 @@ def is_kind_of(
     """
     if isinstance(event, cls):
         return True
-    names = type(event).__dict__.get(WIRE_NAMES, ())
-    heard = (registry or default_registry).names_heard(cls) if names else ()
-    return any(name in names for name in heard)
+    if not is_placeholder(type(event)):
+        return False
+    names = type(event).__dict__[WIRE_NAMES]
+    return any(name in names for name in (registry or default_registry).names_heard(cls))
 
 
 #: The registry of this process; buses use it unless told otherwise.

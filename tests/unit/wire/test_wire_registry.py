@@ -100,8 +100,23 @@ def test_unusable_names_are_errors(registry: ClassRegistry, name: Any) -> None:
     """A name is text that UTF-8 can write."""
     with pytest.raises(WireError, match="no name"):
         registry.name_of(make("A", wire_name=name))
-    with pytest.raises(WireError, match="no name"):
+    with pytest.raises(WireError, match="no names"):
         registry.name_of(make("A", wire_aliases=[name]))
+    with pytest.raises(WireError, match="no name"):
+        registry.register(make("A"), name)
+    with pytest.raises(WireError, match="no name"):
+        registry.register(make("A"), aliases=[name])
+
+
+def test_unusable_names_are_no_matter_to_what_arrives(registry: ClassRegistry) -> None:
+    """A class here that has no usable name makes no message corrupt."""
+    bad = [make("BadName", wire_name=5), make("BadAlias", wire_aliases=5)]
+    heirs = [make(f"Heir{base.__name__}", base) for base in bad]
+
+    for base, heir in zip(bad, heirs, strict=True):
+        names = (ROOT, f"some:{base.__name__}", f"some:{heir.__name__}")
+        assert is_placeholder(registry.class_of(names))
+        assert is_placeholder(registry.class_of(names[:2]))
 
 
 @pytest.mark.parametrize("no_class", [int, object, 5, BaseEvent()])
@@ -406,6 +421,30 @@ def test_bases_with_a_layout_of_their_own_are_true_bases(
     cls = registry.class_of((*registry.names_of(base), "x:Unknown"))
 
     assert issubclass(cls, base)
+
+
+def test_slots_and_another_order_go_together(registry: ClassRegistry) -> None:
+    """One base with a layout of its own is still a true base where the order is the wire's."""
+    a, b = make("A"), make("B")
+    ab, ba = make("AB", a, b), make("BA", b, a)
+    names = (ROOT, *map(registry.name_of, (a, b, ab, ba, Slotted)), "x:Unknown")
+
+    cls = registry.class_of(names)
+
+    for base in (a, b, ab, ba, Slotted):
+        assert issubclass(cls, base)
+    cls().extra = 1  # type: ignore[attr-defined]
+
+
+def test_claims_of_dead_classes_are_forgotten(registry: ClassRegistry) -> None:
+    """A program that makes classes as it runs does not grow for ever."""
+    for i in range(5000):
+        registry.name_of(make(f"Passing{i}"))
+        if i % 500 == 0:
+            gc.collect()
+
+    assert len(registry._claims) < 4000
+    assert len(registry.in_use) < 4000
 
 
 def test_what_cannot_be_combined_is_matched_by_name(registry: ClassRegistry) -> None:
