@@ -1,4 +1,4 @@
--- Put before every script of this folder.  Runs on Redis 6.2 and newer.
+-- Put before every script of this folder.  For Redis 7.0 and newer.
 
 -- One number of a version, without the exponent that Lua writes from 1e14 on.
 local function text(number)
