@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import ServersUnavailable
-from antiphon.testing.servers.kept import PORT_RANGE, Keeper, free_ports
+from antiphon.testing.servers.kept import PORT_RANGE, Keeper, free_ports, make_folder
 
 #: A process that ignores polite signals and has a child of its own.
 STUBBORN = [
@@ -166,6 +167,20 @@ def test_a_closed_keeper_says_so(keeper: Keeper) -> None:
 def test_the_folder_is_private(keeper: Keeper) -> None:
     """Nobody else can read the folder of a server."""
     assert keeper.folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["with space", "x" * 80, "quo'te"])
+def test_folders_have_short_plain_names(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary folder that RabbitMQ or a socket cannot have in its path is not used."""
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+
+    folder = make_folder()
+
+    assert folder.parent == Path("/tmp")
+    folder.rmdir()
 
 
 def test_free_ports_are_outside_the_ephemeral_range() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,9 @@ PORT_RANGE = (20_000, 32_000)
 #: Longest folder name that leaves room for a socket in it: a path of a Unix
 #: socket has at most 104 bytes on macOS and 108 on Linux.
 _MAX_FOLDER_BYTES = 80
+
+#: RabbitMQ gives the name of its folder to shells without quotes.
+_HARMLESS = re.compile(r"[A-Za-z0-9/._+-]+")
 
 _KEEPER_SCRIPT = Path(__file__).with_name("keeper.py")
 
@@ -56,9 +60,9 @@ def _is_free(port: int) -> bool:
 
 
 def make_folder() -> Path:
-    """Make a folder that only this user can read, with a short absolute name."""
+    """Make a folder that only this user can read, with a short and plain absolute name."""
     base = os.path.realpath(tempfile.gettempdir())
-    if len(os.fsencode(base)) > _MAX_FOLDER_BYTES - 20:
+    if not _HARMLESS.fullmatch(base) or len(base) > _MAX_FOLDER_BYTES - 20:
         base = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
     return Path(tempfile.mkdtemp(prefix="antiphon-", dir=base))
 
