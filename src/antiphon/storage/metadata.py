@@ -17,6 +17,7 @@ import datetime
 import json
 import math
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any
 from uuid import UUID
 
@@ -110,9 +111,19 @@ def encode_value(value: object) -> str:
         InvalidValue: no metadata can have this value.
     """
     try:
-        return _dump(_tagged(_normal(value, 1)))
+        return text_of(_normal(value, 1))
     except _Refused as exc:
         raise InvalidValue(f"cannot query for {value!r:.80}: {exc}") from None
+
+
+def text_of(value: Any) -> str:
+    """Return what ``encode_value`` does, for a value that ``normalise`` made."""
+    kind = type(value)
+    if kind is str:
+        return encode_basestring_ascii(value)
+    if kind is int:
+        return repr(value)
+    return _dump(_tagged(value))
 
 
 def encode_conditions(conditions: Mapping[str, Any]) -> dict[str, str]:
@@ -123,8 +134,7 @@ def encode_conditions(conditions: Mapping[str, Any]) -> dict[str, str]:
 def matches(metadata: Mapping[str, Any], conditions: Mapping[str, str]) -> bool:
     """Return whether *metadata* (normalised) fulfil what ``encode_conditions`` made."""
     return all(
-        name in metadata and _dump(_tagged(metadata[name])) == text
-        for name, text in conditions.items()
+        name in metadata and text_of(metadata[name]) == text for name, text in conditions.items()
     )
 
 

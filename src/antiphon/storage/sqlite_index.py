@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from antiphon.errors import IncompatibleStore, StoreError
-from antiphon.storage.metadata import decode, encode_value
+from antiphon.storage.metadata import decode, text_of
 from antiphon.storage.sqlite_schema import COLUMNS, Tables, quoted
 
 # ruff: noqa: S608 - names are quoted, values are bound
@@ -97,14 +97,13 @@ class Index:
             if name in metadata:
                 connection.execute(
                     f"UPDATE {t.main} SET {column} = ? WHERE key = ?",
-                    (column_text(encode_value(metadata[name])), key),
+                    (column_text(text_of(metadata[name])), key),
                 )
 
     def values(self, columns: tuple[str, ...], metadata: Mapping[str, Any]) -> list[str | None]:
         """Return what belongs into *columns* for *metadata*."""
         return [
-            column_text(encode_value(metadata[name])) if name in metadata else None
-            for name in columns
+            column_text(text_of(metadata[name])) if name in metadata else None for name in columns
         ]
 
     def refresh(self, connection: sqlite3.Connection, limit: int) -> None:
