@@ -1,0 +1,104 @@
+"""What the user asked for, turned into what the bus understands."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import click
+
+from antiphon.errors import AntiphonError
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.origin import OriginSpec, Prefix
+from antiphon.wire.registry import default_registry
+
+#: Modules of this package that define events; users' own are imported on request only.
+OWN_EVENTS = (
+    "antiphon.events.api",
+    "antiphon.storage.events",
+    "antiphon.caching.events",
+)
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import the users' modules *names*, and our own, so that their classes are known."""
+    for name in OWN_EVENTS:
+        importlib.import_module(name)
+    if names and "" not in sys.path:
+        sys.path.insert(0, "")  # as ``python -m`` does
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as exc:
+            # Whatever the users' module does: it is one line, and the wrong argument.
+            raise click.BadParameter(
+                f"cannot import '{name}': {type(exc).__name__}: {exc}", param_hint="--module"
+            ) from exc
+
+
+def wire_names(name: str) -> list[str]:
+    """Return the names on the wire that the user may mean by *name*.
+
+    A name with a colon is meant as it is.  A bare one means each class of that
+    name that is known here, and one of a main program.
+    """
+    if not name:
+        raise click.BadParameter("the name of a class is empty", param_hint="--class")
+    if ":" in name:
+        return [name]
+    known = []
+    for cls in _subclasses(BaseEvent):
+        try:
+            if name == cls.__name__:
+                known.append(default_registry.name_of(cls))
+        except (AntiphonError, ValueError, TypeError):
+            continue  # a class with an unusable name cannot be listened to
+    return [*dict.fromkeys([*known, name])]
+
+
+def _subclasses(cls: type[BaseEvent]) -> Iterator[type[BaseEvent]]:
+    yield cls
+    for derived in type.__subclasses__(cls):
+        yield from _subclasses(derived)
+
+
+def parse_filters(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the filter that *texts* say, each as ``NAME=VALUE``.
+
+    A value is JSON where it can be (``n=5``, ``is_new=true``, ``code="5"``),
+    else text; that of ``source.store_id`` is a UUID.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(
+                f"'{text}' is not of the form NAME=VALUE", param_hint="--filter"
+            )
+        found[name] = _store_id(value) if name == "source.store_id" else _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _store_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no store id (a UUID)", param_hint="--filter"
+        ) from None
+
+
+def origin_spec(origins: Sequence[str], prefixes: Sequence[str]) -> OriginSpec:
+    """Return what ``--origin`` and ``--origin-prefix`` ask for together; None for all."""
+    return [*origins, *map(Prefix, prefixes)] or None

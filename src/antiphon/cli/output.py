@@ -1,0 +1,61 @@
+"""Standard output, whose reader may go at any time (``| head``)."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from typing import IO, Any
+
+import click
+
+
+class ReaderGone(click.ClickException):
+    """Nobody reads the output any more; nothing needs to be said about it."""
+
+    #: As shells see a process that a closed pipe ended.
+    exit_code = 128 + signal.SIGPIPE
+
+    def __init__(self) -> None:
+        super().__init__("nobody reads the output")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say nothing."""
+
+
+def write_line(line: str) -> None:
+    """Write *line* at once.
+
+    Raises:
+        ReaderGone: the pipe is closed at its other end.
+        OSError: it cannot be written for another reason (a full disk).
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        raise ReaderGone from None
+    except OSError:
+        _forget_output()
+        raise
+
+
+def check_reader() -> None:
+    """Raise ``ReaderGone`` if nobody reads the output any more: no event may come to tell."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return  # not a file that can be polled
+    if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+        _forget_output()
+        raise ReaderGone
+
+
+def _forget_output() -> None:
+    # Python flushes what is left at its exit, and would complain once more.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
