@@ -76,6 +76,16 @@ def test_deep_nesting_is_refused(library_class: type[Library], opening: bytes, l
 
 
 @each_library
+def test_deep_nesting_among_many_events_is_refused(library_class: type[Library]) -> None:
+    """Each event of a long body is looked at."""
+    good, bad = (envelope_with(b"\x91" * levels + b"\xc0")[2:] for levels in (200, 201))
+
+    assert 40 == len(decode_body(library_class, Codec.join([good] * 40)))
+    with pytest.raises(CorruptMessage):
+        decode_body(library_class, Codec.join([good] * 39 + [bad]))
+
+
+@each_library
 def test_two_hundred_levels_are_read(library_class: type[Library]) -> None:
     """The deepest attribute that may be sent arrives."""
     assert decode_body(library_class, envelope_with(b"\x91" * 200 + b"\xc0"))

@@ -20,7 +20,7 @@ from antiphon.wire.envelope import (
     REQUIRED_FIELDS,
     USUAL_FIELDS,
     VALUE_SOURCES,
-    may_be_deep,
+    has_many_containers,
 )
 from antiphon.wire.registry import ClassRegistry, default_registry
 from antiphon.wire.routing import CLASSES_HEADER, ORIGIN_HEADER, is_exact, parse_routing_key
@@ -30,6 +30,8 @@ from antiphon.wire.values import MAX_DEPTH, is_too_deep
 #: Makes the source of an arriving event of (kind, origin, store_id).
 ResolveSource: TypeAlias = Callable[[str, "str | None", "UUID | None"], object]
 
+# Envelopes in a body from which on each is looked at, instead of the bytes of all.
+_MANY = 16
 # C functions only, so that no bytes run a method of the users': their classes may replace
 # __setattr__, and __init__ wants arguments.  Named tuples' own __new__ takes twice as long.
 _new_tuple = tuple.__new__
@@ -111,8 +113,10 @@ class Decoder:
             raise CorruptMessage(f"body of {len(body)} bytes is no message: {exc}") from exc
         if type(envelopes) is not list or not envelopes or envelopes[0] != FORMAT_VERSION:
             raise CorruptMessage(f"body is no sequence of envelopes of format {FORMAT_VERSION}")
-        if len(body) > MAX_DEPTH:
-            _check_depth(body, envelopes)
+        # Short bodies cannot be deep, and counting bytes is for nothing if there are many events.
+        may_be_deep = len(body) > MAX_DEPTH and (
+            len(envelopes) > _MANY or has_many_containers(body)
+        )
         seen, sources, origin = arrival.attributes, arrival.sources, arrival.origin
         new = arrival.new
         events = []
@@ -141,6 +145,8 @@ class Decoder:
                 if name not in seen:
                     _check_names(attributes, seen)
                     break
+            if may_be_deep and is_too_deep(attributes, MAX_DEPTH + 1):
+                raise CorruptMessage(f"envelope has values nested deeper than {MAX_DEPTH} levels")
             store_id = None
             if source is not None:
                 try:
@@ -226,12 +232,6 @@ class Decoder:
                 self._store_ids.clear()
             store_id = self._store_ids[raw] = UUID(bytes=raw)
         return store_id
-
-
-def _check_depth(body: bytes, envelopes: list[Any]) -> None:
-    # Three levels more: the body, an envelope, its attributes.
-    if may_be_deep(body) and is_too_deep(envelopes, MAX_DEPTH + 3):
-        raise CorruptMessage(f"body has values nested deeper than {MAX_DEPTH} levels")
 
 
 def _all_fields(envelope: Any) -> list[Any]:

@@ -42,6 +42,6 @@ _NOT_CONTAINERS = bytes(
 )
 
 
-def may_be_deep(data: bytes) -> bool:
+def has_many_containers(data: bytes) -> bool:
     """Return False if nothing in *data* can be nested deeper than is allowed."""
     return len(data) > MAX_DEPTH and len(data.translate(None, _NOT_CONTAINERS)) > MAX_DEPTH

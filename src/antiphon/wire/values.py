@@ -384,14 +384,22 @@ _DECODERS: dict[int, Callable[[bytes, Callable[[bytes], Any]], Any]] = {
 }
 
 
-def is_too_deep(value: Any, levels: int = MAX_DEPTH) -> bool:
-    """Return whether *value* has more than *levels* containers inside each other."""
-    if levels == 0:
+def is_too_deep(container: Any, levels: int = MAX_DEPTH) -> bool:
+    """Return whether *container* has more than *levels* containers inside each other.
+
+    Keys are not looked at: what can be a key is made of extensions, of which
+    only ``MAX_EXTENSIONS`` can be inside each other.
+    """
+    if not levels:
         return True
-    items: Iterable[Any] = value
-    if isinstance(value, dict):
-        items = [*value, *value.values()]
-    return any(isinstance(item, _CONTAINERS) and is_too_deep(item, levels - 1) for item in items)
+    # A loop, not any(): this is called for each event of a body with many.
+    for item in container.values() if isinstance(container, dict) else container:
+        if type(item) in _LEAVES:
+            continue
+        if isinstance(item, _CONTAINERS) and is_too_deep(item, levels - 1):
+            return True
+    return False
 
 
 _CONTAINERS = (list, dict, tuple, set, frozenset)
+_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
