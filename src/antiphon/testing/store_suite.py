@@ -23,7 +23,12 @@ from __future__ import annotations
 import pytest
 
 # Before they are imported: so a failing assert tells what it compared.
-pytest.register_assert_rewrite("antiphon.testing.store_tests")
+pytest.register_assert_rewrite(
+    *(
+        f"antiphon.testing.store_tests.{part}"
+        for part in ("reading", "writing", "telling", "journalling", "transacting", "model")
+    )
+)
 
 from antiphon.testing.store_tests.base import MakeStore  # noqa: E402
 from antiphon.testing.store_tests.journalling import Journalling  # noqa: E402

@@ -25,7 +25,7 @@ from antiphon.storage.metadata import (
     matches,
     normalise,
 )
-from antiphon.testing.store_tests.reading import LOOKALIKES
+from antiphon.testing.store_tests.base import LOOKALIKES
 from antiphon.wire.codec import Codec
 
 _PLUS_TWO = datetime.timezone(datetime.timedelta(hours=2, minutes=30, seconds=5))

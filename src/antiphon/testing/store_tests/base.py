@@ -24,6 +24,12 @@ Call = Callable[[], object]
 #: More than a value may have to be kept in one piece.
 LARGE = 3 * (1 << 20) + 17
 
+#: Values of metadata that may be taken for one another.
+LOOKALIKES: list[Any] = [
+    1, 1.0, True, "1", b"1", 0, 0.0, False, "", b"", None, "None", [1], (1,), [], (), {},
+    {"a": 1}, {1}, frozenset({1}), 2**62, "x" * 2000, "x" * 2001,
+]  # fmt: skip
+
 
 class SuiteBase:
     """Fixtures of the suite; a backend's class overrides ``make_store``."""

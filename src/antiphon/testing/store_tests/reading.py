@@ -13,6 +13,7 @@ from antiphon.errors import InvalidValue, KeyNotFound, NotConnected
 from antiphon.storage.abstract_store import AuthorizationError
 from antiphon.storage.backend_store import BackendStore
 from antiphon.testing.store_tests.base import (
+    LOOKALIKES,
     Call,
     MakeStore,
     SuiteBase,
@@ -20,12 +21,6 @@ from antiphon.testing.store_tests.base import (
     large_bytes,
     value,
 )
-
-#: Names of metadata entries and values that may be mixed up.
-LOOKALIKES: list[Any] = [
-    1, 1.0, True, "1", b"1", 0, 0.0, False, "", b"", None, "None", [1], (1,), [], (), {},
-    {"a": 1}, {1}, frozenset({1}), 2**62, "x" * 2000, "x" * 2001,
-]  # fmt: skip
 
 
 class Reading(SuiteBase):
