@@ -15,12 +15,10 @@ from uuid import UUID
 from antiphon.errors import (
     IncompatibleStore,
     InvalidValue,
-    KeyNotFound,
     StoreError,
-    VersionConflict,
 )
-from antiphon.storage.changes import Change, Committed, Staged
-from antiphon.storage.journal import JournalEntry, Version
+from antiphon.storage.changes import Change, Committed, Staged, conflict, missing
+from antiphon.storage.journal import ABSENT, JournalEntry, Version
 from antiphon.storage.metadata import MAX_TEXT, copied
 from antiphon.storage.redis_client import RedisClient, ScriptCall
 from antiphon.storage.redis_layout import (
@@ -78,13 +76,17 @@ class Committer:
         layout: the names of the keys.
         values: where data goes that is too large for a record.
         store_id: the identity that the namespace must still have.
+        store: named in errors.
     """
 
-    def __init__(self, client: RedisClient, layout: Layout, values: Values, store_id: UUID) -> None:
+    def __init__(
+        self, client: RedisClient, layout: Layout, values: Values, store_id: UUID, store: object
+    ) -> None:
         self._client = client
         self._layout = layout
         self._values = values
         self._store_id = store_id
+        self._store = store
         self._writers = Writers()
         address = client.address
         self._remember_s = _REMEMBER_S + int(4 * address.timeout_s + address.retry_s)
@@ -93,7 +95,7 @@ class Committer:
         self._apply: ScriptCall = (
             _APPLY,
             [layout.name("meta"), layout.name("intent")],
-            [layout.prefix],
+            [],
         )
         # What a crash has left half done is done before anybody reads it.
         client.on_connect.append(self._finish)
@@ -205,7 +207,7 @@ class Committer:
             return StoreError(f"{where}: this commit was overtaken by a later one; nothing written")
         change = changes[int(answer[1]) - 1]
         if code == "MISSING":
-            return KeyNotFound(f"no key {change.key!r} in {where}; nothing was written")
+            return missing(change.key, self._store)
         if code == "LARGE":
             return InvalidValue(
                 f"metadata of {change.key!r:.80} would have {int(answer[2])} characters, too much"
@@ -218,10 +220,8 @@ class Committer:
                 " for their commit, or Redis lost its last writes. Nothing was written;"
                 " set the value again"
             )
-        return VersionConflict(
-            f"{change.key!r} in {where} has version {answer[2].decode() or 'none'}, and"
-            f" {change.expect} was expected; nothing was written; read it again, then decide"
-        )
+        found = Version.parse(answer[2].decode()) if answer[2] else None
+        return conflict(change.key, change.expect or ABSENT, found, self._store)
 
 
 def _answer_of(

@@ -95,7 +95,7 @@ class RedisStore(BackendStore):
         client = RedisClient(self._address.with_credentials(credentials))
         try:
             identity = self._identify(client, retry=False)
-            self._medium = _Medium(client, identity, self._grace_s)
+            self._medium = _Medium(client, identity, self._grace_s, self)
             _warn_of_eviction(client)
         except BaseException:
             client.close()
@@ -189,12 +189,14 @@ class RedisStore(BackendStore):
 class _Medium:
     """What a connected store works with."""
 
-    def __init__(self, client: RedisClient, identity: StoreIdentity, grace_s: int) -> None:
+    def __init__(
+        self, client: RedisClient, identity: StoreIdentity, grace_s: int, store: RedisStore
+    ) -> None:
         layout = Layout.of(client.address.namespace)
         self.client = client
         self.values = Values(client, layout, grace_s=grace_s)
         self.reader = Reader(client, layout, self.values)
-        self.committer = Committer(client, layout, self.values, identity.store_id)
+        self.committer = Committer(client, layout, self.values, identity.store_id, store)
         self._layout = layout
         self._ledger: RedisLedger | None = None
 

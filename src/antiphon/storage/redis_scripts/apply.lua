@@ -1,6 +1,6 @@
 -- Do what prepare.lua has written down, whoever asked for it, if there is anything.
 -- Return the writer, the number and the answer of that commit.
--- KEYS: meta intent    ARGV: prefix
+-- KEYS: meta intent
 --
 -- Every command sets what is, and adds to nothing: doing it twice, or after a half that a
 -- crash left, ends the same.
@@ -9,9 +9,7 @@ local found = redis.call('GET', intent)
 if not found then
   return {'NONE'}
 end
--- The line before the plan ends with the first line feed after the namespace, which may have some.
-local plan = cmsgpack.unpack(string.sub(found, string.find(found, '\n', #ARGV[1], true) + 1))
-local writer, number, remember, staged, commands, answer = unpack(plan)
+local writer, number, remember, staged, commands, answer = unpack(cmsgpack.unpack(found))
 
 -- A staged value waits an hour: a plan whose writer died before that may have lost it.
 for i, value in ipairs(staged) do

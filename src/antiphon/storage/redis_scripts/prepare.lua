@@ -38,10 +38,9 @@ local found = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
 if found[1] ~= store_id then
   return {'LOST', found[1] or ''}
 end
-local mine = writer .. ' ' .. text(number) .. '\n'
-local pending = redis.call('GETRANGE', intent, 0, #mine - 1)
-if pending ~= '' then
-  return {pending == mine and 'READY' or 'PENDING'}
+if redis.call('EXISTS', intent) == 1 then
+  -- Perhaps our own, by a call whose answer was lost: what apply.lua says next will tell.
+  return {'PENDING'}
 end
 
 -- What may fail has to fail before anything is written: keys of another type, that is of
@@ -279,5 +278,5 @@ end
 if deletes_only then
   redis.call('HDEL', meta, '')
 end
-redis.call('SET', intent, mine .. cmsgpack.pack({writer, number, remember, staged, commands, answer}))
+redis.call('SET', intent, cmsgpack.pack({writer, number, remember, staged, commands, answer}))
 return {'READY'}
