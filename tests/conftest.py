@@ -26,6 +26,9 @@ FOLDERS = ("unit", "wire", "conformance", "integration", "acceptance")
 #: Fixtures that need the servers.
 SERVER_FIXTURES = frozenset({"servers", "amqp_url", "redis_url"})
 
+#: Fixtures for which the servers, if they are being started, must be there.
+WAITING_FIXTURES = SERVER_FIXTURES | {"settled_servers"}
+
 _ANONYMOUS = ("pipe:", "socket:")
 
 TESTS = Path(__file__).parent
@@ -52,6 +55,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash.setdefault(_servers_key, Servers()).start()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Wait for the servers before a test's time begins: a first installation takes minutes."""
+    started = item.config.stash.get(_servers_key, None)
+    if started is not None and WAITING_FIXTURES & set(getattr(item, "fixturenames", ())):
+        # The fixture raises what went wrong.
+        with contextlib.suppress(ServersUnavailable):
+            _ = started.start().amqp_url
+        with contextlib.suppress(ServersUnavailable):
+            _ = started.redis_url
+    return (yield)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers."""
     servers = config.stash.get(_servers_key, None)
@@ -62,21 +78,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config) -> Servers:
     """RabbitMQ and Redis for the whole run; killing them would spoil other tests."""
-    started = pytestconfig.stash.setdefault(_servers_key, Servers()).start()
-    # Waiting here keeps the wait out of the time limits of single tests.
-    _ = started.amqp_url, started.redis_url
-    return started
+    return pytestconfig.stash.setdefault(_servers_key, Servers()).start()
 
 
 @pytest.fixture
-def settled_servers(pytestconfig: pytest.Config) -> None:
+def settled_servers() -> None:
     """The servers of the run are there, or will not be started: nobody looks for any now."""
-    started = pytestconfig.stash.get(_servers_key, None)
-    if started is not None:
-        with contextlib.suppress(ServersUnavailable):
-            started.start()
-            _ = started.amqp_url
-            _ = started.redis_url
+    # pytest_runtest_protocol has waited for them.
 
 
 @pytest.fixture
