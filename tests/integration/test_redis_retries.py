@@ -40,6 +40,17 @@ def test_a_lost_answer_makes_no_second_change(redis_url: str, proxy: RedisProxy)
     assert ["set", "update"] == [e.action for e in assert_consistent(redis_url, "n")]
 
 
+def test_a_large_value_is_kept_through_a_lost_answer(redis_url: str, proxy: RedisProxy) -> None:
+    """Staging again what was committed already does not give it an end of its time."""
+    with _open(proxy.url) as store:
+        store.set("a", StringValue(b"1" * 100_000, {}))
+        proxy.lose_next_answer()
+        store.set("a", StringValue(b"2" * 100_000, {}))
+
+        assert b"2" * 100_000 == store.get("a").data.read()
+    assert_consistent(redis_url, "n")
+
+
 def test_a_lost_answer_is_told_with_its_metadata(redis_url: str, proxy: RedisProxy) -> None:
     """What the event of a delete carries comes through a lost answer, although the key is gone."""
     heard: list[dict[str, object]] = []

@@ -368,6 +368,16 @@ def test_discarding_a_committed_value_does_nothing(store: RedisStore) -> None:
     assert b"x" * 2 * MIB == store.get("a").data.read()
 
 
+def test_a_refused_commit_leaves_no_chunks(store: RedisStore, raw: Any) -> None:
+    """What was staged for a change whose condition fails is removed at once."""
+    store.set("a", StringValue(b"", {}))
+
+    for size in (100_000, 3 * MIB):
+        with pytest.raises(VersionConflict):
+            store.set("a", StringValue(b"x" * size, {}), expect=ABSENT)
+        assert [] == raw.keys("{n}:g:*")
+
+
 def test_half_a_staged_value_is_not_committed(store: RedisStore, raw: Any) -> None:
     """A Redis that lost a chunk before the commit does not get half a value."""
     staged = store._stage([b"x" * 2 * MIB])

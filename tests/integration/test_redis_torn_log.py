@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from redis_checks import assert_consistent
+from redis_checks import assert_consistent, raw_client
 
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
@@ -71,3 +71,22 @@ def test_who_stays_connected_sees_no_half_either(redis_server: Redis) -> None:
         redis_server.restart()
         assert ["a", "b", "new"] == list(store.query_keys(torn=True))
     assert_consistent(redis_server.redis_url, "n", after_crash=True)
+
+
+def test_a_half_that_came_to_life_is_made_whole(redis_server: Redis) -> None:
+    """Where another program's transaction was added to the torn half, the rest is done as well."""
+    url = redis_server.redis_url
+    with RedisStore(url, namespace="n") as store:
+        for key in ("a", "b", "old"):
+            store.set(key, StringValue(b"1", {"n": 0}))
+        _change_much(store)
+    _tear(redis_server, 0.7)
+    with raw_client(url) as raw:
+        raw.pipeline(transaction=True).set("x", 1).set("y", 2).execute()
+    redis_server.restart()
+    with raw_client(url) as raw:
+        # This is the fault of Redis that the intent is for; without it, it could go.
+        assert raw.exists("{n}:intent")
+        assert 7 == raw.xlen("{n}:journal")
+
+    assert 7 == len(assert_consistent(url, "n", after_crash=True))
