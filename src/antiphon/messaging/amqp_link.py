@@ -26,6 +26,7 @@ from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_errors import explain, quieten_library
 from antiphon.messaging.backoff import Backoff
+from antiphon.messaging.bell import Bell
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +66,12 @@ class LinkUser(Protocol):
 
 
 class _WatchedLoop(IOLoop):  # type: ignore[misc]
-    """pika's loop, which also knows the sockets that it watches."""
+    """pika's loop, which also knows the sockets that it watches, and listens to a bell."""
 
-    def __init__(self) -> None:
-        self.watched: set[int] = set()
+    def __init__(self, bell: Bell, when_rung: Callable[[], None]) -> None:
         super().__init__()
+        self.watched: set[int] = set()
+        super().add_handler(bell.fileno(), lambda _fd, _events: when_rung(), self.READ)
 
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
         self.watched.add(fd)
@@ -95,6 +97,7 @@ class Link:
         self.name = name
         self._user = user
         self._thread = threading.Thread(target=self._run, name=f"antiphon {name}", daemon=True)
+        self._bell = Bell()
         self._loop: _WatchedLoop | None = None
         self._connection: SelectConnection | None = None
         self._is_open = False
@@ -113,9 +116,9 @@ class Link:
     def wake(self) -> None:
         """Have ``woken`` called soon; calls that come before it are one."""
         # The flag is cleared before woken() looks, so nothing is overlooked.
-        if not self._is_woken and self._is_open and (loop := self._loop) is not None:
+        if not self._is_woken and self._is_open:
             self._is_woken = True
-            loop.add_callback_threadsafe(self._on_woken)
+            self._bell.ring()
 
     def stop(self, timeout_s: float) -> None:
         """Say goodbye, end the thread, and wait for that; twice is fine."""
@@ -152,11 +155,12 @@ class Link:
             self._connect_and_serve(backoff)
             if not self._stop.is_set():
                 self._stop.wait(backoff.next_delay_s())
+        self._bell.close()
 
     def _connect_and_serve(self, backoff: Backoff) -> None:
         self._error = None
         self._bytes_seen = self._silent_ticks = 0
-        self._loop = loop = _WatchedLoop()
+        self._loop = loop = _WatchedLoop(self._bell, self._on_woken)
         try:
             self._connection = SelectConnection(
                 _parameters(self.address, self.name),
@@ -209,6 +213,7 @@ class Link:
             self._loop.stop()
 
     def _on_woken(self) -> None:
+        self._bell.hush()
         self._is_woken = False
         if self._is_open:
             self._guarded(self._user.woken)
@@ -259,8 +264,7 @@ class Link:
         for fd in tuple(self._loop.watched) if self._loop is not None else ():
             try:
                 with socket.socket(fileno=os.dup(fd)) as same:
-                    if same.family != socket.AF_UNIX:  # that is the loop's own alarm
-                        same.shutdown(socket.SHUT_RDWR)
+                    same.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue  # not connected yet, or gone already
 
