@@ -9,6 +9,9 @@ from typing import Any
 from antiphon.events.abstract_event_manager import BaseEvent
 
 _NAME_CHARACTERS = 100
+# What Python raises if it cannot make a class.  (UnicodeDecodeError, where it cuts the names of
+# the bases for its message in the middle of a character.)
+_NO_CLASS = (TypeError, UnicodeDecodeError)
 #: Attribute in the ``__dict__`` of a placeholder: the names of its classes on the wire.
 WIRE_NAMES = "wire_names"
 
@@ -88,7 +91,7 @@ def _derive(names: Sequence[str], bases: Iterable[type]) -> type[BaseEvent] | No
         return None
     try:
         return _finish(make, names, (_Quiet, *bases))
-    except TypeError:
+    except _NO_CLASS:
         return None
 
 
@@ -105,7 +108,7 @@ def _state_order(names: Sequence[str], known: Sequence[type], base: type) -> typ
 
     try:
         return _finish(_Ordered, names, (_Quiet, base))
-    except TypeError:
+    except _NO_CLASS:
         return None
 
 

@@ -23,6 +23,8 @@ _logger = logging.getLogger(__name__)
 MAX_RESOLVED = 1024
 #: Mismatches that are reported; after as many the log has said enough.
 _MAX_REPORTS = 1024
+# Characters of names in one report.
+_MAX_REPORTED = 1000
 # Py_TPFLAGS_IS_ABSTRACT: Python makes no instances of the class.
 _IS_ABSTRACT = 1 << 20
 
@@ -300,8 +302,8 @@ class ClassRegistry:
                 "event class %s has other bases here (%s) than where its events come from (%s); "
                 "they arrive as a placeholder class",
                 _described(cls),
-                ", ".join(mine) or "of a disputed name",
-                ", ".join(names),
+                _listed(mine) or "of a disputed name",
+                _listed(names),
             )
 
 
@@ -330,6 +332,12 @@ def _same_definition(one: type, other: type) -> bool:
 
 def _described(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    # They come from the wire: no line breaks, and no megabytes, for the log.
+    text = ", ".join(name if name.isprintable() else ascii(name) for name in names)
+    return text if len(text) <= _MAX_REPORTED else text[:_MAX_REPORTED] + "…"
 
 
 def _is_name(name: object) -> bool:

@@ -397,6 +397,32 @@ def test_listeners_hear_placeholders_of_a_stated_order(registry: ClassRegistry) 
     assert ["A", "C", "BaseEvent"] == heard
 
 
+@pytest.mark.parametrize("shift", ["", "x"])
+def test_long_names_of_bases_that_cannot_be_ordered(registry: ClassRegistry, shift: str) -> None:
+    """Python's own message cuts such names, within a character if it so falls out."""
+    a, b = make(shift + "Ü" * 700), make("B")
+    bases = [make("AB", a, b), make("BA", b, a)]
+    with pytest.raises((TypeError, UnicodeDecodeError)):
+        make("Tip", *bases)
+
+    cls = registry.class_of((ROOT, *map(registry.name_of, (a, b, *bases)), "x:Unknown"))
+
+    assert all(issubclass(cls, base) for base in (a, b, *bases))
+
+
+def test_names_from_the_wire_break_no_log(
+    registry: ClassRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A report is one line of bounded length."""
+    local = make("Reported")
+
+    registry.class_of((ROOT, "forged\nline", "x" * 50_000, registry.name_of(local)))
+
+    (record,) = caplog.records
+    assert len(record.getMessage()) < 2500
+    assert "\n" not in record.getMessage()
+
+
 class Slotted(BaseEvent):
     """A class whose instances are laid out in a way of their own."""
 
