@@ -39,7 +39,7 @@ _HOMES = {
     "open_store": "antiphon.storage.opening",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0604
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

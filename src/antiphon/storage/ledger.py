@@ -113,7 +113,7 @@ class CacheLedger(Protocol):
         """Apply rule 2 to one key, at *version* (None: unknown); whether an entry was dropped."""
 
     def void_prefix(self, prefix: str, version: Version | None) -> int:
-        """Apply rule 2 to all keys that begin with *prefix* (``""``: all); how many were dropped."""
+        """Apply rule 2 to all keys with *prefix* (``""``: all keys); how many were dropped."""
 
     def position(self) -> Position | None:
         """Return how far invalidations were applied; None before the first.

@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -31,6 +31,8 @@ from antiphon.errors import (
 )
 from antiphon.storage.redis_scripts import Script
 from antiphon.storage.redis_url import RedisAddress
+
+_T = TypeVar("_T")
 
 #: Seconds before the first repetition of a call, doubled each time up to the last.
 _FIRST_PAUSE_S = 0.02
@@ -93,7 +95,8 @@ class RedisClient:
         self.address = address
         #: Called with ``call(*command)`` on each new connection, before it is used.
         self.on_connect: list[Callable[[Callable[..., Any]], None]] = []
-        self._redis = redis.Redis(**self._settings())
+        # Any: what redis-py says of its own types changes between its releases.
+        self._redis: Any = redis.Redis(**self._settings())
         # Answers as Redis gave them, whatever the version of redis-py makes of them.
         self._redis.response_callbacks.clear()
 
@@ -205,7 +208,7 @@ class RedisClient:
         except NoScriptError:
             return self._redis.execute_command(*_by_source(script, keys, args))
 
-    def _again(self, send: Callable[[], Any], retry: bool) -> Any:
+    def _again(self, send: Callable[[], _T], retry: bool) -> _T:
         began = time.monotonic()
         pause_s = _FIRST_PAUSE_S
         retries = 0

@@ -235,6 +235,7 @@ class RedisLedger:
         args = [self._layout.prefix, prefix.encode(), noted, int(NOTE_TTL_S), self._values.grace_s]
         dropped = 0
         after = b""
+        count: int
         while True:
             count, last = self._client.run(_VOID_PREFIX, keys, [*args, after, _PAGE])
             dropped += count
