@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from redis_checks import assert_consistent
+from redis_data import read_data, write_data
 
 from antiphon.errors import PositionLost
 from antiphon.storage.journal import Position, Version
@@ -20,31 +19,29 @@ from antiphon.testing.servers import Redis
 
 
 @contextmanager
-def _lost(server: Redis, tmp_path: Path) -> Iterator[None]:
+def _lost(server: Redis) -> Iterator[None]:
     """Run the block, and then have Redis forget all that was written in it.
 
     With ``appendfsync everysec`` that is what a power cut does: the data folder
     is put back as it was before, and Redis started on it.
     """
-    folder = server.folder / "data"  # type: ignore[attr-defined]
     server.kill()
-    shutil.copytree(folder, tmp_path / "before")
+    before = read_data(server)
     server.start()
     server.wait_ready()
     yield
     server.kill()
-    shutil.rmtree(folder)
-    shutil.copytree(tmp_path / "before", folder)
+    write_data(server, before)
     server.start()
     server.wait_ready()
 
 
-def test_a_position_in_the_lost_second_is_recognised(redis_server: Redis, tmp_path: Path) -> None:
+def test_a_position_in_the_lost_second_is_recognised(redis_server: Redis) -> None:
     """The same numbers come again under other entry ids, and no reader takes them for known."""
     with RedisStore(redis_server.redis_url, namespace="n") as store:
         store.set("a", StringValue(b"1", {}))
         kept = store.head()
-        with _lost(redis_server, tmp_path):
+        with _lost(redis_server):
             lost_version = store.set("a", StringValue(b"2", {}))
             lost = store.head()
             store.set("b", StringValue(b"2", {}))
@@ -65,13 +62,11 @@ def test_a_position_in_the_lost_second_is_recognised(redis_server: Redis, tmp_pa
     assert_consistent(redis_server.redis_url, "n")
 
 
-def test_a_version_of_the_lost_second_is_no_condition_that_holds(
-    redis_server: Redis, tmp_path: Path
-) -> None:
+def test_a_version_of_the_lost_second_is_no_condition_that_holds(redis_server: Redis) -> None:
     """Who read a value that was lost cannot write over another with the same number."""
     with RedisStore(redis_server.redis_url, namespace="n") as store:
         store.set("a", StringValue(b"1", {}))
-        with _lost(redis_server, tmp_path):
+        with _lost(redis_server):
             lost = store.set("a", StringValue(b"2", {}))
         store.set("a", StringValue(b"3", {}))
 
@@ -92,9 +87,7 @@ def _fill(ledger: CacheLedger, key: str, sequence: int) -> bool:
     return entry is not None
 
 
-def test_invalidations_of_the_lost_second_are_not_undone(
-    redis_server: Redis, tmp_path: Path
-) -> None:
+def test_invalidations_of_the_lost_second_are_not_undone(redis_server: Redis) -> None:
     """An entry that was dropped does not come back with the older data, nor a fill."""
     with RedisStore(redis_server.redis_url, namespace="n") as store:
         ledger = store.cache_ledger()
@@ -105,7 +98,7 @@ def test_invalidations_of_the_lost_second_are_not_undone(
         assert _fill(ledger, "a", 1)
         assert _fill(ledger, "large", 1)
         filling = ledger.reserve("b")
-        with _lost(redis_server, tmp_path):
+        with _lost(redis_server):
             # The first connection after a restart empties the cache; fill it again.
             ledger.position()
             assert _fill(ledger, "a", 1)
