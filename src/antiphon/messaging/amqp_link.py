@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import pika
@@ -80,6 +80,19 @@ class _WatchedLoop(IOLoop):  # type: ignore[misc]
     def remove_handler(self, fd: int) -> None:
         self.watched.discard(fd)
         super().remove_handler(fd)
+
+
+class _JoiningConnection(SelectConnection):  # type: ignore[misc]
+    """pika's connection, which writes a message at once.
+
+    pika sends method, header and body by a call each, which with TCP_NODELAY
+    are three packets and three wake-ups of the broker: joined, the p50 latency
+    falls by about a fifth (benchmarks/messaging).  The method is pika's own
+    business; should it go, this does nothing and everything works as before.
+    """
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        super()._output_marshaled_frames([b"".join(marshaled_frames)])
 
 
 class Link:
@@ -162,7 +175,7 @@ class Link:
         self._bytes_seen = self._silent_ticks = 0
         self._loop = loop = _WatchedLoop(self._bell, self._on_woken)
         try:
-            self._connection = SelectConnection(
+            self._connection = _JoiningConnection(
                 _parameters(self.address, self.name),
                 on_open_callback=lambda connection: self._on_open(connection, backoff),
                 on_open_error_callback=lambda _, exc: self._on_closed(exc),
