@@ -125,6 +125,7 @@ def test_a_child_process_cannot_close_it(keeper: Keeper) -> None:
     os.waitpid(child, 0)
 
     assert not keeper.has_ended("stubborn")
+    assert keeper.folder.exists()
 
 
 def test_the_last_command_runs(keeper: Keeper, tmp_path: Path) -> None:
