@@ -1,4 +1,4 @@
-"""The files in which a Redis of the tests keeps its data, while it is stopped."""
+"""A Redis that a test kills: so that it loses nothing by that, and the files of its data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,28 @@ from antiphon.testing.servers import Redis
 
 #: Name of a file below the data folder -> its content.
 Files = dict[str, bytes]
+
+
+def make_durable(server: Redis) -> None:
+    """Have a Redis that runs lose nothing that it confirmed; a restart takes that back.
+
+    With ``appendfsync everysec`` it answers, while the disk is slow, before it
+    has written, and a kill takes what waits.
+    """
+    server.command("CONFIG", "SET", "appendfsync", "always")
+
+
+def start(server: Redis) -> None:
+    """Start a Redis that was killed, durable again."""
+    server.start()
+    server.wait_ready()
+    make_durable(server)
+
+
+def restart(server: Redis) -> None:
+    """Kill a Redis, and start it durable again."""
+    server.kill()
+    start(server)
 
 
 def read_data(server: Redis) -> Files:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from redis_checks import assert_consistent
+from redis_data import make_durable, restart
 
 from antiphon.storage.redis_store import RedisStore
 from antiphon.testing.servers import Redis
@@ -17,6 +19,13 @@ from antiphon.testing.servers import Redis
 _WRITER = Path(__file__).with_name("redis_writer.py")
 
 Writer = subprocess.Popen[str]
+
+
+@pytest.fixture
+def redis_server(redis_server: Redis) -> Redis:
+    """A Redis of the test's own, which loses nothing when it is killed."""
+    make_durable(redis_server)
+    return redis_server
 
 
 def _start(url: str, name: str, *, threads: int, rounds: int) -> Writer:
@@ -80,13 +89,11 @@ def test_a_killed_redis_loses_and_doubles_nothing(redis_server: Redis) -> None:
     """With appendfsync always, what was confirmed is there once after kill -9 of Redis."""
     url = redis_server.redis_url
     confirmed: list[str] = []
-    redis_server.command("CONFIG", "SET", "appendfsync", "always")
     with _writers(url, "AB", threads=2, rounds=0) as writers:
         for _ in range(3):
             for writer in writers:
                 confirmed += _confirmed(writer, random.randint(3, 15))
-            redis_server.restart()
-            redis_server.command("CONFIG", "SET", "appendfsync", "always")
+            restart(redis_server)
         for writer in writers:
             # They go on by themselves.
             confirmed += _confirmed(writer, 5)

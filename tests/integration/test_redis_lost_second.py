@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from redis_checks import assert_consistent
-from redis_data import read_data, write_data
+from redis_data import make_durable, read_data, restart, start, write_data
 
 from antiphon.errors import PositionLost
 from antiphon.storage.journal import Position, Version
@@ -16,6 +16,13 @@ from antiphon.storage.ledger import CacheLedger, Fill
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.servers import Redis
+
+
+@pytest.fixture
+def redis_server(redis_server: Redis) -> Redis:
+    """A Redis of the test's own, which loses nothing when it is killed."""
+    make_durable(redis_server)
+    return redis_server
 
 
 @contextmanager
@@ -27,13 +34,11 @@ def _lost(server: Redis) -> Iterator[None]:
     """
     server.kill()
     before = read_data(server)
-    server.start()
-    server.wait_ready()
+    start(server)
     yield
     server.kill()
     write_data(server, before)
-    server.start()
-    server.wait_ready()
+    start(server)
 
 
 def test_a_position_in_the_lost_second_is_recognised(redis_server: Redis) -> None:
@@ -120,7 +125,7 @@ def test_a_position_is_not_carried_over_a_restart(redis_server: Redis) -> None:
         later = first._replace(sequence=9)
         ledger.advance(first)
         ledger.beat()
-        redis_server.restart()
+        restart(redis_server)
 
         assert ledger.lookup("a").beat is None
         with pytest.raises(PositionLost, match="was restarted"):
@@ -138,7 +143,7 @@ def test_vouching_does_not_go_over_a_restart(redis_server: Redis) -> None:
         ledger = store.cache_ledger()
         assert ledger is not None
         ledger.beat()
-        redis_server.restart()
+        restart(redis_server)
 
         with pytest.raises(PositionLost, match="was restarted"):
             ledger.beat()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis_checks import assert_consistent, host_and_port
+from redis_data import make_durable, restart
 from redis_proxy import RedisProxy
 
 from antiphon.errors import StoreUnavailable, VersionConflict
@@ -23,6 +24,13 @@ def proxy(redis_url: str) -> Iterator[RedisProxy]:
     """A proxy before the Redis of the test."""
     with RedisProxy(*host_and_port(redis_url), urlsplit(redis_url).path.strip("/")) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def redis_server(redis_server: Redis) -> Redis:
+    """A Redis of the test's own, which loses nothing when it is killed."""
+    make_durable(redis_server)
+    return redis_server
 
 
 def _open(url: str, **options: float) -> RedisStore:
@@ -115,12 +123,12 @@ def test_a_restarted_redis_is_used_again(redis_server: Redis) -> None:
     """Calls after a restart connect anew, without the caller's doing."""
     with _open(redis_server.redis_url) as store:
         store.set("a", StringValue(b"1", {}))
-        redis_server.restart()
+        restart(redis_server)
 
         assert b"1" == store.get("a").data.read()
-        redis_server.restart()
+        restart(redis_server)
         store.set("a", StringValue(b"2", {}))
-        redis_server.restart()
+        restart(redis_server)
         assert ["a"] == list(store.query_keys())
     assert 2 == len(assert_consistent(redis_server.redis_url, "n"))
 
@@ -130,7 +138,7 @@ def test_calls_wait_for_a_redis_that_is_starting(redis_server: Redis) -> None:
     with _open(redis_server.redis_url, retry_s=60.0) as store:
         store.set("a", StringValue(b"1", {}))
         redis_server.kill()
-        redis_server.start()
+        redis_server.start()  # without waiting
 
         assert b"1" == store.get("a").data.read()
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 from redis_checks import assert_consistent, raw_client
-from redis_data import read_data, write_data
+from redis_data import make_durable, read_data, restart, start, write_data
 
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.servers import Redis
+
+
+@pytest.fixture
+def redis_server(redis_server: Redis) -> Redis:
+    """A Redis of the test's own, which loses nothing when it is killed."""
+    make_durable(redis_server)
+    return redis_server
 
 
 def _tear(server: Redis, at: float) -> None:
@@ -20,8 +27,7 @@ def _tear(server: Redis, at: float) -> None:
     begin = content.rindex(b"*1\r\n$5\r\nMULTI\r\n")
     end = content.index(b"*1\r\n$4\r\nEXEC\r\n", begin)
     write_data(server, {**files, log: content[: begin + int((end - begin) * at)]})
-    server.start()
-    server.wait_ready()
+    start(server)
 
 
 def _change_much(store: RedisStore) -> None:
@@ -48,7 +54,7 @@ def test_a_torn_commit_never_becomes_half_of_one(redis_server: Redis, at: float)
             store.set(f"later/{later}", StringValue(b"2", {}))
             assert [] == torn or ["a", "b", "new"] == torn
             assert store.exists("old") == (torn == [])
-        redis_server.restart()
+        restart(redis_server)
         keys = [entry.key for entry in assert_consistent(url, "n", after_crash=True)]
         assert later + 1 == sum(key.startswith("later/") for key in keys)
 
@@ -62,7 +68,7 @@ def test_who_stays_connected_sees_no_half_either(redis_server: Redis) -> None:
         _tear(redis_server, 0.6)
 
         assert ["a", "b", "new"] == list(store.query_keys(torn=True))
-        redis_server.restart()
+        restart(redis_server)
         assert ["a", "b", "new"] == list(store.query_keys(torn=True))
     assert_consistent(redis_server.redis_url, "n", after_crash=True)
 
@@ -77,6 +83,6 @@ def test_a_half_that_came_to_life_is_made_whole(redis_server: Redis) -> None:
     _tear(redis_server, 0.7)
     with raw_client(url) as raw:
         raw.pipeline(transaction=True).set("x", 1).set("y", 2).execute()
-    redis_server.restart()
+    restart(redis_server)
 
     assert 7 == len(assert_consistent(url, "n", after_crash=True))
