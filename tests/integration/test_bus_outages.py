@@ -12,8 +12,8 @@ import pika
 import pytest
 from bus_helpers import BACK_WITHIN_S, Heard, Numbered, events_flow, python, wait_until
 
-from antiphon import BrokerEventManager, open_bus
-from antiphon.errors import BrokerUnavailable, FlushTimeout
+from antiphon import BaseEvent, BrokerEventManager, open_bus
+from antiphon.errors import BrokerRefused, BrokerUnavailable, FlushTimeout
 from antiphon.testing.broker_control import (
     close_all_connections,
     count_queues,
@@ -33,6 +33,12 @@ def sender(broker_url: str) -> Iterator[BrokerEventManager]:
 def receiver(broker_url: str) -> Iterator[BrokerEventManager]:
     with open_bus(f"{broker_url}?heartbeat=2") as bus:
         yield bus
+
+
+class Forbidden(BaseEvent):
+    """An event that the broker lets nobody listen to."""
+
+    wire_name = "test:Forbidden"
 
 
 class KeptQueue:
@@ -96,7 +102,7 @@ def test_kill_loses_nothing_that_was_confirmed(
     def emit() -> None:
         while not stop.is_set():
             sender.emit(Numbered(number=next(emitted)))
-            stop.wait(0.0005)
+            stop.wait(0.003)
 
     emitting = threading.Thread(target=emit)
     emitting.start()
@@ -233,3 +239,26 @@ def test_subscriber_is_killed(
         child.kill()
 
         wait_until(lambda: count_queues(broker) == before, "its queue has gone")
+
+
+def test_binding_is_refused(
+    broker: RabbitMQ, broker_url: str, sender: BrokerEventManager, receiver: BrokerEventManager
+) -> None:
+    """What the broker does not allow is an error to whoever asks; everything else goes on."""
+    heard = Heard()
+    receiver.connect(Numbered, heard)
+    host = broker_url.rpartition("/")[2]
+    allowed = "(BaseEvent|Numbered|^!)"
+    broker.rabbitmqctl(
+        "set_topic_permissions", "-p", host, "guest", "antiphon.events", ".*", allowed
+    )
+
+    # A connection asks for its user's rights once.
+    with open_bus(broker_url) as limited:
+        limited.connect(Numbered, heard)
+        with pytest.raises(BrokerRefused, match="ACCESS_REFUSED"):
+            limited.connect(Forbidden, heard)
+
+        assert [] == limited.get_listeners(Forbidden)
+        assert events_flow(sender, limited, BACK_WITHIN_S) < BACK_WITHIN_S
+        assert 2 == limited.stats().bindings
