@@ -27,7 +27,7 @@ INLINE_BYTES = 16 * 1024
 #: Bytes of a chunk of a staged value.
 CHUNK_BYTES = 512 * 1024
 
-#: Longer texts of metadata values are indexed by their digest (commit.lua has the number too).
+#: Longer texts of metadata values are indexed by their digest (prepare.lua has the number too).
 INDEXED_BYTES = 128
 
 #: Generation in a header: none, the data is in the record.

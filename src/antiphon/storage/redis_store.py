@@ -1,8 +1,8 @@
 """A store in Redis, right when many processes write at once.
 
-One commit is one script call; data, metadata, index and journal change in one
-step (``redis_scripts/commit.lua``).  Where what lies, and what a power cut may
-take, is in ``docs/reference/redis.md``.
+One commit is one round trip, and data, metadata, index and journal change in
+one step (``redis_scripts``: ``prepare.lua``, ``apply.lua``).  Where what lies,
+and what a power cut may take, is in ``docs/reference/redis.md``.
 """
 
 from __future__ import annotations

@@ -20,9 +20,17 @@ _NAMES = sorted(
 
 def test_the_scripts_are_there() -> None:
     """Nothing was left out of the package."""
-    assert {"open", "prepare", "apply", "stage", "discard", "chunk", "fill", "void", "void_prefix"} <= set(
-        _NAMES
-    )
+    assert {
+        "open",
+        "prepare",
+        "apply",
+        "stage",
+        "discard",
+        "chunk",
+        "fill",
+        "void",
+        "void_prefix",
+    } <= set(_NAMES)
 
 
 @pytest.mark.parametrize("name", _NAMES)
