@@ -173,6 +173,51 @@ def test_colliding_hashes_are_refused(
 
 
 @each_library
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        (0, b""),
+        (11, b""),
+        (127, b""),
+        (1, b""),
+        (1, b"\x80"),
+        (1, b"\x92\x01"),
+        (2, b"\x92\x01\x01"),
+        (2, b"\x91\x90"),
+        (2, b"\x91\x80"),
+        (3, b"\x92\xc2\x00"),
+        (5, bytes(7)),
+        (5, bytes(9)),
+        (5, bytes(11)),
+        (5, b"\x7f" + bytes(7)),
+        (5, bytes(8) + (86_400).to_bytes(4, "big")),
+        (5, bytes(8) + (86_400_000_000).to_bytes(8, "big")),
+        (6, bytes(3)),
+        (6, b"\x7f\0\0\0"),
+        (7, bytes(15)),
+        (8, b""),
+        (8, b" 1"),
+        (8, b"1_0"),
+        (8, b"1e5"),
+        (8, b"sNaN"),
+        (8, b"\xd9\xa1"),
+        (8, b"1E+99999999999999999999"),
+        (9, b"\x91\x01"),
+        (9, b"\x92\x90\x01"),
+        (9, b"\x80"),
+        (10, b"\x7f" + bytes(9)),
+    ],
+    ids=repr,
+)
+def test_extensions_without_a_value_are_refused(
+    library_class: type[Library], code: int, data: bytes
+) -> None:
+    """Unknown types, wrong lengths, values out of range, items twice, spellings of others."""
+    with pytest.raises(CorruptMessage):
+        decode_body(library_class, envelope_with(msgpack.packb(msgpack.ExtType(code, data))))
+
+
+@each_library
 def test_keys_of_maps_are_text(library_class: type[Library]) -> None:
     """Keys of other types would open the same door; they travel as an extension."""
     for key in (b"\x01", b"\x91\x01", b"\xc4\x01a", b"\xd4\x07a", b"\xc0", b"\xcb" + bytes(8)):

@@ -353,6 +353,7 @@ def test_what_may_be_sent_can_be_read(codec: Codec) -> None:
     assert deepest == round_trip(Sent(a=deepest), codec).a
     assert tuples == round_trip(Sent(a=tuples), codec).a
     assert "inside each other" in refusal(Sent(a=mixed), codec)
+    assert "inside each other" in refusal(Sent(a=(tuples,)), codec)
 
 
 @each_codec
@@ -603,9 +604,13 @@ def test_caches_are_bounded() -> None:
             Sent(Store(store_id=UUID(int=i), origin=str(i)), **{f"a{i}": 1}), codec, origin=f"o{i}"
         )
 
+        round_trip(Sent(**{f"b{i}": 1}), codec, origin="one")
     known = codec.registry.known(Sent)
     assert len(codec._arrivals) <= 4096
+    assert all(len(one.attributes) <= 4096 for one in codec._arrivals.values())
     assert len(codec._told) <= 4096
+    assert len(codec._references) <= 4096
+    assert len(codec._store_ids) <= 4096
     assert len(known.keys) <= 4096
     assert len(known.attributes) <= 4096
 
@@ -659,6 +664,15 @@ def test_a_source_that_changes_is_told_anew() -> None:
 
     assert "b" == round_trip(Sent(store)).source.origin
     assert "Other" == round_trip(Sent(type("Other", (Store,), {})("b"))).source.kind
+
+
+def test_one_source_is_told_apart_by_the_origin_of_the_event() -> None:
+    """Its own origin is left out where it is the event's, and only there."""
+    store = Store("a")
+    event = Sent(store)
+
+    for origin in ("a", "b", "a", None, "a"):
+        assert "a" == round_trip(event, origin=origin).source.origin
 
 
 def test_the_caller_resolves_sources() -> None:
