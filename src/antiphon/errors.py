@@ -132,6 +132,10 @@ class ReadOnlyStore(StoreError, TypeError):
     """The store, or this part of it, cannot be written."""
 
 
+class TransactionError(StoreError):
+    """Something cannot be part of a transaction, since it could not be rolled back."""
+
+
 class NotConnected(StoreError):
     """The store was used before ``connect()`` or after ``disconnect()``."""
 

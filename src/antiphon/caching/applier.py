@@ -56,6 +56,8 @@ class Applier:
         self._position: Position | None = None
         self._ahead: dict[int, bytes] = {}
         self._recent: dict[int, bytes] = {}
+        #: The newest position that was seen in the journal itself.
+        self._verified: Position | None = None
 
     @property
     def has_gap(self) -> bool:
@@ -93,7 +95,9 @@ class Applier:
             return True
         if position.epoch != present.epoch:
             return False
-        if position.sequence <= present.sequence:
+        if position.sequence == present.sequence:
+            return position.entry_id == present.entry_id
+        if position.sequence < present.sequence:
             known = self._recent.get(position.sequence, position.entry_id)
             return known == position.entry_id
         if position.sequence > present.sequence + 1 and not self._ahead:
@@ -156,17 +160,38 @@ class Applier:
 
     def _read_on(self, journal: Journal, position: Position, applied: Applied) -> int:
         missed = 0
-        for entry in journal.since(position):
-            missed += entry.version.sequence not in self._ahead
+        reached = begin = self._begin(position)
+        for entry in journal.since(begin):
+            reached = Position(position.store_id, *entry.version)
+            if self._recent.get(reached.sequence, reached.entry_id) != reached.entry_id:
+                raise PositionLost(f"{reached} had another id when its event came")
+            if reached.sequence <= position.sequence:
+                if reached.sequence not in self._recent:
+                    self._void(entry.key, entry.version, applied)
+                continue
+            missed += reached.sequence not in self._ahead
             self._void(entry.key, entry.version, applied)
             if entry.last:
-                self._set_position(Position(position.store_id, *entry.version))
-        reached = self._position
-        if reached is not None:
-            self._ahead = {n: i for n, i in self._ahead.items() if n > reached.sequence}
-            self._advance_over_known(reached)
+                self._set_position(reached)
+        self._verified = reached
+        if self._position is not None:
+            at = self._position
+            self._ahead = {n: i for n, i in self._ahead.items() if n > at.sequence}
+            self._advance_over_known(at)
         self.counts.repairs += missed > 0
         return missed
+
+    def _begin(self, position: Position) -> Position:
+        """Return from where the journal is to be read.
+
+        That is what the journal itself showed last.  An event with the next
+        number does not show that it is of the same history: a store that lost
+        its last changes counts the same numbers again.
+        """
+        verified = self._verified
+        if verified is None or verified[:2] != position[:2]:
+            return position
+        return verified if verified.sequence <= position.sequence else position
 
     def _rebuild(self, journal: Journal) -> None:
         # The head comes first: what changes from here on is told by events or
@@ -177,4 +202,5 @@ class Applier:
         self._ahead.clear()
         self._recent.clear()
         self._set_position(head)
+        self._verified = head
         self.counts.rebuilds += 1

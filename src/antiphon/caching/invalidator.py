@@ -158,6 +158,8 @@ class CacheInvalidator:
         if self._state_listener is not None:
             self._bus.off_state(self._state_listener)
         self._fall_into_doubt()
+        # The medium has the doubt now; another invalidator may vouch again.
+        self._filler.freshness.is_doubted = False
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_STOP_TIMEOUT_S)
 
@@ -195,10 +197,11 @@ class CacheInvalidator:
             consistent = self._applier.apply(event.key, event.position, applied)
         except StoreError:
             # The cache's own medium failed: nothing in it can be relied on.
-            logger.exception("cannot drop %r from the cache", event.key)
+            logger.exception("cannot drop %r from the cache; it is in doubt", event.key)
             consistent = False
         if not consistent:
-            self._fall_into_doubt()
+            # Here only in memory: whoever emits must not wait for a medium that fails.
+            self._distrust()
             self._wake()
 
     def _state_changed(self, state: str) -> None:
@@ -213,18 +216,24 @@ class CacheInvalidator:
 
     # -- Doubt and trust -----------------------------------------------------
 
-    def _fall_into_doubt(self) -> None:
+    def _distrust(self) -> None:
+        """Stop vouching for the cache to the readers of this process."""
         with self._state:
             self._breaks += 1
             was_trusted, self._trusted = self._trusted, False
             self._doubts += was_trusted
+        self._filler.freshness.is_doubted = True
         self._filler.freshness.vouched_here = False
+        if was_trusted:
+            self._bus.emit(CacheTrustEvent(self.mounted, key=None, trusted=False))
+
+    def _fall_into_doubt(self) -> None:
+        """Stop vouching for the cache to everybody."""
+        self._distrust()
         try:
             self._filler.ledger.doubt()
         except StoreError as exc:
             logger.warning("cannot note the doubt in the cache: %s", exc)
-        if was_trusted:
-            self._bus.emit(CacheTrustEvent(self.mounted, key=None, trusted=False))
 
     def _check(self) -> None:
         """Read the journal on; vouch for the cache if the bus was up all the while."""
@@ -240,6 +249,7 @@ class CacheInvalidator:
                 return
             # Inside the lock, so that no doubt that comes now is overwritten.
             self._filler.ledger.beat()
+            self._filler.freshness.is_doubted = False
             self._filler.freshness.vouched_here = True
             newly, self._trusted = not self._trusted, True
         if newly:

@@ -279,6 +279,11 @@ class BackendStore(BackendReading):
 
     # -- Transactions --------------------------------------------------------
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a transaction of this store."""
+        return self._overlay is not None
+
     def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
         self._check_connected()
         return _Transaction(self)
@@ -286,8 +291,9 @@ class BackendStore(BackendReading):
     def _begin(self) -> None:
         overlay = self._overlay
         if overlay is None:
-            overlay = self._open.overlay = Overlay()
+            # Begun only once it is told: an error here must leave no transaction open.
             self._event_manager.emit(StoreTransactionStartEvent(self))
+            overlay = self._open.overlay = Overlay()
         overlay.depth += 1
 
     def _end(self, failed: BaseException | None) -> None:
@@ -309,8 +315,11 @@ class BackendStore(BackendReading):
             self._drop_staged(overlay.staged(), exc)
             self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
             raise
-        self._event_manager.emit(StoreTransactionEndEvent(self, state="done"))
-        self._tell(committed)
+        try:
+            self._event_manager.emit(StoreTransactionEndEvent(self, state="done"))
+        finally:
+            # It is committed: whoever asked hears of it, whatever the other event met.
+            self._tell(committed)
 
 
 class _Transaction:

@@ -7,19 +7,22 @@ user's own keys, and no invalidation can reach them (DESIGN section 8, P6).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from antiphon.errors import InvalidValue, VersionConflict
+from antiphon.errors import InvalidValue, StoreError, TransactionError, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import STAGE_ABOVE_BYTES
 from antiphon.storage.freshness import MAX_STALENESS_S, Freshness
 from antiphon.storage.journal import ABSENT, Journal, Version
-from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill
+from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill, Reservation
 from antiphon.storage.value import Value
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,12 @@ class FillingMount:
             )
         self.ledger: CacheLedger = ledger
         self.journal: Journal | None = journal_of(self.backing_store)
+        if self.journal is None and getattr(self.backing_store, "stores", None):
+            # Wrappers never emit: nobody would tell this cache of any change.
+            raise InvalidValue(
+                f"cannot fill from {self.backing_store!r}, which has no journal and no events of"
+                " its own: give the store behind it as backing store"
+            )
         self.freshness = Freshness(ledger, self.journal, max_staleness_s=self._max_staleness_s)
 
     def stats(self) -> CacheStats:
@@ -134,16 +143,31 @@ class FillingMount:
 
     def fresh_entry(self, key: str) -> CachedEntry | None:
         """Return the entry of *key* if there is one that may be served now."""
+        try:
+            return self._fresh_entry(key)
+        except StoreError as exc:
+            logger.warning("%r is not read from the cache: %s", key, exc)
+            self._count("unsure")
+            return None
+
+    def _fresh_entry(self, key: str) -> CachedEntry | None:
+        is_settled = self.freshness.is_settled()
         found = self.ledger.lookup(key)
         if found.entry is None:
             self._count("misses")
             return None
+        if is_settled and found.beat is not None:
+            self._count("hits")
+            return found.entry
+        found.entry.data.close()
         if not self.freshness.covers(found.beat):
-            found.entry.data.close()
             self._count("unsure")
             return None
-        self._count("hits")
-        return found.entry
+        # That the cache is fresh was found out after the look-up, and speaks of
+        # what is there now: the entry may have been dropped in between.
+        entry = self.ledger.lookup(key).entry
+        self._count("misses" if entry is None else "hits")
+        return entry
 
     def cached(self, key: str) -> Value | None:
         """Return the value of *key* if the cache has one that may be served now."""
@@ -161,19 +185,35 @@ class FillingMount:
         return CachedValue(entry, lambda: self.backing_store.get(key))
 
     def _fill(self, key: str) -> CachedEntry | None:
-        """Read *key* from the backing store and keep it; None if it changed meanwhile."""
-        reservation = self.ledger.reserve(key)
+        """Read *key* from the backing store and keep it; None if it cannot be kept."""
+        try:
+            reservation = self.ledger.reserve(key)
+        except StoreError as exc:
+            # The cache's trouble is not the reader's: the source answers.
+            logger.warning("%r is not cached: %s", key, exc)
+            return None
         try:
             value = self.backing_store.get(key)
             fill = Fill(
                 value.data, dict(value.metadata), value.created, value.modified, version_of(value)
             )
         except BaseException:
-            self.ledger.release(reservation)
+            self._release(reservation)
             raise
-        entry = self.ledger.fill(reservation, fill)
+        try:
+            entry = self.ledger.fill(reservation, fill)
+        except StoreError as exc:
+            # If it was the source that failed, it fails again when it is read for the caller.
+            logger.warning("%r is not cached: %s", key, exc)
+            return None
         self._count("voided" if entry is None else "fills")
         return entry
+
+    def _release(self, reservation: Reservation) -> None:
+        try:
+            self.ledger.release(reservation)
+        except StoreError as exc:
+            logger.debug("a reservation is left to its time: %s", exc)
 
     # -- The user's own keys -------------------------------------------------
 
@@ -193,12 +233,18 @@ class FillingMount:
         To be called before the write: a crash between leaves a note of a key
         that is not there, which the next write replaces.
         """
-        if not self.mount_store.exists(self.short(key)):
-            self.ledger.set_base(key, self._backing_version(key))
+        if self.mount_store.exists(self.short(key)):
+            return
+        if self._in_transaction() and self.ledger.base(key) is not None:
+            return  # it may be rolled back, and then that is the base again
+        self.ledger.set_base(key, self._backing_version(key))
+
+    def _in_transaction(self) -> bool:
+        return bool(getattr(self.mount_store, "in_transaction", False))
 
     def end_own(self, key: str) -> None:
         """Forget the note of a write that was deleted."""
-        if not self.mount_store.exists(self.short(key)):
+        if not self._in_transaction() and not self.mount_store.exists(self.short(key)):
             self.ledger.set_base(key, None)
 
     def _backing_version(self, key: str) -> Version | None:
@@ -218,6 +264,11 @@ class FillingMount:
 
     def push(self, key: str) -> None:
         """Move the user's own *key* to the backing store, if that still has its base."""
+        if self._in_transaction():
+            raise TransactionError(
+                f"cannot push {key!r:.200} inside a transaction: what is written to"
+                f" {self.backing_store!r} would not be rolled back; push after it"
+            )
         short = self.short(key)
         value = self.mount_store.get(short)
         base = self.ledger.base(key)
@@ -245,7 +296,7 @@ class FillingMount:
             # and begins from what the backing store has now.
             self.ledger.set_base(key, version_of(self.backing_store.get(key)))
         else:
-            self.ledger.set_base(key, None)
+            self.end_own(key)
 
 
 def version_of(value: Value) -> Version | None:

@@ -63,6 +63,8 @@ class Freshness:
         self.max_staleness_s = max_staleness_s
         #: Set by an invalidator of this process while it is connected.
         self.vouched_here = False
+        #: Set by an invalidator of this process that could not apply a change.
+        self.is_doubted = False
         self._ledger = ledger
         self._journal = journal
         self._clock = clock
@@ -70,6 +72,18 @@ class Freshness:
         self._fresh_until = float("-inf")
         self._ask_again_at = float("-inf")
         self._open: _Question | None = None
+
+    def is_settled(self) -> bool:
+        """Return whether what is looked up from now on is known to be fresh.
+
+        Otherwise ``covers`` finds it out, and then speaks of the entries that
+        are there *then*: one looked up before may be dropped meanwhile.
+        """
+        if self.is_doubted:
+            return False
+        if self._journal is None:
+            return self.vouched_here
+        return self._clock() < self._ask_again_at
 
     def covers(self, beat: int | None) -> bool:
         """Return whether an entry may be served now.
@@ -81,6 +95,8 @@ class Freshness:
         Raises:
             StoreUnavailable: the backing store's head cannot be read.
         """
+        if self.is_doubted:
+            beat = None
         if self._journal is None:
             return beat is not None and self.vouched_here
         now = self._clock()

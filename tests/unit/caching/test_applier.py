@@ -171,3 +171,29 @@ def test_another_applier_of_the_same_cache_is_no_trouble(followed: Followed) -> 
     second.apply("p/a", position, followed.applied)
 
     assert followed.journal.position_of(entries[1]) == followed.ledger.position()
+
+
+def test_the_next_number_of_another_history_is_found_out(followed: Followed) -> None:
+    """An event that carries on the numbers of a lost history does not hide the loss."""
+    followed.hear(followed.journal.change("p/a")[0])
+    followed.catch_up()
+    followed.cache("p/lost")
+    followed.hear(followed.journal.change("p/b")[0])
+    followed.journal.rewind(1)
+    followed.journal.change("q/unheard")
+    followed.hear(followed.journal.change("q/heard")[0])
+    followed.catch_up()
+
+    assert [] == followed.ledger.keys()
+    assert 2 == followed.applier.counts.rebuilds
+
+
+def test_an_event_of_the_same_number_and_another_id_is_doubt(followed: Followed) -> None:
+    """A restarted applier knows the id of the position that it starts from."""
+    followed.hear(followed.journal.change("p/a")[0])
+    second = Applier(followed.ledger, followed.journal, "p/")
+    second.catch_up(followed.applied, after_doubt=True)
+    followed.journal.rewind(1)
+    (entry,) = followed.journal.change("p/b")
+
+    assert not second.apply("p/b", followed.journal.position_of(entry), followed.applied)

@@ -5,10 +5,17 @@ from io import BytesIO
 import pytest
 
 from antiphon.caching.applier import Applier
-from antiphon.errors import InvalidValue, KeyNotFound, VersionConflict
+from antiphon.errors import (
+    InvalidValue,
+    KeyNotFound,
+    StoreFull,
+    TransactionError,
+    VersionConflict,
+)
 from antiphon.events.api import BaseEvent, EventManager
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.freshness import Freshness
 from antiphon.storage.journal import Version
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.string_value import StringValue
@@ -229,6 +236,67 @@ def test_delete_takes_only_the_users_own_key(setting: Setting) -> None:
     setting.mounted.delete("p/a")
 
     assert b"one" == setting.read("p/a")
+
+
+@pytest.mark.parametrize("how", ["delete", "push"])
+def test_a_rolled_back_delete_keeps_the_base(setting: Setting, how: str) -> None:
+    """After the rollback the user's key is as before, and push still sees the other's change."""
+    setting.change("p/a", b"one")
+    setting.mounted.set("p/a", StringValue(b"mine"))
+    with (
+        pytest.raises((ZeroDivisionError, TransactionError)),
+        setting.mounted.transaction("t"),
+    ):
+        getattr(setting.mounted, how)("p/a")
+        raise ZeroDivisionError
+    setting.change("p/a", b"theirs")
+
+    with pytest.raises(VersionConflict):
+        setting.mounted.push("p/a")
+    assert b"theirs" == setting.backing.get("p/a").data.read()
+
+
+def test_an_entry_dropped_between_look_up_and_check_is_not_served(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check speaks of what is there then; what was looked up before may be gone."""
+    setting.change("p/a", b"old")
+    setting.read("p/a")
+    setting.backing.set("p/a", StringValue(b"new"))
+    setting.mounted.filling.ledger.doubt()
+    covers = Freshness.covers
+
+    def caught_up_meanwhile(freshness: Freshness, beat: int | None) -> bool:
+        setting.catch_up()
+        return covers(freshness, beat)
+
+    monkeypatch.setattr(Freshness, "covers", caught_up_meanwhile)
+
+    assert b"new" == setting.read("p/a")
+
+
+@pytest.mark.parametrize("method", ["lookup", "reserve", "fill"])
+def test_a_cache_that_fails_is_no_trouble_to_readers(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """A full or locked cache medium costs the cache, not the read."""
+    setting.change("p/a", b"one")
+
+    def fail(*arguments: object) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(setting.mounted.filling.ledger, method, fail)
+
+    assert b"one" == setting.read("p/a")
+
+
+def test_a_wrapper_is_refused_as_source(setting: Setting) -> None:
+    """Wrappers tell of no change; a cache over one could never be kept right."""
+    plain = MountedStore("z/", DictMemoryStore(), setting.backing)
+    mounted = MountedStore("p/", DictMemoryStore(), plain, fill=True)
+
+    with pytest.raises(InvalidValue, match="give the store behind it"):
+        mounted.connect()
 
 
 def test_fills_and_drops_are_no_changes_of_the_mount_store(setting: Setting) -> None:
