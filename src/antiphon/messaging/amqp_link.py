@@ -104,13 +104,14 @@ class Link:
         user: gets the channel and hears of losses.
     """
 
+    _bell: Bell  # from start() to the end of the thread; rung only while the link is open
+
     def __init__(self, address: AmqpAddress, name: str, user: LinkUser) -> None:
         quieten_library()
         self.address = address
         self.name = name
         self._user = user
         self._thread = threading.Thread(target=self._run, name=f"antiphon {name}", daemon=True)
-        self._bell = Bell()
         self._loop: _WatchedLoop | None = None
         self._connection: SelectConnection | None = None
         self._is_open = False
@@ -124,6 +125,7 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, in the background."""
+        self._bell = Bell()
         self._thread.start()
 
     def wake(self) -> None:
