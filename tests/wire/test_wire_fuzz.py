@@ -218,6 +218,25 @@ def test_extensions_without_a_value_are_refused(
 
 
 @each_library
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"\xd4\x0b\x00", "extension type 11 is not of this format"),
+        (b"\xd4\x07\x00", "bytes is not a 16-char string"),
+        (nested_tuples(33), "more than 32 extensions"),
+        (b"\x81\x01\x01", "int is not allowed for map key"),
+        (b"\xc1", "FormatError"),
+        (b"\xa5", "incomplete"),
+    ],
+    ids=["unknown", "UUID", "nested", "key", "byte", "short"],
+)
+def test_the_reason_is_told(library_class: type[Library], value: bytes, reason: str) -> None:
+    """Whoever looks at the dead letters learns what is wrong with them."""
+    with pytest.raises(CorruptMessage, match=reason):
+        decode_body(library_class, envelope_with(value))
+
+
+@each_library
 def test_keys_of_maps_are_text(library_class: type[Library]) -> None:
     """Keys of other types would open the same door; they travel as an extension."""
     for key in (b"\x01", b"\x91\x01", b"\xc4\x01a", b"\xd4\x07a", b"\xc0", b"\xcb" + bytes(8)):

@@ -110,7 +110,8 @@ class Decoder:
         try:
             envelopes: Any = self._unpack(body, ext_hook=self._ext_hook)
         except (ValueError, RecursionError) as exc:
-            raise CorruptMessage(f"body of {len(body)} bytes is no message: {exc}") from exc
+            why = packing.reason(body, exc)
+            raise CorruptMessage(f"body of {len(body)} bytes is no message: {why}") from exc
         if type(envelopes) is not list or not envelopes or envelopes[0] != FORMAT_VERSION:
             raise CorruptMessage(f"body is no sequence of envelopes of format {FORMAT_VERSION}")
         # Short bodies cannot be deep, and counting bytes is for nothing if there are many events.

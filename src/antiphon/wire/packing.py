@@ -139,5 +139,18 @@ class OrmsgpackLibrary:
         return ormsgpack.Ext(code, data)
 
 
+def reason(data: bytes, error: Exception) -> str:
+    """Return what is wrong with *data*, which could not be unpacked.
+
+    ormsgpack does not tell what its hook for extensions raised; msgpack-python does.
+    """
+    reference = MsgpackLibrary()
+    try:
+        reference.unpack(data, ext_hook=reference.ext_hook)
+    except (ValueError, RecursionError) as exc:
+        error = exc
+    return str(error) or type(error).__name__
+
+
 #: The quickest library of this machine.
 library: Library = MsgpackLibrary() if ormsgpack is None else OrmsgpackLibrary()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
+import threading
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -700,6 +703,66 @@ def test_what_resolving_raises_is_not_hidden() -> None:
 
     with pytest.raises(KeyError, match="a fault"):
         round_trip(Sent(Store()), resolve_source=resolve)
+
+
+# -- Processes and threads -----------------------------------------------------
+
+
+def test_without_ormsgpack_the_other_library_does_it() -> None:
+    """Where it has no wheel, the same bytes are written more slowly."""
+    program = """
+import sys
+sys.modules["ormsgpack"] = None
+from uuid import UUID
+from antiphon import BaseEvent
+from antiphon.events.event_id import EventId
+from antiphon.wire import Codec
+class Sent(BaseEvent): wire_name = "x:Sent"
+codec = Codec()
+event_id = EventId(bytes(12), 1)
+sent = codec.encode(Sent(a=(1, {2: UUID(int=3)})), origin="a", event_id=event_id, time_ns=2)
+(event,) = codec.decode(sent.routing_key, None, codec.join([sent.envelope]))
+assert event.a == (1, {2: UUID(int=3)})
+print(sent.envelope.hex())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    named = type("Sent", (BaseEvent,), {"wire_name": "x:Sent"})
+    here = CODECS[0].encode(
+        named(a=(1, {2: UUID(int=3)})), origin="a", event_id=EventId(bytes(12), 1), time_ns=2
+    )
+
+    assert "" == done.stderr
+    assert here.envelope.hex() == done.stdout.strip()
+
+
+def test_threads_share_a_codec() -> None:
+    """While classes are made, used and dropped, nobody is disturbed."""
+    codec = Codec(ClassRegistry())
+    failures: list[BaseException] = []
+    together = threading.Barrier(6)
+
+    def work(number: int) -> None:
+        try:
+            together.wait(10)
+            for i in range(150):
+                own = type(f"Thread{number}", (Sent,), {"__module__": "app"})
+                arrived = round_trip(own(n=i, source=Store(str(i))), codec, origin=f"o{i % 7}")
+                assert isinstance(arrived, Sent)
+                assert i == arrived.n
+                shared = round_trip(Sent(**{f"a{i}": number}), codec, origin=f"o{i % 5}")
+                assert type(shared) is Sent
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert [] == failures
 
 
 def test_dates_are_no_datetimes() -> None:
