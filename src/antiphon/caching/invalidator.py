@@ -244,16 +244,28 @@ class CacheInvalidator:
             logger.warning("cannot check the cache: %s", exc)
             self._fall_into_doubt()
             return
+        try:
+            newly = self._vouch(breaks)
+        except StoreError as exc:
+            # The cache's medium lost what it had noted, or cannot be reached.
+            logger.warning("cannot vouch for the cache: %s", exc)
+            self._fall_into_doubt()
+            self._wake()
+            return
+        if newly:
+            self._bus.emit(CacheTrustEvent(self.mounted, key=None, trusted=True))
+
+    def _vouch(self, breaks: int) -> bool:
+        """Vouch for the cache if nothing broke since *breaks*; whether that is news."""
         with self._state:
             if breaks != self._breaks or not self._running or not self._bus.is_connected:
-                return
+                return False
             # Inside the lock, so that no doubt that comes now is overwritten.
             self._filler.ledger.beat()
             self._filler.freshness.is_doubted = False
             self._filler.freshness.vouched_here = True
             newly, self._trusted = not self._trusted, True
-        if newly:
-            self._bus.emit(CacheTrustEvent(self.mounted, key=None, trusted=True))
+            return newly
 
     def _watch(self) -> None:
         while True:

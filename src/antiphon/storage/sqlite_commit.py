@@ -98,7 +98,7 @@ class Committer:
         present = self._present(connection, change.key)
         action = action_of(change, None if present is None else present.version, self._store)
         entry = self._write_entry(connection, change, action, last, now_ns)
-        before = {} if present is None else decoded(change.key, present.metadata)
+        before = {} if present is None else _before(change, present.metadata)
         if change.delete:
             self._delete(connection, change.key, present)
             return Committed(entry, before)
@@ -205,6 +205,16 @@ class Committer:
                 f"DELETE FROM {self._tables.journal} WHERE sequence <= ?",
                 (last - self._journal_length,),
             )
+
+
+def _before(change: Change, text: object) -> dict[str, Any]:
+    """Return the metadata that *change* meets; none if it is unreadable and on its way out."""
+    try:
+        return decoded(change.key, text)
+    except IncompatibleStore:
+        if change.delete or (change.metadata is not None and not change.merge):
+            return {}
+        raise
 
 
 def decoded(key: str, text: object) -> dict[str, Any]:

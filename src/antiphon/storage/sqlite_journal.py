@@ -87,9 +87,10 @@ class JournalReader:
         self, connection: sqlite3.Connection, after: int, head: Position
     ) -> list[JournalEntry]:
         rows = connection.execute(
-            "SELECT epoch, sequence, entry_id, key, action, publisher, counter, owner, last,"
-            f" time_ns FROM {self._tables.journal} WHERE sequence > ? AND sequence <= ?"
-            " ORDER BY sequence LIMIT ?",
+            # As bytes: a key that another program wrote need not be UTF-8.
+            "SELECT epoch, sequence, entry_id, CAST(key AS BLOB), action, publisher, counter,"
+            f" owner, last, time_ns FROM {self._tables.journal}"
+            " WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
             (after, head.sequence, _PAGE),
         )
         return [_entry(row) for row in rows]
@@ -105,7 +106,7 @@ def _entry(row: tuple[Any, ...]) -> JournalEntry:
     epoch, sequence, entry_id, key, action, publisher, counter, owner, last, time_ns = row
     return JournalEntry(
         version=Version(epoch, sequence, bytes(entry_id)),
-        key=key,
+        key=bytes(key).decode("utf-8", "backslashreplace"),
         action=action,
         event_id=None if publisher is None else EventId(bytes(publisher), counter),
         owner=bytes(owner),

@@ -8,10 +8,12 @@ while is found once.
 from __future__ import annotations
 
 import heapq
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from antiphon.errors import IncompatibleStore
 from antiphon.storage.metadata import encode_conditions, matches
 from antiphon.storage.sqlite_commit import decoded
 from antiphon.storage.sqlite_index import Index, column_text
@@ -19,6 +21,8 @@ from antiphon.storage.sqlite_medium import Medium
 from antiphon.storage.sqlite_schema import Tables, quoted
 
 # ruff: noqa: S608 - names are quoted, values are bound
+
+logger = logging.getLogger(__name__)
 
 #: Rows read at a time.
 _PAGE = 500
@@ -41,7 +45,12 @@ def rows_of(
         if last is not None and key <= last:
             continue
         last = key
-        metadata = decoded(key, text)
+        try:
+            metadata = decoded(key, text)
+        except IncompatibleStore as exc:
+            # Another program wrote it; the rest of the store is none the worse.
+            logger.warning("left out of a query: %s", exc)
+            continue
         if matches(metadata, encoded):
             yield key, metadata
 

@@ -259,3 +259,28 @@ def test_nothing_in_a_name_is_sql(tmp_path: Path) -> None:
                 assert 2 == store.head().sequence
                 assert store.store_id != first.store_id
         assert {"a": (b"first", {})} == everything(first)
+
+
+def test_a_row_that_makes_no_sense_harms_no_other(
+    store: SqliteStore, sql: sqlite3.Connection
+) -> None:
+    """Queries leave it out, and it can be replaced or deleted."""
+    sql.execute("INSERT INTO store (key, data, metadata) VALUES ('m', 'x', 'no metadata')")
+    sql.execute("INSERT INTO store (key, data, metadata) VALUES ('n', 'x', 'no metadata')")
+
+    assert {"m", "n"} & {key for key, _ in store.query()} == set()
+    store.set("m", StringValue(b"", {"well": True}))
+    store.delete("n")
+    assert {"well": True} == store.get_metadata("m")
+    assert not store.exists("n")
+
+
+def test_a_key_that_is_not_utf8_does_not_stop_the_journal(
+    store: SqliteStore, sql: sqlite3.Connection
+) -> None:
+    """What other programs write there cannot keep caches from being repaired."""
+    head = store.head()
+    sql.execute("INSERT INTO store (key, data) VALUES (CAST(x'61ff' AS TEXT), 'x')")
+    sql.execute("DELETE FROM store WHERE key = CAST(x'61ff' AS TEXT)")
+
+    assert ["a\\xff", "a\\xff"] == [entry.key for entry in store.since(head)]
