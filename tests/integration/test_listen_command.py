@@ -200,3 +200,36 @@ def test_a_users_module_makes_its_classes_known(amqp_url: str, system: str, tmp_
 
         assert "Bought" in output
         assert "what='milk'" in output
+
+
+def test_a_poor_encoding_fails_nothing(amqp_url: str, system: str) -> None:
+    """What the output's encoding lacks is escaped."""
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    argv = [*COMMAND, amqp_url, "--system", system, "--count", "1"]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        with open_bus(amqp_url, system=system, origin="grün") as bus:
+            bus.emit(BaseEvent(text="日本"))
+        output, errors = process.communicate(timeout=30)
+
+    assert "gr\\xfcn  text='\\u65e5\\u672c'" in output
+    assert "" == errors
+
+
+def test_a_closed_output(amqp_url: str, system: str) -> None:
+    """Without any output there is nothing to do, and nothing to say."""
+    with open_bus(amqp_url, system=system) as bus:
+        process = subprocess.Popen(
+            ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, amqp_url, "--system", system],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        process.stderr.readline()
+        bus.emit(BaseEvent())
+        _, errors = process.communicate(timeout=30)
+
+    assert (141, "") == (process.returncode, errors)

@@ -13,6 +13,7 @@ import click
 
 from antiphon import __version__
 from antiphon.cli.listen import listen
+from antiphon.cli.output import prepare
 from antiphon.errors import AntiphonError
 
 #: Exit status of a command that failed; one that was called wrongly has 2.
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     went well, 1 if it failed, 2 if it was called wrongly, 130 after Ctrl-C, 143
     after SIGTERM, 141 if the reader of its output has gone.
     """
+    prepare()
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine())
     logging.getLogger("antiphon").addHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import signal
@@ -24,6 +25,13 @@ class ReaderGone(click.ClickException):
         """Say nothing."""
 
 
+def prepare() -> None:
+    """Let the standard streams escape what their encoding lacks, in place of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def write_line(line: str) -> None:
     """Write *line* at once.
 
@@ -31,6 +39,8 @@ def write_line(line: str) -> None:
         ReaderGone: the pipe is closed at its other end.
         OSError: it cannot be written for another reason (a full disk).
     """
+    if sys.stdout is None:  # started with its output closed (>&-)
+        raise ReaderGone
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -47,7 +57,7 @@ def check_reader() -> None:
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return  # not a file that can be polled
     if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
         _forget_output()

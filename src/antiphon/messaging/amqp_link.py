@@ -191,7 +191,10 @@ class Link:
         except Exception as exc:
             # pika raises whatever its state makes it raise; on this thread nobody
             # else would hear of it, and a new connection is the cure for all of it.
-            logger.exception("%s: the AMQP library failed; connecting anew", self.name)
+            # At the end it is of no interest: an attempt that is ended while it
+            # fails trips an assertion in pika 1.4.
+            if not self._stop.is_set():
+                logger.exception("%s: the AMQP library failed; connecting anew", self.name)
             self._on_closed(exc)
         finally:
             self._is_open = False
