@@ -220,6 +220,27 @@ def test_classes_are_found_that_nobody_used(registry: ClassRegistry) -> None:
     assert b is registry.class_of((ROOT, "some:A", "some:B"))
 
 
+def test_of_two_classes_of_one_name_the_used_one_arrives(registry: ClassRegistry) -> None:
+    """Whichever was defined first; the other is an error when it is used."""
+    unused, used, unused_too = (make("Twice", module=f"shop.{m}") for m in "abc")
+    registry.name_of(used)
+
+    assert used is registry.class_of((ROOT, "shop:Twice"))
+    for other in (unused, unused_too):
+        with pytest.raises(NameConflict):
+            registry.name_of(other)
+
+
+def test_what_arrives_counts_as_used(registry: ClassRegistry) -> None:
+    """So that a name does not change its meaning in the middle."""
+    first, second = (make("Twice", module=f"shops.{m}") for m in "ab")
+
+    arrived = registry.class_of((ROOT, "shops:Twice"))
+
+    with pytest.raises(NameConflict):
+        registry.name_of(second if arrived is first else first)
+
+
 def test_a_class_that_appears_later_takes_the_place_of_its_placeholder(
     registry: ClassRegistry,
 ) -> None:
@@ -302,11 +323,12 @@ def test_placeholders_are_bounded(registry: ClassRegistry) -> None:
     assert sum(ref() is not None for ref in refs) <= MAX_RESOLVED + 1
 
 
-def test_making_a_placeholder_runs_no_code_of_the_bases(registry: ClassRegistry) -> None:
+@pytest.mark.parametrize("meta", [type, abc.ABCMeta])
+def test_making_a_placeholder_runs_no_code_of_the_bases(registry: ClassRegistry, meta: Any) -> None:
     """__init_subclass__, metaclasses and descriptors are not called for bytes that arrive."""
     calls: list[str] = []
 
-    class Meta(type):
+    class Meta(meta):  # type: ignore[misc]
         def __new__(mcs, *args: Any, **kwargs: Any) -> Any:
             calls.append("new")
             return super().__new__(mcs, *args, **kwargs)
