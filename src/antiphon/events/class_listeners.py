@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from antiphon.events.filters import Entry, Filtered, FilterIndex, hashes_exactly
+from antiphon.events.filters import MISSING, Entry, FilterIndex, Rest, hashes_exactly
 from antiphon.events.listeners import Call
 
 #: Empty indexes that a class may keep, so that a listener that comes and goes costs no new plans.
@@ -50,31 +50,16 @@ class ClassListeners:
 
     # -- Changes -------------------------------------------------------------
 
-    def replace(
-        self,
-        key: Hashable,
-        rank: float,
-        number: int,
-        call: Call,
-        filter: dict[str, Any] | None = None,
-        condition: Callable[[Any], bool] | None = None,
-    ) -> None:
-        """Add a listener, in place of what it was before if it is there already."""
-        if key in self.entries:
-            # The plans first: who selects by one meanwhile sees that, and looks again.
-            self.outdate()
-            self.remove(key)
-        if filter or condition is not None:
-            self._add_filtered(key, rank, number, call, filter or {}, condition)
-            return
+    def add(self, key: Hashable, rank: float, number: int, call: Call) -> None:
+        """Add an unfiltered listener."""
         level = self.levels.get(rank)
         if level is None:
             level = self.levels[rank] = {}
         level[number] = call
-        self.entries[key] = (rank, number, call, None, None) if rank else number
+        self.entries[key] = (rank, number, call, None, None, None) if rank else number
         self.outdate()
 
-    def _add_filtered(
+    def add_filtered(
         self,
         key: Hashable,
         rank: float,
@@ -83,24 +68,36 @@ class ClassListeners:
         filter: dict[str, Any],
         condition: Callable[[Any], bool] | None,
     ) -> None:
-        path, exact = self._choose_index(filter)
+        """Add a listener that has a filter, or a condition, or both."""
+        path: str | None
+        if len(filter) == 1:
+            ((path, value),) = filter.items()
+            exact = hashes_exactly(value)
+        else:
+            path, exact = self._choose_index(filter)
         index = self.indexes.get(path)
         is_new = index is None
         if index is None:
             index = self.indexes[path] = FilterIndex(path)
-        filtered = Filtered(index, filter, exact, condition)
-        rest = filtered if filtered.tests or condition is not None else None
-        entry = (rank, number, call, rest, filtered)
+        if exact and condition is None and len(filter) == 1:
+            rest = None
+        else:
+            rest = Rest(filter, path if exact else None, condition)
+        entry = (
+            rank,
+            number,
+            call,
+            rest,
+            index,
+            filter[path] if exact and path is not None else MISSING,
+        )
         self.entries[key] = entry
-        index.add(entry, filtered)
+        index.add(entry)
         if is_new:
             self.outdate()
 
     def _choose_index(self, filter: dict[str, Any]) -> tuple[str | None, bool]:
         """Return the attribute to index a filter by, and whether its value can be hashed."""
-        if len(filter) == 1:
-            ((path, value),) = filter.items()
-            return path, hashes_exactly(value)
         exact = [path for path, value in filter.items() if hashes_exactly(value)]
         if exact:
             return min(exact, key=lambda path: self._crowd(path, filter[path])), True
@@ -121,18 +118,19 @@ class ClassListeners:
         if isinstance(entry, int):
             del self.first[entry]
             self.outdate()
-        elif entry[4] is None:
-            level = self.levels[entry[0]]
-            del level[entry[1]]
-            if not level:
-                del self.levels[entry[0]]
-            self.outdate()
-        else:
-            index = entry[4].index
-            index.remove(entry, entry[4])
+            return
+        rank, number, _, _, index, _ = entry
+        if index is not None:
+            index.remove(entry)
             if len(self.indexes) > SPARE_INDEXES and not index:
                 del self.indexes[index.path]
                 self.outdate()
+            return
+        level = self.levels[rank]
+        del level[number]
+        if not level:
+            del self.levels[rank]
+        self.outdate()
 
     def outdate(self) -> None:
         """Tell the plans that were made of this that it has changed."""
@@ -148,7 +146,7 @@ class ClassListeners:
         """Return all listeners, in no order."""
         first = self.first
         return [
-            (0, entry, first[entry], None, None) if isinstance(entry, int) else entry
+            (0, entry, first[entry], None, None, None) if isinstance(entry, int) else entry
             for entry in list(self.entries.values())
         ]
 

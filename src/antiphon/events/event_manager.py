@@ -128,13 +128,11 @@ class EventManager(ListenerRegistry, BaseEventManager):
         same; when one has marked the event as handled, the rest is not called.
         Nothing happens if the class is disabled, or a tracer vetoes.
         """
-        plan = self._open_plans.get(type(event))
-        if plan is None or not block:
+        run = self._open_runs.get(type(event))
+        if run is None or not block:
             return self._emit_slowly(event, block)
         event.pre_emit()
-        if plan.stale:
-            plan = self._plan(type(event))
-        if not plan.run(event):
+        if not run(event):
             self._run(event)
         event.post_emit()
         return None
@@ -165,8 +163,8 @@ class EventManager(ListenerRegistry, BaseEventManager):
         if trace is not None:
             self._dispatch_traced(event, trace)
             return None
-        plan = self._plans.get(type(event))
-        if plan is None or plan.stale or not plan.run(event):
+        run = self._runs.get(type(event))
+        if run is None or not run(event):
             self._run(event)
         return None
 
@@ -187,7 +185,7 @@ class EventManager(ListenerRegistry, BaseEventManager):
     def _decide(self) -> None:
         """Let events go the short way if nothing may stand in it."""
         is_open = self._trace_func is None and not self._disabled
-        self._open_plans = self._plans if is_open else {}
+        self._open_runs = self._runs if is_open else {}
 
     # -- Enabling ------------------------------------------------------------
 

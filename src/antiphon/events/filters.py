@@ -12,7 +12,7 @@ import enum
 import functools
 import logging
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -44,37 +44,23 @@ Reader: TypeAlias = Callable[[Any], Any]
 _reader: Callable[[str], Reader] = functools.lru_cache(maxsize=1024)(operator.attrgetter)
 
 
-class Filtered:
-    """What is known of a listener that does not hear everything.
+class Rest:
+    """What is left to test when an event has been found to concern a listener.
 
     Attributes:
-        index: where it stands.
-        value: what it stands at in the index.
-        exact: whether that is hashed; else it is one of ``index.others``.
-        tests: readers and values that must be equal for an event to pass, without
-            the one that finding it in the index has shown.
+        tests: readers and the values that what they read must equal.
         condition: one more test; None for none.
     """
 
-    __slots__ = ("condition", "exact", "index", "tests", "value")
+    __slots__ = ("condition", "tests")
 
     def __init__(
-        self,
-        index: FilterIndex,
-        filter: Filter,
-        exact: bool,
-        condition: Callable[[Any], bool] | None,
+        self, filter: Filter, found_by: str | None, condition: Callable[[Any], bool] | None
     ) -> None:
-        self.index = index
-        self.exact = exact
-        self.value = filter[index.path] if exact and index.path is not None else None
-        self.tests: Sequence[tuple[Reader, Any]] = ()
-        if not exact or len(filter) > 1:
-            self.tests = [
-                (_reader(path), value)
-                for path, value in filter.items()
-                if not (exact and path == index.path)
-            ]
+        """Keep of *filter* what finding the event by the attribute *found_by* leaves open."""
+        self.tests: list[tuple[Reader, Any]] = [
+            (_reader(path), value) for path, value in filter.items() if path != found_by
+        ]
         self.condition = condition
 
     def passes(self, event: Any, call: Call) -> bool:
@@ -103,8 +89,9 @@ class Filtered:
 
 
 #: One connected listener: -priority and its number in the order of connecting (it sorts
-#: by these two), what to call, what is left to test, and where it stands if filtered.
-Entry: TypeAlias = tuple[float, int, Call, "Filtered | None", "Filtered | None"]
+#: by these two), what to call, what is left to test; if it has a filter or a condition,
+#: the index that it stands in, and the value there (``MISSING`` among the others).
+Entry: TypeAlias = tuple[float, int, Call, "Rest | None", "FilterIndex | None", Any]
 
 #: The listeners that filter on one value: mostly one, else several by their number.
 Leaf: TypeAlias = "Entry | dict[int, Entry]"
@@ -143,30 +130,31 @@ class FilterIndex:
             return 0
         return len(leaf) if isinstance(leaf, dict) else 1
 
-    def add(self, entry: Entry, filtered: Filtered) -> None:
+    def add(self, entry: Entry) -> None:
         """Add a listener."""
-        number = entry[1]
-        if not filtered.exact:
-            self.others[number] = entry
+        value = entry[5]
+        if value is MISSING:
+            self.others[entry[1]] = entry
             return
-        leaf = self.hashed.get(filtered.value)
-        if leaf is None:
-            self.hashed[filtered.value] = entry
-        elif isinstance(leaf, dict):
-            leaf[number] = entry
+        leaf = self.hashed.setdefault(value, entry)
+        if leaf is entry:
+            return
+        if isinstance(leaf, dict):
+            leaf[entry[1]] = entry
         else:
-            self.hashed[filtered.value] = {leaf[1]: leaf, number: entry}
+            self.hashed[value] = {leaf[1]: leaf, entry[1]: entry}
 
-    def remove(self, entry: Entry, filtered: Filtered) -> None:
-        """Remove a listener that was added."""
-        if not filtered.exact:
+    def remove(self, entry: Entry) -> None:
+        """Remove a listener, which must be there."""
+        value = entry[5]
+        if value is MISSING:
             del self.others[entry[1]]
             return
-        leaf = self.hashed[filtered.value]
-        if isinstance(leaf, dict) and len(leaf) > 1:
-            del leaf[entry[1]]
+        leaf = self.hashed[value]
+        if leaf is entry or len(leaf) == 1:
+            del self.hashed[value]
         else:
-            del self.hashed[filtered.value]
+            del leaf[entry[1]]  # type: ignore[union-attr]
 
     def value_in(self, event: Any) -> Any:
         """Return the attribute of *event*, ``MISSING`` if it has none."""
@@ -234,9 +222,10 @@ def name_of(event: Any) -> str:
 
 def checked(filter: Filter) -> dict[str, Any]:
     """Return a copy of *filter*; raise ``TypeError`` if a key is not text."""
-    for key in filter:
-        if not isinstance(key, str):
+    copy = dict(filter)
+    for key in copy:
+        if type(key) is not str and not isinstance(key, str):
             raise TypeError(
                 f"filter key {key!r} is no attribute name: a filter maps dotted names to values"
             )
-    return dict(filter)
+    return copy

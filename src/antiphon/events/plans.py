@@ -73,8 +73,10 @@ class PlainPlan:
         """Call the listeners that *event* matches.
 
         Returns:
-            False if listeners changed while it was found out which; nothing was called.
+            False if listeners have changed since it was made; nothing was called.
         """
+        if self.stale:
+            return False
         # ``call_each``, without calling it: this is the way of most events.
         state = event.__dict__
         for call in self._calls:
@@ -99,7 +101,7 @@ class FilteredPlan:
     def __init__(self, layers: Sequence[Layer], indexes: Sequence[FilterIndex]) -> None:
         self._layers = layers
         self._plain = in_order(layers)
-        self._probes = tuple((index.name, index.hashed, index) for index in indexes)
+        self._probes = [(index.name, index.hashed, index) for index in indexes]
         self.stale = False
 
     def renew(self, cls: type) -> bool:
@@ -166,7 +168,8 @@ class KeyPlan(FilteredPlan):
             if leaf is None:
                 return True
             if type(leaf) is tuple:
-                _, _, call, rest, _ = leaf
+                call = leaf[2]
+                rest = leaf[3]
                 if rest is None or rest.passes(event, call):
                     try:
                         call(event)
@@ -181,8 +184,16 @@ Plan: TypeAlias = PlainPlan | FilteredPlan
 
 def make_plan(sources: Sequence[ClassListeners]) -> Plan:
     """Return a plan for events that concern all of *sources*."""
-    layers = joined([one.layers() for one in sources])
-    indexes = [index for one in sources for index in one.indexes.values()]
+    layers: Sequence[Layer] = ()
+    indexes: list[FilterIndex] = []
+    for source in sources:
+        own = source.sorted
+        if own is None:
+            own = source.layers()
+        if own:
+            layers = joined(layers, own) if layers else own
+        if source.indexes:
+            indexes += source.indexes.values()
     if not indexes:
         return PlainPlan(sources, in_order(layers))
     if len(indexes) == 1 and not layers:
@@ -192,18 +203,17 @@ def make_plan(sources: Sequence[ClassListeners]) -> Plan:
 
 def in_order(layers: Sequence[Layer]) -> Sequence[Call]:
     """Return what *layers* call, as one sequence."""
+    if not layers:
+        return ()
     if len(layers) == 1:
         return layers[0][2]
     return tuple(call for layer in layers for call in layer[2])
 
 
-def joined(classes: Sequence[Sequence[Layer]]) -> Sequence[Layer]:
+def joined(*several: Sequence[Layer]) -> Sequence[Layer]:
     """Return the layers of several classes as those of one."""
-    some = [layers for layers in classes if layers]
-    if len(some) == 1:
-        return some[0]
     by_rank: dict[float, list[Layer]] = {}
-    for layers in some:
+    for layers in several:
         for layer in layers:
             by_rank.setdefault(layer[0], []).append(layer)
     return [_merged(by_rank[rank]) for rank in sorted(by_rank)]

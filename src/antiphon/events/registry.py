@@ -46,9 +46,12 @@ class ListenerRegistry:
     def __init__(self) -> None:
         self._trace_func: Tracer | None = None
         self._plans: dict[type, Plan] = {}
+        # Their ``run`` methods, which is what an event asks for.
+        self._runs: dict[type, Callable[[Any], bool]] = {}
         self._classes: dict[type, ClassListeners] = {}
         self._number = 0
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._catching_up: set[int] = set()
         self._busy = False
         self._lock = threading.RLock()
         # Called as they are they cost half of what ``with self._lock`` does.
@@ -105,7 +108,9 @@ class ListenerRegistry:
                 if here.dependents:
                     here.outdate()
             else:
-                here.replace(func, 0, number, func)
+                here.outdate()
+                here.remove(func)
+                here.add(func, 0, number, func)
         finally:
             self._busy = False
             self._release()
@@ -121,8 +126,12 @@ class ListenerRegistry:
         condition: Callable[[Any], bool] | None = None,
     ) -> None:
         """Connect without asking the tracer; *condition* is one more test, not indexed."""
-        key = key_of(func)
-        call = hold(cls, func, key, self._when_gone)
+        if type(func) is FunctionType:
+            key: Hashable = func
+            call: Call = func
+        else:
+            key = key_of(func)
+            call = hold(cls, func, key, self._when_gone)
         rank = -priority
         tests = checked(filter or {})
         self._acquire()
@@ -134,8 +143,15 @@ class ListenerRegistry:
             here = self._classes.get(cls)
             if here is None:
                 here = self._add_class(cls)
-            self._number += 1
-            here.replace(key, rank, self._number, call, tests, condition)
+            if key in here.entries:
+                # The plans first: who selects by one meanwhile sees that, and looks again.
+                here.outdate()
+                here.remove(key)
+            self._number = number = self._number + 1
+            if tests or condition is not None:
+                here.add_filtered(key, rank, number, call, tests, condition)
+            else:
+                here.add(key, rank, number, call)
         finally:
             self._busy = False
             self._release()
@@ -188,10 +204,17 @@ class ListenerRegistry:
 
     def _catch_up(self) -> None:
         """Make the changes that were postponed."""
-        with contextlib.suppress(IndexError):  # another thread was quicker
-            while True:
-                change, arguments = self._later.popleft()
-                change(*arguments)
+        thread = threading.get_ident()
+        if thread in self._catching_up:
+            return  # each change ends with this; the loop further up goes on
+        self._catching_up.add(thread)
+        try:
+            while self._later:
+                with contextlib.suppress(IndexError):  # another thread was quicker
+                    change, arguments = self._later.popleft()
+                    change(*arguments)
+        finally:
+            self._catching_up.discard(thread)
 
     def _remove(self, cls: type, key: Hashable, weak: WeakMethod | None = None) -> None:
         """Disconnect a listener if it is connected, and is *weak* if that is given."""
@@ -232,14 +255,15 @@ class ListenerRegistry:
     def _run(self, event: Any) -> None:
         """Call the listeners that *event* matches."""
         cls = type(event)
-        plan = self._plans.get(cls)
+        plan = self._plan(cls)
+        if plan.run(event):
+            return
         for _ in range(_TRIES):
-            if plan is None or plan.stale:
-                plan = self._plan(cls)
+            plan = self._plan(cls)
             if plan.run(event):
                 return
         # Others change its listeners faster than they are found: take what there is.
-        call_each(self._plan(cls).select(event), event)
+        call_each(plan.select(event), event)
 
     def _plan(self, cls: type) -> Plan:
         """Return a plan for events of class *cls* that is up to date."""
@@ -265,8 +289,10 @@ class ListenerRegistry:
             for here in self._classes.values():
                 here.outdate()
             self._plans.clear()
+            self._runs.clear()
         sources = self._listeners_of(cls.__mro__[:-1])
         plan = self._plans[cls] = make_plan(sources)
+        self._runs[cls] = plan.run
         for here in sources:
             here.dependents[cls] = plan
         return plan
@@ -313,6 +339,7 @@ class ListenerRegistry:
         here = self._classes[cls] = ClassListeners()
         for planned in [planned for planned in self._plans if cls in planned.__mro__]:
             self._plans.pop(planned).stale = True
+            del self._runs[planned]
         return here
 
 

@@ -336,6 +336,20 @@ def test_an_object_that_goes_in_the_middle_of_a_change(
     assert [meddler, second] == manager.get_listeners(BaseEvent)
 
 
+def test_thousands_of_objects_that_go_in_the_middle_of_a_change(
+    manager: EventManager, meddler: Meddler
+) -> None:
+    """However many changes wait, they are made one after the other."""
+    owners, second = [Owner([]) for _ in range(3000)], Meddler()
+    for owner in owners:
+        manager.connect(BaseEvent, owner.listen)
+    del owner
+    meddler.meddle = owners.clear
+    manager.connect(BaseEvent, second)
+
+    assert [meddler, second] == manager.get_listeners(BaseEvent)
+
+
 def test_a_finalizer_may_disconnect(manager: EventManager) -> None:
     """An object that cleans up after itself does so from inside a change."""
 
