@@ -89,7 +89,7 @@ def through(codec: Codec, **more: object) -> Callable[[], object]:
 
     def operation() -> object:
         encoded = codec.encode(event, origin="catalogue", event_id=event_id, time_ns=TIME_NS)
-        body = codec.join((encoded.envelope,))
+        body = Codec.join((encoded.envelope,))
         return codec.decode(encoded.routing_key, encoded.headers, body)
 
     return operation

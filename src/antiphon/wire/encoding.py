@@ -112,17 +112,21 @@ class Encoder:
             store_id = getattr(source, "store_id", None)
             # By id, because hashing a UUID takes as long as all the rest; the entry holds it.
             told = self._told.get(id(store_id))
-            if (
-                told is None
-                or told[0] is not store_id
-                or told[1] is not type(source)
-                or told[2] != getattr(source, "origin", None)
-                or told[3] != origin
-            ):
+            try:
+                if (
+                    told is None
+                    or told[0] is not store_id
+                    or told[1] is not type(source)
+                    or told[2] != source.origin
+                    or told[3] != origin
+                ):
+                    told = self._tell(source, store_id, origin)
+            except AttributeError:
                 told = self._tell(source, store_id, origin)
             source = told[4]
-        own_id = epoch = sequence = entry_id = None
-        if position is not None:
+        if position is None:
+            own_id = epoch = sequence = entry_id = None
+        else:
             own_id, epoch, sequence, entry_id = position
         counter, publisher = event_id.counter, event_id.publisher
         fields = [counter, publisher, time_ns, attributes, source, epoch, sequence, entry_id]
