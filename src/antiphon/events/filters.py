@@ -220,12 +220,9 @@ def name_of(event: Any) -> str:
     return name if event_id is None else f"{name} {event_id}"
 
 
-def checked(filter: Filter) -> dict[str, Any]:
-    """Return a copy of *filter*; raise ``TypeError`` if a key is not text."""
-    copy = dict(filter)
-    for key in copy:
-        if type(key) is not str and not isinstance(key, str):
-            raise TypeError(
-                f"filter key {key!r} is no attribute name: a filter maps dotted names to values"
-            )
-    return copy
+def check_name(path: object) -> None:
+    """Raise ``TypeError`` if *path*, a key of a filter, is no text."""
+    if not isinstance(path, str):
+        raise TypeError(
+            f"filter key {path!r} is no attribute name: a filter maps dotted names to values"
+        )

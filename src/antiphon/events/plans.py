@@ -11,11 +11,14 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from antiphon.events.class_listeners import ClassListeners, Layer
 from antiphon.events.filters import EXACT_TYPES, MISSING, Entry, FilterIndex, name_of
 from antiphon.events.listeners import Call, listener_of
+
+if TYPE_CHECKING:
+    import threading
 
 logger = logging.getLogger(__name__)
 
@@ -48,22 +51,38 @@ class PlainPlan:
         stale: True since listeners have changed.
     """
 
-    __slots__ = ("_calls", "_sole", "stale")
+    __slots__ = ("_calls", "_cls", "_lock", "_sole", "stale")
 
-    def __init__(self, sources: Sequence[ClassListeners], calls: Sequence[Call]) -> None:
+    def __init__(
+        self,
+        cls: type,
+        sources: Sequence[ClassListeners],
+        calls: Sequence[Call],
+        lock: threading.RLock,
+    ) -> None:
+        self._cls = cls
         self._sole = sources[0] if len(sources) == 1 else None
         self._calls = calls
+        self._lock = lock
         self.stale = False
 
-    def renew(self, cls: type) -> bool:
-        """Take in what has changed; return False if a new plan has to be made."""
+    def _renew(self) -> bool:
+        """Take in what has changed; return False if that needs a new plan."""
         sole = self._sole
-        if sole is None or sole.indexes or len(sole.levels) > 1:
+        if sole is None:
             return False
-        self._calls = tuple(sole.first.values())
-        self.stale = False
-        sole.dependents[cls] = self
-        return True
+        self._lock.acquire()
+        try:
+            if sole.indexes or len(sole.levels) > 1:
+                return False
+            sole.dependents[self._cls] = self
+            self._calls = tuple(sole.first.values())
+            self.stale = False
+            if self._cls not in sole.dependents:
+                self.stale = True  # a finalizer has changed something just now
+            return True
+        finally:
+            self._lock.release()
 
     def select(self, event: Any) -> Sequence[Call]:
         """Return what to call with *event*, in order."""
@@ -75,7 +94,7 @@ class PlainPlan:
         Returns:
             False if listeners have changed since it was made; nothing was called.
         """
-        if self.stale:
+        if self.stale and not self._renew():
             return False
         # ``call_each``, without calling it: this is the way of most events.
         state = event.__dict__
@@ -103,10 +122,6 @@ class FilteredPlan:
         self._plain = in_order(layers)
         self._probes = [(index.name, index.hashed, index) for index in indexes]
         self.stale = False
-
-    def renew(self, cls: type) -> bool:
-        """Return False: there has to be another plan."""
-        return False
 
     def select(self, event: Any) -> Sequence[Call]:
         """Return what to call with *event*, in order.
@@ -182,8 +197,11 @@ class KeyPlan(FilteredPlan):
 Plan: TypeAlias = PlainPlan | FilteredPlan
 
 
-def make_plan(sources: Sequence[ClassListeners]) -> Plan:
-    """Return a plan for events that concern all of *sources*."""
+def make_plan(cls: type, sources: Sequence[ClassListeners], lock: threading.RLock) -> Plan:
+    """Return a plan for events of class *cls*, which concern all of *sources*.
+
+    Call it while holding *lock*, without which nothing in them is changed.
+    """
     layers: Sequence[Layer] = ()
     indexes: list[FilterIndex] = []
     for source in sources:
@@ -195,7 +213,7 @@ def make_plan(sources: Sequence[ClassListeners]) -> Plan:
         if source.indexes:
             indexes += source.indexes.values()
     if not indexes:
-        return PlainPlan(sources, in_order(layers))
+        return PlainPlan(cls, sources, in_order(layers), lock)
     if len(indexes) == 1 and not layers:
         return KeyPlan(layers, indexes)
     return FilteredPlan(layers, indexes)
