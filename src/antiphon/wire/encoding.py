@@ -26,6 +26,7 @@ from antiphon.wire.values import MAX_DEPTH, Refused, array_header, is_too_deep, 
 
 _VERSION = bytes((FORMAT_VERSION,))
 _ONE_ENVELOPE = array_header(2) + _VERSION
+_NOTHING = object()
 _new_object = object.__new__
 
 
@@ -63,9 +64,9 @@ class Encoder:
         self._default, self._option = library.default, library.option
         # The registry's own dict, so that a class in use costs one look-up and no call.
         self._known = registry.in_use
-        # id(store id) -> the store id, type, origin, message's origin and field of a store that
-        # was a source.  It keeps their types alive; stores are few, and last.
-        self._told: dict[int, tuple[Any, ...]] = {}
+        # Store id, type, origin, message's origin and field of the store that was the last source.
+        # (It keeps a type alive; stores last.)
+        self._told: tuple[Any, ...] = (_NOTHING, None, None, None, None)
         # kind, origin, message's origin and bytes of the store id -> the field of any object.
         self._references: dict[tuple[Any, ...], bytes] = {}
 
@@ -102,20 +103,23 @@ class Encoder:
         # Taking the usual ones out and comparing the rest with names seen before takes a
         # third of the time of looking at each name.
         attributes = event.__dict__.copy()
-        take = attributes.pop
-        source, position = take("source", None), take("_position", None)
-        take("_event_id", None)
+        source = position = store_id = None
+        if "source" in attributes:
+            source = attributes["source"]
+            del attributes["source"]
+        if "_position" in attributes:
+            position = attributes["_position"]
+            del attributes["_position"]
+        if "_event_id" in attributes:
+            del attributes["_event_id"]
         if not known.attributes.issuperset(attributes):
             attributes = self._travelling(known, attributes)
-        store_id: Any = None
         if source is not None:
             store_id = getattr(source, "store_id", None)
-            # By id, because hashing a UUID takes as long as all the rest; the entry holds it.
-            told = self._told.get(id(store_id))
+            told = self._told
             try:
                 if (
-                    told is None
-                    or told[0] is not store_id
+                    told[0] is not store_id
                     or told[1] is not type(source)
                     or told[2] != source.origin
                     or told[3] != origin
@@ -125,13 +129,15 @@ class Encoder:
                 told = self._tell(source, store_id, origin)
             source = told[4]
         if position is None:
-            own_id = epoch = sequence = entry_id = None
+            epoch = sequence = entry_id = None
+            is_rare = replayed
         else:
             own_id, epoch, sequence, entry_id = position
+            is_rare = replayed or own_id is not store_id
         counter, publisher = event_id.counter, event_id.publisher
         fields = [counter, publisher, time_ns, attributes, source, epoch, sequence, entry_id]
-        if (own_id is not None and own_id is not store_id) or replayed or traceparent is not None:
-            fields += _rare_fields(own_id, store_id, replayed, traceparent)
+        if is_rare or traceparent is not None:
+            fields += _rare_fields(position, store_id, replayed, traceparent)
         try:
             envelope = self._pack_quickly(fields, self._default, self._option)
         except (TypeError, RecursionError):
@@ -185,9 +191,7 @@ class Encoder:
             self._references[told_by] = field
         told = (store_id, type(source), own_origin, origin, field)
         if raw_id is not None and type(source) is not RemoteSource:
-            if len(self._told) >= MAX_CACHED:
-                self._told.clear()
-            self._told[id(store_id)] = told
+            self._told = told
         return told
 
     def _pack_slowly(self, cls: type[BaseEvent], fields: list[Any]) -> bytes:
@@ -254,9 +258,10 @@ def _reference(
 
 
 def _rare_fields(
-    own_id: UUID | None, store_id: object, replayed: bool, traceparent: str | None
+    position: Any, store_id: object, replayed: bool, traceparent: str | None
 ) -> list[Any]:
     """Return the fields that most envelopes leave out."""
+    own_id = None if position is None else position[0]
     position_id = None if own_id is None or own_id == store_id else own_id.bytes
     fields = [position_id, True if replayed else None, traceparent]
     while fields and fields[-1] is None:

@@ -612,7 +612,6 @@ def test_caches_are_bounded() -> None:
     known = codec.registry.known(Sent)
     assert len(codec._arrivals) <= 4096
     assert all(len(one.attributes) <= 4096 for one in codec._arrivals.values())
-    assert len(codec._told) <= 4096
     assert len(codec._references) <= 4096
     assert len(codec._store_ids) <= 4096
     assert len(known.keys) <= 4096
