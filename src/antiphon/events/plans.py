@@ -151,6 +151,8 @@ class FilteredPlan:
 
     def run(self, event: Any) -> bool:
         """Call the listeners that *event* matches; see ``PlainPlan.run``."""
+        if self.stale:
+            return False
         calls = self.select(event)
         if self.stale:
             # A listener that is being connected anew might be found twice, or not at all.
@@ -228,39 +230,48 @@ def in_order(layers: Sequence[Layer]) -> Sequence[Call]:
     return tuple(call for layer in layers for call in layer[2])
 
 
-def joined(*several: Sequence[Layer]) -> Sequence[Layer]:
-    """Return the layers of several classes as those of one."""
-    by_rank: dict[float, list[Layer]] = {}
-    for layers in several:
-        for layer in layers:
-            by_rank.setdefault(layer[0], []).append(layer)
-    return [_merged(by_rank[rank]) for rank in sorted(by_rank)]
+def joined(left: Sequence[Layer], right: Sequence[Layer]) -> Sequence[Layer]:
+    """Return the layers of two classes as those of one."""
+    if len(left) == len(right) == 1 and left[0][0] == right[0][0]:
+        return [_merged(left[0], right[0])]
+    by_rank = {layer[0]: layer for layer in left}
+    for layer in right:
+        there = by_rank.get(layer[0])
+        by_rank[layer[0]] = layer if there is None else _merged(there, layer)
+    return [by_rank[rank] for rank in sorted(by_rank)]
 
 
-def _merged(layers: list[Layer]) -> Layer:
-    """Return layers of one priority as one, in the order of connecting."""
-    if len(layers) == 1:
-        return layers[0]
-    layers.sort(key=lambda layer: len(layer[1]))
-    rank, numbers, calls = layers.pop()
-    if sum(len(layer[1]) for layer in layers) <= _FEW:
+def _merged(left: Layer, right: Layer) -> Layer:
+    """Return two layers of one priority as one, in the order of connecting."""
+    if left[1][0] > right[1][0]:
+        left, right = right, left
+    rank, numbers, calls = left
+    if numbers[-1] < right[1][0]:
+        return rank, [*numbers, *right[1]], [*calls, *right[2]]
+    if len(numbers) < len(right[1]):
+        left, right = right, left
+    numbers, calls = list(left[1]), list(left[2])
+    if len(right[1]) <= _FEW:
         # Next to a hundred thousand others, sorting would take longer than calling them.
-        numbers, calls = list(numbers), list(calls)
-        for layer in layers:
-            for number, call in zip(layer[1], layer[2], strict=True):
-                at = bisect_left(numbers, number)
-                numbers.insert(at, number)
-                calls.insert(at, call)
+        for number, call in zip(right[1], right[2], strict=True):
+            at = bisect_left(numbers, number)
+            numbers.insert(at, number)
+            calls.insert(at, call)
         return rank, numbers, calls
     by_number = dict(zip(numbers, calls, strict=True))
-    for layer in layers:
-        by_number.update(zip(layer[1], layer[2], strict=True))
+    by_number.update(zip(right[1], right[2], strict=True))
     numbers = sorted(by_number)
-    return rank, numbers, tuple(map(by_number.__getitem__, numbers))
+    return rank, numbers, [by_number[number] for number in numbers]
 
 
 def woven(layers: Sequence[Layer], found: Sequence[Entry]) -> list[Call]:
     """Return what *layers* and *found*, both sorted, call together, in order."""
+    if len(found) == len(layers) == 1:
+        # Mostly so, and then a third of the work.
+        ((rank, numbers, plain),) = layers
+        ((own_rank, number, call, _, _, _),) = found
+        at = bisect_left(numbers, number) if own_rank == rank else len(plain) * (own_rank > rank)
+        return [*plain[:at], call, *plain[at:]]
     calls: list[Call] = []
     at, end = 0, len(found)
     for rank, numbers, plain in layers:
