@@ -16,6 +16,10 @@ Listener: TypeAlias = Callable[[Any], object]
 #: A filter: dotted attribute names and the values that they must equal.
 Filter: TypeAlias = Mapping[str, Any]
 
+#: Grows with every subclass of ``BaseEvent`` that is made; who keeps what it worked out of the
+#: living subclasses sees by it that there are others now.
+subclasses_made = 0
+
 
 class BaseEvent:
     """Something that happened.  Subclass it, one class for each kind of event.
@@ -43,13 +47,10 @@ class BaseEvent:
     _delivery: Delivery | None = None
     _position: Any = None
 
-    #: Grows with every subclass that is made anywhere below; who keeps what it worked out of
-    #: the living subclasses sees by it that there are others now.
-    _subclasses_made: ClassVar[int] = 0
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        global subclasses_made
         super().__init_subclass__(**kwargs)
-        BaseEvent._subclasses_made += 1
+        subclasses_made += 1
 
     def __init__(self, /, source: Any = None, **kwargs: Any) -> None:
         self.source = source

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from antiphon.errors import CorruptMessage
+from antiphon.events import abstract_event_manager as _events
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.delivery import Delivery
 from antiphon.events.event_id import PUBLISHER_BYTES, EventId
@@ -99,7 +100,7 @@ class Decoder:
         """
         # One function for all that every event needs: a call costs a tenth of the budget.
         arrival = self._arrivals.get(routing_key)
-        stamp = self.registry.claims_made + BaseEvent._subclasses_made
+        stamp = self.registry.claims_made + _events.subclasses_made
         cls = None if arrival is None or arrival.stamp != stamp else arrival.cls()
         if arrival is None or cls is None:
             arrival, cls = self._arrival(routing_key, headers)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from antiphon.errors import NameConflict, WireError
+from antiphon.events import abstract_event_manager as _events
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.wire.placeholder import WIRE_NAMES, event_classes, is_placeholder, make_placeholder
 
@@ -83,7 +84,7 @@ class ClassRegistry:
     @property
     def stamp(self) -> int:
         """A number that grows whenever a name may mean another class than before."""
-        return self.claims_made + BaseEvent._subclasses_made
+        return self.claims_made + _events.subclasses_made
 
     # -- From class to name --------------------------------------------------
 
