@@ -6,6 +6,7 @@ are there when the first test asks for them.  Arguments go to pytest.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,9 @@ def main(args: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A shell that starts this in the background has SIGINT ignored, and every process
+    # below would inherit that: tests that press Ctrl-C could not end them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -29,6 +29,8 @@ class Actor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # Ctrl-C is for the director, who ends the others in good order.
+            start_new_session=True,
         )
         threading.Thread(target=self._listen, daemon=True).start()
 

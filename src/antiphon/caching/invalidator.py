@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from antiphon.caching.applier import Applier
 from antiphon.caching.events import CacheConflictEvent, CacheInvalidatedEvent, CacheTrustEvent
-from antiphon.errors import StoreError
+from antiphon.errors import InvalidValue, StoreError
 from antiphon.events.delivery import delivery_of
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.storage.events import StoreModificationEvent
@@ -77,6 +77,10 @@ class CacheInvalidator:
     ) -> None:
         if not check_interval_s > 0:
             raise ValueError(f"check_interval_s is {check_interval_s!r}; it must be above 0")
+        if not isinstance(mounted, MountedStore):
+            raise InvalidValue(
+                f"CacheInvalidator takes a MountedStore(..., fill=True) and a bus, not {mounted!r}"
+            )
         self.mounted = mounted
         self._bus = bus
         self._interval_s = check_interval_s

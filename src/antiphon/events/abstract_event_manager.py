@@ -60,6 +60,14 @@ class BaseEvent:
         # Keywords become attributes, which no type checker can know.
         def __getattr__(self, name: str) -> Any: ...
 
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}={_shortened(value)}"
+            for name, value in self.__dict__.items()
+            if not name.startswith("_") and not (name == "source" and value is None)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def mark_as_handled(self) -> None:
         """Keep the event from all listeners that were still to be called."""
         self._handled = True
@@ -69,6 +77,11 @@ class BaseEvent:
 
     def post_emit(self) -> None:
         """Do what must happen just after listeners were called.  Override it."""
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 class BaseEventManager(ABC):

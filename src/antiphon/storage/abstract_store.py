@@ -196,14 +196,36 @@ class AbstractStore(AbstractReadOnlyStore):
 
     # -- Copying in ----------------------------------------------------------
 
-    def from_file(self, key: str, path: Any, buffer_size: int = BUFFER_BYTES) -> None:
+    def from_file(
+        self,
+        key: str,
+        path: Any,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
         """Store the bytes of the file at *path* as the data of *key*; see ``set_data``."""
         with open(path, "rb") as file:
-            self.set_data(key, file, buffer_size)
+            return self._set_data_from(key, file, buffer_size, expect)
 
-    def from_bytes(self, key: str, data: bytes, buffer_size: int = BUFFER_BYTES) -> None:
+    def from_bytes(
+        self,
+        key: str,
+        data: bytes,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
         """Store *data* as the data of *key*; see ``set_data``."""
-        self.set_data(key, BytesIO(data), buffer_size)
+        return self._set_data_from(key, BytesIO(data), buffer_size, expect)
+
+    def _set_data_from(
+        self, key: str, data: Readable, buffer_size: int, expect: Version | None
+    ) -> Version | None:
+        if expect is None:
+            # A subclass written for Encore knows no expect.
+            return self.set_data(key, data, buffer_size)
+        return self.set_data(key, data, buffer_size, expect=expect)
 
     # -- Helpers -------------------------------------------------------------
 

@@ -197,10 +197,17 @@ class BackendStore(BackendReading):
             Pending(key, delete=True, must_exist=True, expect=checked_expect(expect))
         )
 
-    def from_bytes(self, key: str, data: bytes, buffer_size: int = BUFFER_BYTES) -> None:
+    def from_bytes(
+        self,
+        key: str,
+        data: bytes,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise InvalidValue(f"the data of {key!r:.80} must be bytes, not {type(data).__name__}")
-        self.set_data(key, BytesIO(data), buffer_size)
+        return self.set_data(key, BytesIO(data), buffer_size, expect=expect)
 
     def _take_in(
         self,

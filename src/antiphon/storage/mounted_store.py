@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
-from antiphon.errors import InvalidValue, KeyNotFound
+from antiphon.errors import InvalidValue, KeyNotFound, NotConnected
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.checks import checked_key
 from antiphon.storage.filling_mount import CacheStats, FillingMount
@@ -102,6 +102,8 @@ class MountedStore(AbstractStore):
         """
         if self._filling is None:
             raise InvalidValue(f"{self!r} holds no cache: make it with fill=True")
+        if not self.is_connected():
+            raise NotConnected(f"{self!r} is not connected; call connect() first")
         return self._filling
 
     def cache_stats(self) -> CacheStats:
@@ -156,7 +158,7 @@ class MountedStore(AbstractStore):
             with contextlib.suppress(KeyError):
                 return read(self.mount_store, self._short(key))
             if self._filling is not None:
-                cached = read_cache(self._filling)
+                cached = read_cache(self.filling)
                 if cached is not None:
                     return cached
         return read(self.backing_store, key)
@@ -254,7 +256,7 @@ class MountedStore(AbstractStore):
         self._refuse_condition(expect)
         version = self.mount_store.delete(self._writable(key))
         if self._filling is not None:
-            self._filling.end_own(key)
+            self.filling.end_own(key)
         return version
 
     def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
@@ -273,14 +275,14 @@ class MountedStore(AbstractStore):
         """
         short = self._writable(key)
         if self._filling is not None:
-            self._filling.push(key)
+            self.filling.push(key)
             return
         self.backing_store.set(key, self.mount_store.get(short))
         self.mount_store.delete(short)
 
     def _begin_own(self, key: str) -> None:
         if self._filling is not None:
-            self._filling.begin_own(key)
+            self.filling.begin_own(key)
 
     def _short(self, key: str) -> str:
         return key[len(self.mount_point) :]

@@ -59,6 +59,11 @@ class Value:
         """Yield the data in pieces of up to *buffer_size* bytes; see ``buffer_iterator``."""
         return buffer_iterator(self.data, buffer_size, progress)
 
+    def __repr__(self) -> str:
+        size = "size unknown" if self.size is None else f"{self.size} bytes"
+        version = "" if self.version is None else f", version {self.version}"
+        return f"<{type(self).__name__} of {size}{version}>"
+
     def __enter__(self) -> BinaryIO:
         return self.data
 

@@ -8,6 +8,7 @@ from antiphon.caching.applier import Applier
 from antiphon.errors import (
     InvalidValue,
     KeyNotFound,
+    NotConnected,
     StoreFull,
     TransactionError,
     VersionConflict,
@@ -326,6 +327,25 @@ def test_a_mount_store_that_cannot_hold_a_cache_is_refused() -> None:
 
     with pytest.raises(InvalidValue, match="AbstractStore cannot hold a cache"):
         mounted.connect()
+
+
+def test_a_cache_that_is_not_connected_says_so() -> None:
+    """Forgetting connect() is told as on every other store."""
+    mounted = MountedStore("p/", DictMemoryStore(), DictMemoryStore(), fill=True)
+
+    with pytest.raises(NotConnected, match=r"call connect\(\) first"):
+        mounted.get("p/a")
+    with pytest.raises(NotConnected, match=r"call connect\(\) first"):
+        mounted.cache_stats()
+
+
+def test_a_conditional_write_of_bytes_is_conditional(setting: Setting) -> None:
+    """from_bytes returns the version, and takes one to expect."""
+    first = setting.backing.from_bytes("k", b"1")
+    setting.backing.from_bytes("k", b"2")
+
+    with pytest.raises(VersionConflict):
+        setting.backing.from_bytes("k", b"3", expect=first)
 
 
 def test_a_plain_mount_has_no_cache() -> None:
