@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 
 import pika
 from pika import spec
@@ -15,7 +14,8 @@ from pika.frame import Method
 
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
-from antiphon.messaging.amqp_link import Link
+from antiphon.messaging.amqp_frames import frames_of, properties_of
+from antiphon.messaging.amqp_link import CAN_WRITE, Link
 from antiphon.messaging.transport import Incoming, Message, Outgoing
 
 logger = logging.getLogger(__name__)
@@ -106,26 +106,34 @@ class Publisher:
         if self._published == self._settled:
             self._progress_at = time.monotonic()
         batch = self._outgoing.take(room)
-        for message in batch:
-            self._publish(channel, message)
+        self._publish(channel, batch)
         if len(batch) == BATCH:
             self.link.wake()  # more may wait; let pika write these first
 
-    def _publish(self, channel: Channel, message: Message) -> None:
-        if message.headers:
-            properties = pika.BasicProperties(
-                app_id=message.publisher or None,
-                delivery_mode=2 if message.persistent else None,
-                headers=dict(message.headers),
-            )
-        else:
-            properties = _plain_properties(message.publisher, message.persistent)
-        channel.basic_publish(
-            self._exchange, message.routing_key, message.body, properties, mandatory=True
-        )
-        self._published += 1
-        self._sizes.append(len(message.body))
-        self._bytes_in_flight += len(message.body)
+    def _publish(self, channel: Channel, batch: Sequence[Message]) -> None:
+        frames: list[bytes] = []
+        for message in batch:
+            own = frames_of(message, self._exchange, channel.channel_number) if CAN_WRITE else None
+            if own is not None:
+                frames.append(own)
+            else:
+                self._write(channel, frames)
+                channel.basic_publish(
+                    self._exchange,
+                    message.routing_key,
+                    message.body,
+                    properties_of(message),
+                    mandatory=True,
+                )
+            self._sizes.append(len(message.body))
+            self._bytes_in_flight += len(message.body)
+        self._write(channel, frames)
+        self._published += len(batch)
+
+    def _write(self, channel: Channel, frames: list[bytes]) -> None:
+        if frames:
+            channel.connection.write_frames(b"".join(frames))
+            frames.clear()
 
     def ticked(self) -> None:
         """Give a broker up that confirms nothing although it is not blocked."""
@@ -196,8 +204,3 @@ class Publisher:
         self._outgoing.returned(
             Message(method.routing_key or "", body, properties.headers, properties.app_id or "")
         )
-
-
-@lru_cache(maxsize=64)
-def _plain_properties(publisher: str, persistent: bool) -> pika.BasicProperties:
-    return pika.BasicProperties(app_id=publisher or None, delivery_mode=2 if persistent else None)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pika import spec
+from pika.frame import Body, decode_frame
 
 from antiphon.errors import AntiphonError
 from antiphon.messaging.amqp_address import parse_address
@@ -20,8 +21,18 @@ from antiphon.messaging.transport import Message
 class Channel:
     """Keeps what is published, and answers declarations at once."""
 
+    channel_number = 1
+
     def __init__(self) -> None:
         self.published: list[bytes] = []
+        self.connection = self
+
+    def write_frames(self, frames: bytes) -> None:
+        while frames:
+            size, frame = decode_frame(frames)
+            frames = frames[size:]
+            if isinstance(frame, Body):
+                self.published.append(frame.fragment)
 
     def add_on_return_callback(self, callback: Any) -> None:
         self.on_return = callback
