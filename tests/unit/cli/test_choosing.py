@@ -23,8 +23,8 @@ def test_own_classes_by_bare_name() -> None:
 
 def test_unknown_names() -> None:
     """A name with a colon is taken as it is; an unknown bare one may be a main program's."""
-    assert ["myapp:Saved"] == wire_names("myapp:Saved")
-    assert ["Saved"] == wire_names("Saved")
+    assert ["myapp:NamedNowhereElse"] == wire_names("myapp:NamedNowhereElse")
+    assert ["NamedNowhereElse"] == wire_names("NamedNowhereElse")
 
 
 def test_several_classes_of_one_name() -> None:
