@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from types import GetSetDescriptorType
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -46,17 +47,19 @@ class _Arrival:
         stamp: of the registry, when it was worked out.
         cls: the class of the events; weak, for a cache is no reason for it to live on.
         new: makes an instance of it.
+        is_plain: whether assigning to ``__dict__`` of an instance is Python's own doing.
         origin: the origin of the events.
         attributes: names of attributes that were found to be allowed.
         sources: bytes of the source field -> source, its store id.
     """
 
-    __slots__ = ("attributes", "cls", "new", "origin", "sources", "stamp")
+    __slots__ = ("attributes", "cls", "is_plain", "new", "origin", "sources", "stamp")
 
     def __init__(self, stamp: int, cls: type[BaseEvent], origin: str | None) -> None:
         self.stamp = stamp
         self.cls = weakref.ref(cls)
         self.new = _constructor(cls)
+        self.is_plain = not any(_replaces_assignment(one) for one in cls.__mro__[:-1])
         self.origin = origin
         self.attributes: set[str] = set()
         self.sources: dict[bytes, tuple[RemoteSource, UUID | None]] = {}
@@ -120,7 +123,7 @@ class Decoder:
             len(envelopes) > _MANY or has_many_containers(body)
         )
         seen, sources, origin = arrival.attributes, arrival.sources, arrival.origin
-        new = arrival.new
+        new, is_plain = arrival.new, arrival.is_plain
         events = []
         del envelopes[0]
         for envelope in envelopes:
@@ -175,7 +178,10 @@ class Decoder:
                 Delivery, (event_id, origin, time_ns, position, replayed, traceparent)
             )
             event = new(cls)
-            _set_dict(event, attributes)
+            if is_plain:
+                event.__dict__ = attributes
+            else:
+                _set_dict(event, attributes)
             events.append(event)
         return events
 
@@ -264,3 +270,11 @@ def _constructor(cls: type) -> Callable[[Any], Any]:
         base = base.__base__  # type: ignore[assignment]
     new: Any = base.__new__
     return new  # type: ignore[no-any-return]
+
+
+def _replaces_assignment(cls: type) -> bool:
+    """Return whether *cls* has code of its own that assigning to ``__dict__`` would run."""
+    own_dict = cls.__dict__.get("__dict__")
+    return "__setattr__" in cls.__dict__ or not isinstance(
+        own_dict, GetSetDescriptorType | type(None)
+    )

@@ -29,7 +29,7 @@ from antiphon.events.event_id import EventId
 from antiphon.events.origin import Prefix
 from antiphon.storage.events import StoreSetEvent
 from antiphon.storage.journal import Position
-from antiphon.wire import ClassRegistry, Codec, RemoteSource
+from antiphon.wire import ClassRegistry, Codec, RemoteSource, routing_key
 from antiphon.wire.packing import Library, MsgpackLibrary, OrmsgpackLibrary
 from antiphon.wire.values import MAX_DEPTH, MAX_EXTENSIONS
 
@@ -481,6 +481,26 @@ def test_no_code_of_the_class_runs() -> None:
     assert [] == Hostile.calls
     assert isinstance(arrived, Hostile)
     assert 5 == arrived.required
+
+
+class Hidden(BaseEvent):
+    """A class that guards the place where attributes are."""
+
+    @property  # type: ignore[misc]
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        raise AssertionError("never asked")
+
+
+def test_a_guarded_dict_is_not_asked_for() -> None:
+    """The attributes arrive in the true one."""
+    codec = CODECS[0]
+    key, headers = routing_key(codec.registry.names_of(Hidden), None)
+    sent = codec.encode(Sent(a=1), origin=None, event_id=EVENT_ID, time_ns=0)
+
+    (arrived,) = codec.decode(key, headers, codec.join([sent.envelope]))
+
+    assert type(arrived) is Hidden
+    assert 1 == arrived.a
 
 
 class Failure(BaseEvent, Exception):
