@@ -20,7 +20,7 @@ MAX_CACHED = 4096
 #     counter, publisher, time_ns, attributes,
 #     source, position's epoch, sequence and entry id,
 #     position's store id if it is not the source's, replayed mark, trace context.
-# (A map with numbers as keys took half as long again: benchmarks/codec/results.)
+# (A map with numbers as keys took half as long again: benchmarks/codec/README.md.)
 #: Fields that no envelope lacks.
 REQUIRED_FIELDS = 4
 #: Fields that this version writes at least, nil or not: unpacking a known number is quickest.
