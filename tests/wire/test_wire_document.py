@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.events.origin import Prefix
-from antiphon.wire import binding_keys, envelope, routing, routing_key, values
+from antiphon.wire import binding_keys, envelope, extensions, routing, routing_key, values
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/reference/wire-format.md").read_text()
 
@@ -71,4 +71,4 @@ def test_its_tables_are_complete() -> None:
     """Every field and every extension type has a row."""
     assert envelope.FIELDS == len(rows("| index | field | type |"))
     codes = {int(row[0]) for row in rows("| type | value | payload |")}
-    assert set(values._DECODERS) == codes
+    assert set(extensions._DECODERS) == codes

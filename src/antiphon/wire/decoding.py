@@ -101,7 +101,7 @@ class Decoder:
             CorruptMessage: it is no message of this format.  Nothing else is
                 raised but what *resolve_source* raises, whatever the bytes.
         """
-        # One function for all that every event needs: a call costs a tenth of the budget.
+        # One function for all that every event needs: a call costs as much as ten of these lines.
         arrival = self._arrivals.get(routing_key)
         stamp = self.registry.claims_made + _events.subclasses_made
         cls = None if arrival is None or arrival.stamp != stamp else arrival.cls()

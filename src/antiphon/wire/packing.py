@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import msgpack  # type: ignore[import-untyped]
 
-from antiphon.wire.values import MAX_EXTENSIONS, from_ext, to_plain
+from antiphon.wire.extensions import from_ext
+from antiphon.wire.values import MAX_EXTENSIONS, to_plain
 
 try:
     import ormsgpack

@@ -1,15 +1,15 @@
 """Values that travel exactly: what msgpack has, and what this format adds to it.
 
 Everything here is independent of the library that writes the bytes, so that
-two libraries write the same ones.  docs/reference/wire-format.md has the table
-of extension types.
+two libraries write the same ones.  ``extensions`` is the other half, which
+reads.  docs/reference/wire-format.md has the table of extension types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -23,12 +23,11 @@ TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, UUID_, DECIMAL, MAP, TIMEDELTA =
 #: msgpack's own timestamp: read, never written, because it has no offset.
 TIMESTAMP = -1
 
-_EPOCH = datetime(1970, 1, 1)
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
+#: What dates and times are counted from.
+EPOCH = datetime(1970, 1, 1)
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_UINT, _MIN_INT = 2**64 - 1, -(2**63)
-#: Sets and maps of this size may be as bad as they like.
-_FREE_COLLISIONS = 64
 _ALLOWED = (
     "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, "
     "timedelta, UUID and Decimal"
@@ -57,9 +56,6 @@ class Refused(TypeError):
         super().__init__(reason)
         self.reason = reason
         self.path = path
-
-
-# -- Encoding ----------------------------------------------------------------
 
 
 def to_plain(value: Any, library: Library, depth: int = 1, extensions: int = 0) -> object:
@@ -204,7 +200,7 @@ def _int_bytes(value: int) -> bytes:
 
 def _datetime_bytes(value: datetime) -> bytes:
     offset = value.utcoffset()
-    wall = ((value.replace(tzinfo=None, fold=0) - _EPOCH) // _MICROSECOND).to_bytes(
+    wall = ((value.replace(tzinfo=None, fold=0) - EPOCH) // _MICROSECOND).to_bytes(
         8, "big", signed=True
     )
     if offset is None:
@@ -216,7 +212,7 @@ def _datetime_bytes(value: datetime) -> bytes:
 
 
 def _date_bytes(value: date) -> bytes:
-    return (value.toordinal() - _EPOCH_DAY).to_bytes(4, "big", signed=True)
+    return (value.toordinal() - EPOCH_DAY).to_bytes(4, "big", signed=True)
 
 
 def _timedelta_bytes(value: timedelta) -> bytes:
@@ -257,130 +253,6 @@ _BASES: dict[type, Callable[[Any], Any]] = {
     timedelta: lambda value: timedelta(value.days, value.seconds, value.microseconds),
     UUID: lambda value: UUID(int=value.int),
     Decimal: Decimal,
-}
-
-
-# -- Decoding ----------------------------------------------------------------
-
-
-def from_ext(code: int, data: bytes, unpack: Callable[[bytes], Any]) -> Any:
-    """Return the value of an extension.
-
-    Args:
-        code: its type.
-        data: its payload.
-        unpack: decodes a payload that is msgpack itself.
-
-    Raises:
-        ValueError: it has no value of this format.
-    """
-    try:
-        return _DECODERS[code](data, unpack)
-    except KeyError:
-        raise ValueError(f"extension type {code} is not of this format") from None
-    except (TypeError, OverflowError, InvalidOperation) as exc:
-        raise ValueError(f"extension of type {code} has no value: {exc}") from exc
-
-
-def _array(data: bytes, unpack: Callable[[bytes], Any]) -> list[Any]:
-    items = unpack(data)
-    if type(items) is not list:
-        raise ValueError(f"payload is a {type(items).__name__}, not an array")
-    return items
-
-
-def _hashed(items: list[Any]) -> list[Any]:
-    """Return *items*, having made sure that a hash table of them is quick to make.
-
-    Hashes of numbers, UUIDs and tuples can be made to collide, and a table of
-    n such takes n² comparisons.
-    """
-    if len(items) > _FREE_COLLISIONS:
-        distinct = len(set(map(hash, items)))
-        if len(items) - distinct > _FREE_COLLISIONS:
-            raise ValueError(f"{len(items)} items have only {distinct} different hashes")
-    return items
-
-
-def _make_set(data: bytes, unpack: Callable[[bytes], Any]) -> set[Any]:
-    items = _hashed(_array(data, unpack))
-    made = set(items)
-    if len(made) != len(items):
-        raise ValueError("a set has the same item twice")
-    return made
-
-
-def _make_map(data: bytes, unpack: Callable[[bytes], Any]) -> dict[Any, Any]:
-    flat = _array(data, unpack)
-    if len(flat) % 2:
-        raise ValueError("a map has a key without a value")
-    return dict(zip(_hashed(flat[::2]), flat[1::2], strict=True))
-
-
-def _make_int(data: bytes, _: object) -> int:
-    return int.from_bytes(data, "big", signed=True)
-
-
-def _make_datetime(data: bytes, _: object) -> datetime:
-    wall = _EPOCH + timedelta(microseconds=int.from_bytes(data[:8], "big", signed=True))
-    rest = data[8:]
-    if len(data) == 8:
-        return wall
-    if len(data) == 9 and rest == b"\x01":
-        return wall.replace(fold=1)
-    if len(data) not in (12, 16):
-        raise ValueError(f"a datetime has {len(data)} bytes")
-    offset = int.from_bytes(rest, "big", signed=True)
-    step = timedelta(seconds=offset) if len(data) == 12 else timedelta(microseconds=offset)
-    return wall.replace(tzinfo=timezone(step) if step else UTC)
-
-
-def _make_timestamp(data: bytes, _: object) -> datetime:
-    if len(data) == 4:
-        nanos, seconds = 0, int.from_bytes(data, "big")
-    elif len(data) == 8:
-        both = int.from_bytes(data, "big")
-        nanos, seconds = both >> 34, both & (2**34 - 1)
-    elif len(data) == 12:
-        nanos = int.from_bytes(data[:4], "big")
-        seconds = int.from_bytes(data[4:], "big", signed=True)
-    else:
-        raise ValueError(f"a timestamp has {len(data)} bytes")
-    if nanos > 999_999_999:
-        raise ValueError("a timestamp has more than a second of nanoseconds")
-    return _EPOCH.replace(tzinfo=UTC) + timedelta(seconds=seconds, microseconds=nanos // 1000)
-
-
-def _make_date(data: bytes, _: object) -> date:
-    if len(data) != 4:
-        raise ValueError(f"a date has {len(data)} bytes")
-    return date.fromordinal(int.from_bytes(data, "big", signed=True) + _EPOCH_DAY)
-
-
-def _make_timedelta(data: bytes, _: object) -> timedelta:
-    return timedelta(microseconds=int.from_bytes(data, "big", signed=True))
-
-
-def _make_decimal(data: bytes, _: object) -> Decimal:
-    text = data.decode("ascii")
-    value = Decimal(text)
-    if str(value) != text or value.is_snan():
-        raise ValueError("a decimal is not as this format writes it")
-    return value
-
-
-_DECODERS: dict[int, Callable[[bytes, Callable[[bytes], Any]], Any]] = {
-    TUPLE: lambda data, unpack: tuple(_array(data, unpack)),
-    SET: _make_set,
-    FROZENSET: lambda data, unpack: frozenset(_make_set(data, unpack)),
-    BIG_INT: _make_int,
-    DATETIME: _make_datetime,
-    DATE: _make_date,
-    UUID_: lambda data, _: UUID(bytes=data),
-    DECIMAL: _make_decimal,
-    MAP: _make_map,
-    TIMEDELTA: _make_timedelta,
-    TIMESTAMP: _make_timestamp,
 }
 
 
