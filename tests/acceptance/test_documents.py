@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 #: The programs of one document, in the order in which they are printed; those
 #: of one document share their servers, as a reader's would.
 DOCUMENTS = [
+    "docs/reference/events.md",
+    "docs/reference/messaging.md",
     "README.md",
     "docs/tutorial/first-steps.md",
     "docs/how-to/test-with-real-servers.md",
