@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from antiphon.events.filters import EXACT_TYPES, MISSING, Entry, FilterIndex, Rest, hashes_exactly
@@ -65,53 +65,46 @@ class ClassListeners:
         rank: float,
         number: int,
         call: Call,
-        filter: dict[str, Any],
+        tests: Collection[tuple[str, Any]],
         condition: Callable[[Any], bool] | None,
     ) -> None:
-        """Add a listener that has a filter, or a condition, or both."""
+        """Add a listener that has a filter, the items of which are *tests*, or a condition."""
         path: str | None
-        if len(filter) == 1:
-            ((path, value),) = filter.items()
+        if len(tests) == 1:
+            ((path, value),) = tests
             # The first part is in the second, but saves most filters the call.
             exact = (type(value) in EXACT_TYPES and value == value) or hashes_exactly(value)
         else:
-            path, exact = self._choose_index(filter)
+            path, value, exact = self._choose_index(tests)
         index = self.indexes.get(path)
         is_new = index is None
         if index is None:
             index = self.indexes[path] = FilterIndex(path)
-        if exact and condition is None and len(filter) == 1:
+        if exact and condition is None and len(tests) == 1:
             rest = None
         else:
-            rest = Rest(filter, path if exact else None, condition)
-        entry = (
-            rank,
-            number,
-            call,
-            rest,
-            index,
-            filter[path] if exact and path is not None else MISSING,
-        )
+            rest = Rest(tests, path if exact else None, condition)
+        entry = (rank, number, call, rest, index, value if exact else MISSING)
         self.entries[key] = entry
         index.add(entry)
         if is_new:
             self.outdate()
 
-    def _choose_index(self, filter: dict[str, Any]) -> tuple[str | None, bool]:
-        """Return the attribute to index a filter by, and whether its value can be hashed."""
-        exact = [path for path, value in filter.items() if hashes_exactly(value)]
+    def _choose_index(self, tests: Collection[tuple[str, Any]]) -> tuple[str | None, Any, bool]:
+        """Return the attribute to index a filter by, its value, and whether that can be hashed."""
+        exact = [test for test in tests if hashes_exactly(test[1])]
         if exact:
-            return min(exact, key=lambda path: self._crowd(path, filter[path])), True
-        return next(iter(filter), None), False
+            return (*min(exact, key=self._crowd), True)
+        return next(((path, None, False) for path, _ in tests), (None, None, False))
 
-    def _crowd(self, path: str, value: Any) -> float:
-        """Return how many listeners would have to be compared with an event found there.
+    def _crowd(self, test: tuple[str, Any]) -> float:
+        """Return how many listeners would have to be compared with an event found by *test*.
 
         ``{"action": "set", "key": …}`` goes by key once another asks for that action.
         """
-        index = self.indexes.get(path)
+        index = self.indexes.get(test[0])
         # Of two free places the one in an index that is there anyway.
-        return 0.5 if index is None else index.crowd(value)
+        return 0.5 if index is None else index.crowd(test[1])
 
     def remove(self, key: Hashable) -> None:
         """Remove a listener, which must be there."""

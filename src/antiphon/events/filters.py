@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from antiphon.events.abstract_event_manager import Filter
 from antiphon.events.listeners import Call, listener_of
 
 logger = logging.getLogger(__name__)
@@ -55,11 +54,14 @@ class Rest:
     __slots__ = ("condition", "tests")
 
     def __init__(
-        self, filter: Filter, found_by: str | None, condition: Callable[[Any], bool] | None
+        self,
+        tests: Iterable[tuple[str, Any]],
+        found_by: str | None,
+        condition: Callable[[Any], bool] | None,
     ) -> None:
-        """Keep of *filter* what finding the event by the attribute *found_by* leaves open."""
+        """Keep of *tests* what finding the event by the attribute *found_by* leaves open."""
         self.tests: list[tuple[Reader, Any]] = [
-            (_reader(path), value) for path, value in filter.items() if path != found_by
+            (_reader(path), value) for path, value in tests if path != found_by
         ]
         self.condition = condition
 

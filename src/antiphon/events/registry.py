@@ -130,13 +130,13 @@ class ListenerRegistry:
             key = key_of(func)
             call = hold(cls, func, key, self._when_gone)
         rank = -priority
-        tests = dict(filter) if filter else {}
-        for path in tests:
+        tests = filter.items() if filter else ()
+        for path, _ in tests:
             if type(path) is not str:
                 check_name(path)
         self._lock.acquire()
         if self._busy:
-            self._postpone(self._connect, cls, func, tests, priority, condition)
+            self._postpone(self._connect, cls, func, dict(tests), priority, condition)
             return
         self._busy = True
         try:
