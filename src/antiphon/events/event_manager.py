@@ -89,7 +89,6 @@ class EventManager(ListenerRegistry, BaseEventManager):
         super().__init__()
         self._infos: dict[type, EventInfo] = {}
         self._disabled: frozenset[type] = frozenset()
-        self._decide()
 
     # -- Listeners (connecting them: registry.py) ------------------------------
 
@@ -128,7 +127,7 @@ class EventManager(ListenerRegistry, BaseEventManager):
         same; when one has marked the event as handled, the rest is not called.
         Nothing happens if the class is disabled, or a tracer vetoes.
         """
-        run = self._open_runs.get(type(event))
+        run = self._runs.get(type(event))
         if run is None or not block:
             return self._emit_slowly(event, block)
         event.pre_emit()
@@ -163,8 +162,8 @@ class EventManager(ListenerRegistry, BaseEventManager):
         if trace is not None:
             self._dispatch_traced(event, trace)
             return None
-        run = self._runs.get(type(event))
-        if run is None or not run(event):
+        plan = self._plans.get(type(event))
+        if plan is None or not plan.run(event):
             self._run(event)
         return None
 
@@ -182,10 +181,8 @@ class EventManager(ListenerRegistry, BaseEventManager):
             if event._handled:
                 break
 
-    def _decide(self) -> None:
-        """Let events go the short way if nothing may stand in it."""
-        is_open = self._trace_func is None and not self._disabled
-        self._open_runs = self._runs if is_open else {}
+    def _is_open(self, cls: type) -> bool:
+        return self._trace_func is None and self.is_enabled(cls)
 
     # -- Enabling ------------------------------------------------------------
 
@@ -195,9 +192,9 @@ class EventManager(ListenerRegistry, BaseEventManager):
         Disabling a class twice is the same as once.
         """
         self._know(cls)
-        with self._lock:
+        with self._changing():
             self._disabled |= {cls}
-            self._decide()
+            self._reopen()
 
     def enable(self, cls: type) -> None:
         """Undo ``disable`` for *cls*.
@@ -206,9 +203,9 @@ class EventManager(ListenerRegistry, BaseEventManager):
         subclass that was disabled itself.
         """
         self._know(cls)
-        with self._lock:
+        with self._changing():
             self._disabled -= {cls}
-            self._decide()
+            self._reopen()
 
     def is_enabled(self, cls: type) -> bool:
         """Return whether neither *cls* nor one of its bases is disabled."""
@@ -257,9 +254,9 @@ class EventManager(ListenerRegistry, BaseEventManager):
 
         There is one tracer at a time.  What it raises goes to the caller.
         """
-        with self._lock:
+        with self._changing():
             self._trace_func = func
-            self._decide()
+            self._reopen()
 
 
 def _start(method: Callable[[BaseEvent], object], event: BaseEvent) -> threading.Thread:

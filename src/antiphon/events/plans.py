@@ -68,12 +68,10 @@ class PlainPlan:
 
     def _renew(self) -> bool:
         """Take in what has changed; return False if that needs a new plan."""
-        sole = self._sole
-        if sole is None:
-            return False
         self._lock.acquire()
         try:
-            if sole.indexes or len(sole.levels) > 1:
+            sole = self._sole
+            if sole is None or sole.indexes or len(sole.levels) > 1:
                 return False
             sole.dependents[self._cls] = self
             self._calls = tuple(sole.first.values())
@@ -83,6 +81,12 @@ class PlainPlan:
             return True
         finally:
             self._lock.release()
+
+    def retire(self) -> None:
+        """Make the plan stale for good; another takes its place."""
+        # Who still holds it must not renew it, and have it told of changes instead of that.
+        self._sole = None
+        self.stale = True
 
     def select(self, event: Any) -> Sequence[Call]:
         """Return what to call with *event*, in order."""
@@ -122,6 +126,10 @@ class FilteredPlan:
         self._plain = in_order(layers)
         self._probes = [(index.name, index.hashed, index) for index in indexes]
         self.stale = False
+
+    def retire(self) -> None:
+        """Make the plan stale for good; another takes its place."""
+        self.stale = True
 
     def select(self, event: Any) -> Sequence[Call]:
         """Return what to call with *event*, in order.

@@ -46,7 +46,7 @@ class ListenerRegistry:
     def __init__(self) -> None:
         self._trace_func: Tracer | None = None
         self._plans: dict[type, Plan] = {}
-        # Their ``run`` methods, which is what an event asks for.
+        # Their ``run`` methods, for classes whose events need no second thought.
         self._runs: dict[type, Callable[[Any], bool]] = {}
         self._classes: dict[type, ClassListeners] = {}
         self._number = 0
@@ -284,16 +284,32 @@ class ListenerRegistry:
 
     def _new_plan(self, cls: type) -> Plan:
         if len(self._plans) >= MAX_PLANS:
-            for here in self._classes.values():
-                here.outdate()
-            self._plans.clear()
-            self._runs.clear()
+            for planned in list(self._plans):
+                self._drop_plan(planned)
+        elif cls in self._plans:
+            self._drop_plan(cls)
         sources = self._listeners_of(cls.__mro__[:-1])
         plan = self._plans[cls] = make_plan(cls, sources, self._lock)
-        self._runs[cls] = plan.run
+        if self._is_open(cls):
+            self._runs[cls] = plan.run
         for here in sources:
             here.dependents[cls] = plan
         return plan
+
+    def _drop_plan(self, cls: type) -> None:
+        self._plans.pop(cls).retire()
+        self._runs.pop(cls, None)
+
+    def _is_open(self, cls: type) -> bool:
+        """Return whether nothing but its listeners has a say in events of class *cls*."""
+        return True
+
+    def _reopen(self) -> None:
+        """Take in that ``_is_open`` may answer otherwise; call it with the lock held."""
+        self._runs.clear()
+        for cls, plan in list(self._plans.items()):
+            if self._is_open(cls):
+                self._runs[cls] = plan.run
 
     def _listeners_of(self, classes: Iterable[type]) -> list[ClassListeners]:
         return [here for cls in classes if (here := self._classes.get(cls)) is not None]
@@ -336,8 +352,7 @@ class ListenerRegistry:
             raise TypeError(f"{cls!r} is no class: listeners are connected to event classes")
         here = self._classes[cls] = ClassListeners()
         for planned in [planned for planned in self._plans if cls in planned.__mro__]:
-            self._plans.pop(planned).stale = True
-            del self._runs[planned]
+            self._drop_plan(planned)
         return here
 
 

@@ -389,6 +389,22 @@ def test_disabling_a_class_disables_its_subclasses(manager: EventManager, heard:
     assert [SaveEvent, BaseEvent, SaveEvent] == heard
 
 
+def test_a_disabled_class_stays_so_while_others_change(manager: EventManager, heard: Heard) -> None:
+    """Whatever is dispatched, connected and switched meanwhile, emit does nothing."""
+    manager.connect(FileEvent, heard.by("file"))
+    manager.disable(SaveEvent)
+    manager._dispatch(SaveEvent())
+    manager.disable(DeleteEvent)
+    manager.enable(DeleteEvent)
+    manager.connect(SaveEvent, heard.by("save"))
+    manager._dispatch(SaveEvent())
+    heard.clear()
+    manager.emit(SaveEvent())
+    manager.emit(DeleteEvent())
+
+    assert ["file"] == heard
+
+
 def test_enabling_a_base_leaves_a_disabled_subclass_disabled(manager: EventManager) -> None:
     """Each class is disabled and enabled for itself."""
     manager.disable(SaveEvent)

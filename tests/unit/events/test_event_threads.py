@@ -182,6 +182,31 @@ def test_a_property_that_always_changes_listeners_does_not_hang() -> None:
     assert 1 == len(heard)
 
 
+@pytest.mark.parametrize("change", ["a base is listened to", "a priority came and went"])
+def test_who_comes_late_with_an_old_plan_harms_nothing(change: str) -> None:
+    """A thread may sleep between looking up a plan and using it, while others replace it."""
+    manager = EventManager()
+    heard: list[str] = []
+    manager.connect(Saved, lambda event: heard.append("first"))
+    manager.emit(Saved())
+    run_old_plan = manager._runs[Saved]
+    if change == "a base is listened to":
+        manager.connect(BaseEvent, lambda event: None)
+    else:
+        manager.connect(Saved, print, priority=1)
+        manager.emit(Saved())
+        manager.disconnect(Saved, print)
+    manager.emit(Saved())
+    heard.clear()
+
+    assert not run_old_plan(Saved())
+
+    manager.connect(Saved, lambda event: heard.append("second"))
+    manager.emit(Saved())
+
+    assert ["first", "second"] == heard
+
+
 def test_what_was_connected_before_an_emit_hears_it() -> None:
     """Once connect has returned, every event of any thread reaches the listener."""
     manager = EventManager()
