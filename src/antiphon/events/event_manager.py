@@ -182,7 +182,7 @@ class EventManager(ListenerRegistry, BaseEventManager):
                 break
 
     def _is_open(self, cls: type) -> bool:
-        return self._trace_func is None and self.is_enabled(cls)
+        return self._trace_func is None and (not self._disabled or self.is_enabled(cls))
 
     # -- Enabling ------------------------------------------------------------
 

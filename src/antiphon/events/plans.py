@@ -48,10 +48,11 @@ class PlainPlan:
     """The plan where every event of the class goes to the same listeners.
 
     Attributes:
+        sources: the listeners of the class and of its bases.
         stale: True since listeners have changed.
     """
 
-    __slots__ = ("_calls", "_cls", "_lock", "_sole", "stale")
+    __slots__ = ("_calls", "_cls", "_lock", "_sole", "sources", "stale")
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class PlainPlan:
         lock: threading.RLock,
     ) -> None:
         self._cls = cls
+        self.sources = sources
         self._sole = sources[0] if len(sources) == 1 else None
         self._calls = calls
         self._lock = lock
@@ -116,12 +118,19 @@ class FilteredPlan:
     """The plan where some listeners have filters: found through their indexes.
 
     Attributes:
+        sources: the listeners of the class and of its bases.
         stale: True since listeners have changed otherwise than in the indexes.
     """
 
-    __slots__ = ("_layers", "_plain", "_probes", "stale")
+    __slots__ = ("_layers", "_plain", "_probes", "sources", "stale")
 
-    def __init__(self, layers: Sequence[Layer], indexes: Sequence[FilterIndex]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[ClassListeners],
+        layers: Sequence[Layer],
+        indexes: Sequence[FilterIndex],
+    ) -> None:
+        self.sources = sources
         self._layers = layers
         self._plain = in_order(layers)
         self._probes = [(index.name, index.hashed, index) for index in indexes]
@@ -174,8 +183,13 @@ class KeyPlan(FilteredPlan):
 
     __slots__ = ("_hashed", "_index", "_name")
 
-    def __init__(self, layers: Sequence[Layer], indexes: Sequence[FilterIndex]) -> None:
-        super().__init__(layers, indexes)
+    def __init__(
+        self,
+        sources: Sequence[ClassListeners],
+        layers: Sequence[Layer],
+        indexes: Sequence[FilterIndex],
+    ) -> None:
+        super().__init__(sources, layers, indexes)
         ((self._name, self._hashed, self._index),) = self._probes
 
     def run(self, event: Any) -> bool:
@@ -225,8 +239,8 @@ def make_plan(cls: type, sources: Sequence[ClassListeners], lock: threading.RLoc
     if not indexes:
         return PlainPlan(cls, sources, in_order(layers), lock)
     if len(indexes) == 1 and not layers:
-        return KeyPlan(layers, indexes)
-    return FilteredPlan(layers, indexes)
+        return KeyPlan(sources, layers, indexes)
+    return FilteredPlan(sources, layers, indexes)
 
 
 def in_order(layers: Sequence[Layer]) -> Sequence[Call]:

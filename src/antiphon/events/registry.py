@@ -283,15 +283,22 @@ class ListenerRegistry:
                 self._catch_up()
 
     def _new_plan(self, cls: type) -> Plan:
-        if len(self._plans) >= MAX_PLANS:
-            for planned in list(self._plans):
-                self._drop_plan(planned)
-        elif cls in self._plans:
-            self._drop_plan(cls)
-        sources = self._listeners_of(cls.__mro__[:-1])
+        old = self._plans.get(cls)
+        if old is not None:
+            old.retire()
+            sources = old.sources
+        else:
+            if len(self._plans) >= MAX_PLANS:
+                for planned in list(self._plans):
+                    self._drop_plan(planned)
+                for here in self._classes.values():
+                    here.outdate()
+            sources = self._listeners_of(cls.__mro__[:-1])
         plan = self._plans[cls] = make_plan(cls, sources, self._lock)
         if self._is_open(cls):
             self._runs[cls] = plan.run
+        else:
+            self._runs.pop(cls, None)
         for here in sources:
             here.dependents[cls] = plan
         return plan

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from antiphon.events import registry
 from antiphon.events.api import BaseEvent, EventManager
 
 
@@ -121,6 +124,27 @@ def test_a_class_made_known_later_is_heard(manager: EventManager, heard: Heard) 
     manager.emit(SaveEvent())
 
     assert ["save", "save", "file"] == heard
+
+
+@pytest.mark.parametrize("filter", [None, {"a": 1}])
+def test_classes_that_come_and_go_are_not_kept(
+    manager: EventManager, heard: Heard, monkeypatch: pytest.MonkeyPatch, filter: Any
+) -> None:
+    """Some programs make classes as they run: no more than some thousands are remembered."""
+    monkeypatch.setattr(registry, "MAX_PLANS", 3)
+    manager.connect(BaseEvent, lambda event: heard.append(type(event)), filter)
+    classes = [type(f"E{number}", (BaseEvent,), {}) for number in range(10)]
+    expected = classes * 2
+    for cls in expected:
+        manager.emit(cls(a=1))
+
+    assert expected == heard
+
+    kept = [weakref.ref(cls) for cls in classes]
+    del classes, expected, cls, heard[:]
+    gc.collect()
+
+    assert 3 >= sum(cls() is not None for cls in kept)
 
 
 def test_what_is_no_class_is_refused(manager: EventManager) -> None:
