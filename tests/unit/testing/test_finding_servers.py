@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import ServersUnavailable
+from antiphon.schemes import mask_url
 from antiphon.testing.servers import Servers, containers, packages, programs, rabbitmq, redis
-from antiphon.testing.servers.base import mask_password
 
 # These tests change where servers are looked for, which must not hit the search for
 # the servers of the run itself.
@@ -133,7 +133,7 @@ def test_a_given_server_is_not_harmed(deed: str) -> None:
 )
 def test_passwords_are_masked(url: str, masked: str) -> None:
     """A URL in a message shows everything but the password."""
-    assert mask_password(url) == masked
+    assert mask_url(url) == masked
 
 
 def test_the_distribution_wrapper_is_not_taken(

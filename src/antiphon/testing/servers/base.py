@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from antiphon.errors import ServersUnavailable
+from antiphon.schemes import mask_url
 
 #: Seconds that a server gets to answer after it was started.  RabbitMQ takes
 #: 4 to 7 s on two idle cores, and a multiple of that on a busy machine.
@@ -146,17 +147,7 @@ class Server(ABC):
     @property
     def masked_url(self) -> str:
         """The URL without its password."""
-        return mask_password(self.url)
-
-
-def mask_password(url: str) -> str:
-    """Return *url* with ``***`` in place of a password."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    userinfo, at, host = authority.rpartition("@")
-    if ":" in userinfo:
-        userinfo = userinfo.partition(":")[0] + ":***"
-    return f"{scheme}{separator}{userinfo}{at}{host}{slash}{path}"
+        return mask_url(self.url)
 
 
 def last_lines(text: str, count: int = 15) -> str:
