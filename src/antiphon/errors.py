@@ -112,6 +112,18 @@ class AuthorizationError(StoreError):
     """The user is known and may not do this (Encore's name)."""
 
 
+class AuthenticationError(AuthorizationError):
+    """Nobody knows this user, or the password is wrong (Encore's name)."""
+
+
+class PermissionsUnsupported(StoreError, NotImplementedError):
+    """The store, or the server behind it, keeps no permissions."""
+
+
+class LockError(AntiphonError, RuntimeError):
+    """A lock made of files is not in the state that a call needs (Encore's name)."""
+
+
 class KeyNotFound(StoreError, KeyError):
     """The store has no such key."""
 

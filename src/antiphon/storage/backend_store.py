@@ -33,6 +33,7 @@ from antiphon.storage.changes import (
     StoreIdentity,
 )
 from antiphon.storage.checks import checked_expect
+from antiphon.storage.commits import note_commits
 from antiphon.storage.events import (
     StoreDeleteEvent,
     StoreModificationEvent,
@@ -269,6 +270,7 @@ class BackendStore(BackendReading):
 
     def _tell(self, committed: Sequence[Committed]) -> None:
         """Emit the events of what was committed."""
+        note_commits(self.store_id, committed)
         failure: BaseException | None = None
         for done in committed:
             entry = done.entry
