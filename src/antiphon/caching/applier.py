@@ -56,6 +56,8 @@ class Applier:
         self._position: Position | None = None
         self._ahead: dict[int, bytes] = {}
         self._recent: dict[int, bytes] = {}
+        #: Changes that redacted events told of, not yet found in the journal.
+        self._announced: dict[int, bytes] = {}
         #: The newest position that was seen in the journal itself.
         self._verified: Position | None = None
 
@@ -78,6 +80,31 @@ class Applier:
             self._void(key, None if position is None else position.version, applied)
             return position is None or self._follow(position)
 
+    def apply_redacted(self, position: Position | None) -> bool:
+        """Take up an event that tells of a change and does not say of which key.
+
+        Nothing is applied and the position stays, unless there is no journal:
+        then any entry may be stale, and all are dropped.
+
+        Returns:
+            False if the journal has to be read at once: it knows the key.
+        """
+        with self._lock:
+            if self._journal is None:
+                self._void_all()
+                return True
+            if position is None:
+                return False
+            if self._is_foreign(position):
+                self.counts.foreign += 1
+                return True
+            if self._recent.get(position.sequence) == position.entry_id:
+                return True
+            self._announced[position.sequence] = position.entry_id
+            if len(self._announced) > _REMEMBERED:
+                del self._announced[next(iter(self._announced))]
+            return False
+
     def _is_foreign(self, position: Position) -> bool:
         return self._journal is not None and position.store_id != self._journal.store_id
 
@@ -88,6 +115,12 @@ class Applier:
         self.counts.applied += 1
         self.counts.dropped += dropped
         applied(key, version, dropped)
+
+    def _void_all(self) -> None:
+        # Without a version: a noted one would keep every older value of every
+        # key out of the cache, although only one key changed.
+        self.counts.applied += 1
+        self.counts.dropped += self._ledger.void_prefix("", None)
 
     def _follow(self, position: Position) -> bool:
         present = self._position
@@ -161,18 +194,26 @@ class Applier:
     def _read_on(self, journal: Journal, position: Position, applied: Applied) -> int:
         missed = 0
         reached = begin = self._begin(position)
+        hidden = False
         for entry in journal.since(begin):
             reached = Position(position.store_id, *entry.version)
             if self._recent.get(reached.sequence, reached.entry_id) != reached.entry_id:
                 raise PositionLost(f"{reached} had another id when its event came")
-            if reached.sequence <= position.sequence:
-                if reached.sequence not in self._recent:
-                    self._void(entry.key, entry.version, applied)
-                continue
-            missed += reached.sequence not in self._ahead
-            self._void(entry.key, entry.version, applied)
+            known = reached.sequence in self._recent
+            if reached.sequence > position.sequence:
+                known = False
+                missed += not self._was_told(reached)
+            if entry.key is None:
+                hidden = hidden or not known
+            elif not known:
+                self._void(entry.key, entry.version, applied)
             if entry.last:
-                self._set_position(reached)
+                # A key that one may not see now is cached perhaps from when one might.
+                if hidden:
+                    self._void_all()
+                hidden = False
+                if reached.sequence > position.sequence:
+                    self._set_position(reached)
         self._verified = reached
         if self._position is not None:
             at = self._position
@@ -180,6 +221,10 @@ class Applier:
             self._advance_over_known(at)
         self.counts.repairs += missed > 0
         return missed
+
+    def _was_told(self, reached: Position) -> bool:
+        announced = self._announced.pop(reached.sequence, None) == reached.entry_id
+        return announced or reached.sequence in self._ahead
 
     def _begin(self, position: Position) -> Position:
         """Return from where the journal is to be read.
@@ -201,6 +246,7 @@ class Applier:
         self._ledger.void_prefix("", None)
         self._ahead.clear()
         self._recent.clear()
+        self._announced.clear()
         self._set_position(head)
         self._verified = head
         self.counts.rebuilds += 1

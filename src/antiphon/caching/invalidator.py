@@ -197,6 +197,9 @@ class CacheInvalidator:
         def applied(key: str, version: Version | None, dropped: bool) -> None:
             self._tell(key, version, dropped, (time.time_ns() - sent_ns) / 1e9)
 
+        if event.redacted:
+            self._apply_redacted(event)
+            return
         try:
             consistent = self._applier.apply(event.key, event.position, applied)
         except StoreError:
@@ -205,6 +208,16 @@ class CacheInvalidator:
             consistent = False
         if not consistent:
             # Here only in memory: whoever emits must not wait for a medium that fails.
+            self._distrust()
+            self._wake()
+
+    def _apply_redacted(self, event: StoreModificationEvent) -> None:
+        # Its key is a digest: only the journal tells what changed.
+        try:
+            if not self._applier.apply_redacted(event.position):
+                self._wake()
+        except StoreError:
+            logger.exception("cannot drop the cache; it is in doubt")
             self._distrust()
             self._wake()
 

@@ -68,8 +68,12 @@ class StoreKeyEvent(StoreEvent):
     Attributes:
         key: the key.
         metadata: its metadata, where known.
+        redacted: True if *key* is only a keyed digest of the key and *metadata*
+            are left out, as in the events of an authorizing store.
     """
 
+    #: A class attribute, so that events that are not redacted carry nothing more.
+    redacted: bool = False
     key: str
     metadata: dict[str, Any]
 

@@ -77,7 +77,8 @@ class JournalEntry:
 
     Attributes:
         version: epoch, sequence and id of this entry; also the key's new version.
-        key: the key that changed.
+        key: the key that changed; None if whoever reads may not see it, which
+            only journals of authorizing stores say: it may be any key then.
         action: ``set`` (new key), ``update`` (existing key) or ``delete``.
         event_id: id of the event that tells of it; None for a foreign writer's.
         owner: publisher id of the process that committed and publishes it;
@@ -87,7 +88,7 @@ class JournalEntry:
     """
 
     version: Version
-    key: str
+    key: str | None
     action: str
     event_id: EventId | None
     owner: bytes
