@@ -13,9 +13,17 @@ makes one more unconnected store on the medium of the test, empty at first::
             numbers = itertools.count()
             return lambda: open_store(f"mine:///{tmp_path}/store{next(numbers)}")
 
-Each test then tries the store through its public methods, and through a second
-one on the same medium.  The suite needs pytest, and Hypothesis for the test
-against a model.
+Each test then tries the store through its public methods, and puts things
+into the medium and looks at them behind its back: through a second store on
+the same medium, or through the fixtures ``seed`` and ``peek`` if the class
+overrides them.  A store with fewer abilities takes the parts that it has::
+
+    class TestMyReader(ReadingOnly): ...
+
+    class TestMyPlainStore(Reading, Writing, Telling, Hostile, Concurrency): ...
+
+The suite needs pytest, and Hypothesis for random keys and histories.
+See docs/how-to/test-your-backend.md.
 """
 
 from __future__ import annotations
@@ -26,38 +34,79 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"antiphon.testing.store_tests.{part}"
-        for part in ("reading", "writing", "telling", "journalling", "transacting", "model")
+        for part in (
+            "base", "committing", "concurrency", "hostile", "histories", "journalling", "model",
+            "progressing", "querying", "read_only", "reading", "streaming", "telling",
+            "transacting", "versioning", "writing",
+        )
     )
-)
+)  # fmt: skip
 
-from antiphon.testing.store_tests.base import MakeStore  # noqa: E402
+from antiphon.testing.store_tests.base import (  # noqa: E402
+    Content,
+    MakeStore,
+    Peek,
+    Seed,
+    SuiteBase,
+)
+from antiphon.testing.store_tests.committing import Committing  # noqa: E402
+from antiphon.testing.store_tests.concurrency import Concurrency  # noqa: E402
+from antiphon.testing.store_tests.histories import Histories  # noqa: E402
+from antiphon.testing.store_tests.hostile import Hostile  # noqa: E402
 from antiphon.testing.store_tests.journalling import Journalling  # noqa: E402
+from antiphon.testing.store_tests.progressing import Progressing  # noqa: E402
+from antiphon.testing.store_tests.querying import Querying  # noqa: E402
+from antiphon.testing.store_tests.read_only import ReadingOnly  # noqa: E402
 from antiphon.testing.store_tests.reading import Reading  # noqa: E402
+from antiphon.testing.store_tests.streaming import Streaming  # noqa: E402
 from antiphon.testing.store_tests.telling import Telling  # noqa: E402
 from antiphon.testing.store_tests.transacting import Transacting  # noqa: E402
+from antiphon.testing.store_tests.versioning import Versioning  # noqa: E402
 from antiphon.testing.store_tests.writing import Writing  # noqa: E402
 
-__all__ = ["MakeStore", "StoreSuite"]
+__all__ = [
+    "Committing",
+    "Concurrency",
+    "Content",
+    "Histories",
+    "Hostile",
+    "Journalling",
+    "MakeStore",
+    "Peek",
+    "Progressing",
+    "Querying",
+    "Reading",
+    "ReadingOnly",
+    "Seed",
+    "StoreSuite",
+    "Streaming",
+    "SuiteBase",
+    "Telling",
+    "Transacting",
+    "Versioning",
+    "Writing",
+]
 
 
-class StoreSuite(Reading, Writing, Telling, Journalling, Transacting):
-    """What every writable store must do.
+class StoreSuite(
+    Reading,
+    Writing,
+    Streaming,
+    Hostile,
+    Telling,
+    Progressing,
+    Transacting,
+    Concurrency,
+    Versioning,
+    Journalling,
+    Committing,
+    Histories,
+):
+    """Every part: what a ``BackendStore`` must do.
 
     Class attributes:
         shared: False if each store that ``make_store`` returns is a medium of
             its own, as one in memory is.
         needs_connecting: False if a store may be used before ``connect()``.
+        credentials: what ``connect()`` is called with.
     """
-
-    @pytest.fixture
-    def make_fresh_store(self, make_store: MakeStore) -> MakeStore:
-        """Return a function that makes a store on a medium of its own each time."""
-        if self.shared:
-            raise NotImplementedError("override make_fresh_store in the backend's test class")
-        return make_store
-
-    def test_random_histories_agree_with_a_dictionary(self, make_fresh_store: MakeStore) -> None:
-        """Whatever is done in whatever order, the store holds what a dictionary would."""
-        from antiphon.testing.store_tests.model import check_against_model
-
-        check_against_model(make_fresh_store)

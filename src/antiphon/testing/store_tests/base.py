@@ -10,13 +10,23 @@ from typing import Any, ClassVar
 import pytest
 
 from antiphon.events.api import BaseEvent, EventManager
+from antiphon.storage.abstract_store import AbstractReadOnlyStore
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.string_value import StringValue
 
 #: Makes one more unconnected store on the medium of the test.
-MakeStore = Callable[[], BackendStore]
+MakeStore = Callable[[], Any]
+
+#: All that a store holds: data and metadata by key.
+Content = Mapping[str, tuple[bytes, Mapping[str, Any]]]
+
+#: Puts keys with their data and metadata into the medium, behind the store's back.
+Seed = Callable[[Content], None]
+
+#: Returns all that the medium holds, read behind the store's back.
+Peek = Callable[[], Content]
 
 #: Something that is tried.
 Call = Callable[[], object]
@@ -32,7 +42,12 @@ LOOKALIKES: list[Any] = [
 
 
 class SuiteBase:
-    """Fixtures of the suite; a backend's class overrides ``make_store``."""
+    """Fixtures of all parts.
+
+    A backend's class overrides ``make_store``; ``make_fresh_store`` if its
+    stores share a medium; and, where the raw medium is easy to reach, ``seed``
+    and ``peek``, so that writing is checked without trusting reading.
+    """
 
     #: Whether all stores that ``make_store`` returns in a test are on one medium.
     shared: ClassVar[bool] = True
@@ -40,44 +55,77 @@ class SuiteBase:
     #: Whether using a store before ``connect()`` is an error.
     needs_connecting: ClassVar[bool] = True
 
+    #: What ``connect()`` is called with.
+    credentials: ClassVar[Any] = None
+
     @pytest.fixture
     def make_store(self) -> MakeStore:
         """Return a function that makes one more unconnected store on a fresh medium."""
         raise NotImplementedError("override make_store in the backend's test class")
 
     @pytest.fixture
-    def store(self, make_store: MakeStore) -> Iterator[BackendStore]:
+    def make_fresh_store(self, make_store: MakeStore) -> MakeStore:
+        """Return a function that makes a store on a medium of its own each time."""
+        if self.shared:
+            raise NotImplementedError("override make_fresh_store in the backend's test class")
+        return make_store
+
+    def emitter(self, store: Any) -> Any:
+        """Return the store that emits the events: *store*, or the innermost one below it."""
+        return store
+
+    def connected(self, store: Any) -> Any:
+        """Return *store*, connected, with an event manager of its own."""
+        manager = EventManager()
+        store.event_manager = manager
+        self.emitter(store).event_manager = manager
+        store.connect(self.credentials)
+        return store
+
+    @pytest.fixture
+    def store(self, make_store: MakeStore) -> Iterator[Any]:
         """A connected store on an empty medium, with an event manager of its own."""
-        store = make_store()
-        store.event_manager = EventManager()
-        store.connect()
+        store = self.connected(make_store())
         yield store
         store.disconnect()
 
     @pytest.fixture
-    def other(self, make_store: MakeStore, store: BackendStore) -> Iterator[BackendStore]:
+    def other(self, make_store: MakeStore, store: Any) -> Iterator[Any]:
         """A second store on the same medium; the same store where there can be none."""
         if not self.shared:
             yield store
             return
-        other = make_store()
-        other.event_manager = EventManager()
-        other.connect()
+        other = self.connected(make_store())
         yield other
         other.disconnect()
 
     @pytest.fixture
-    def heard(self, store: BackendStore) -> list[Any]:
-        """Every event that the store emits from now on."""
-        return listen(store, BaseEvent)
+    def seed(self, other: Any) -> Seed:
+        """Put things into the medium behind the store's back: here through a second store."""
+
+        def put(contents: Content) -> None:
+            for key, (data, metadata) in contents.items():
+                other.set(key, (io.BytesIO(data), dict(metadata)))
+
+        return put
 
     @pytest.fixture
-    def changes(self, store: BackendStore) -> list[Any]:
+    def peek(self, other: Any) -> Peek:
+        """Look into the medium behind the store's back: here through a second store."""
+        return lambda: everything(other)
+
+    @pytest.fixture
+    def heard(self, store: Any) -> list[Any]:
+        """Every event that the store emits from now on."""
+        return listen(self.emitter(store), BaseEvent)
+
+    @pytest.fixture
+    def changes(self, store: Any) -> list[Any]:
         """Every modification event that the store emits from now on."""
-        return listen(store, StoreModificationEvent)
+        return listen(self.emitter(store), StoreModificationEvent)
 
 
-def listen(store: BackendStore, cls: type[BaseEvent]) -> list[Any]:
+def listen(store: AbstractReadOnlyStore, cls: type[BaseEvent]) -> list[Any]:
     """Return a list that every event of class *cls* of *store* is added to."""
     events: list[Any] = []
 
@@ -98,14 +146,14 @@ def value(data: bytes = b"data", **metadata: Any) -> StringValue:
     return StringValue(data, metadata)
 
 
-def content(store: BackendStore, key: str) -> tuple[bytes, dict[str, Any]]:
+def content(store: AbstractReadOnlyStore, key: str) -> tuple[bytes, dict[str, Any]]:
     """Return data and metadata of *key*."""
     found = store.get(key)
     with found.data as stream:
         return stream.read(), found.metadata
 
 
-def everything(store: BackendStore) -> dict[str, tuple[bytes, Mapping[str, Any]]]:
+def everything(store: AbstractReadOnlyStore) -> dict[str, tuple[bytes, dict[str, Any]]]:
     """Return all that *store* holds."""
     return {key: content(store, key) for key in store.query_keys()}
 

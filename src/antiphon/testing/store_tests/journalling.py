@@ -1,118 +1,48 @@
-"""The suite's part on versions, conditional writes and the journal."""
+"""The suite's part on identity and journal."""
 
 from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
-import io
 from typing import Any
 
 import pytest
 
-from antiphon.errors import InvalidValue, PositionLost, VersionConflict
+from antiphon.errors import PositionLost, VersionConflict
+from antiphon.events.api import EventManager
 from antiphon.storage.backend_store import BackendStore
-from antiphon.storage.events import StoreModificationEvent
-from antiphon.storage.journal import ABSENT, Position, Version
-from antiphon.testing.store_tests.base import (
-    Call,
-    SuiteBase,
-    content,
-    everything,
-    journal_of,
-    large_bytes,
-    listen,
-    value,
-)
+from antiphon.storage.journal import ABSENT, Position
+from antiphon.testing.store_tests.base import MakeStore, SuiteBase, journal_of, value
 
 
 class Journalling(SuiteBase):
-    """Versions, conditions, journal."""
+    """The store knows who it is, and its own past."""
 
-    # -- Versions ------------------------------------------------------------
+    def test_the_identity_is_that_of_the_medium(
+        self, store: BackendStore, other: BackendStore
+    ) -> None:
+        """Two stores on one medium have one identity."""
+        assert store.store_id is not None
+        assert store.store_id == other.store_id
+        assert str(store.store_id) == store.info()["store_id"]
 
-    def test_versions_grow(self, store: BackendStore, other: BackendStore) -> None:
-        """Each change of a key gives it a later version, whoever makes it."""
-        versions: list[Any] = [
-            store.set("a", value()),
-            other.set_data("a", io.BytesIO()),
-            store.set_metadata("a", {}),
-            other.update_metadata("a", {}),
-            store.delete("a"),
-            other.set("a", value()),
-        ]
-        numbers = [version[:2] for version in versions]
+    def test_an_event_manager_hears_of_its_sources(self, make_store: MakeStore) -> None:
+        """A connected store is known to its manager, so that arriving events find it."""
+        known: list[Any] = []
 
-        assert sorted(set(numbers)) == numbers
-        assert versions[-1] == store.get("a").version
-        assert len(versions) == len({version.entry_id for version in versions})
+        class Bus(EventManager):
+            def add_source(self, source: object) -> None:
+                known.append(source)
 
-    def test_a_change_of_one_key_leaves_the_version_of_others(self, store: BackendStore) -> None:
-        """A version belongs to its key."""
-        first = store.set("a", value())
-        store.set("b", value())
+            def remove_source(self, source: object) -> None:
+                known.remove(source)
 
-        assert first == store.get("a").version
-
-    def test_a_write_may_expect_a_version(self, store: BackendStore, other: BackendStore) -> None:
-        """With the present version it is done, with any other nothing happens."""
-        old = store.set("a", value(b"1"))
-        new = other.set("a", value(b"2"), expect=old)
-        assert new is not None
-        changes = listen(store, StoreModificationEvent)
-        for stale in (old, ABSENT, Version(1, 999, b"12345678"), new._replace(entry_id=b"x" * 8)):
-            for write in self._writes(store, stale):
-                with pytest.raises(VersionConflict, match="'a'"):
-                    write()
-
-        assert ([], (b"2", {})) == (changes, content(store, "a"))
-        third = store.set_metadata("a", {"n": 1}, expect=new)
-        fourth = store.update_metadata("a", {"m": 1}, expect=third)
-        fifth = store.set_data("a", io.BytesIO(b"5"), expect=fourth)
-        store.delete("a", expect=fifth)
-        assert {} == everything(store)
-
-    def _writes(self, store: BackendStore, expect: Version | None) -> list[Call]:
-        return [
-            lambda: store.set("a", value(b"3"), expect=expect),
-            lambda: store.set_data("a", io.BytesIO(b"3"), expect=expect),
-            lambda: store.set_metadata("a", {"n": 3}, expect=expect),
-            lambda: store.update_metadata("a", {"n": 3}, expect=expect),
-            lambda: store.delete("a", expect=expect),
-        ]
-
-    def test_a_write_may_expect_no_key(self, store: BackendStore) -> None:
-        """``ABSENT`` creates only; a version of what is gone is a conflict."""
-        version = store.set("a", value(b"1"), expect=ABSENT)
-        with pytest.raises(VersionConflict):
-            store.set("a", value(b"2"), expect=ABSENT)
-        store.delete("a")
-        calls: list[Call] = [
-            lambda: store.set("a", value(b"2"), expect=version),
-            lambda: store.delete("a", expect=version),
-            lambda: store.update_metadata("a", {}, expect=version),
-        ]
-        for write in calls:
-            with pytest.raises(VersionConflict):
-                write()
-
-        assert {} == everything(store)
-
-    def test_a_conflict_leaves_no_large_value_behind(self, store: BackendStore) -> None:
-        """What was staged for a write that is refused harms nothing later."""
-        store.set("a", value(b"1"))
-        with pytest.raises(VersionConflict):
-            store.set("a", value(large_bytes()), expect=ABSENT)
-        store.set("a", value(large_bytes(seed=8)))
-
-        assert large_bytes(seed=8) == store.to_bytes("a")
-
-    @pytest.mark.parametrize("expect", [1, "1-1-00", (1, 1, b""), b"", True])
-    def test_only_a_version_can_be_expected(self, store: BackendStore, expect: Any) -> None:
-        """Anything else is refused rather than ignored."""
-        with pytest.raises(InvalidValue, match="expect"):
-            store.set("a", value(), expect=expect)
-        assert not store.exists("a")
-
-    # -- The journal ---------------------------------------------------------
+        store = make_store()
+        store.event_manager = Bus()
+        assert [] == known
+        with store:
+            assert [store] == known
+            store.event_manager = EventManager()
+            assert [] == known
 
     def test_a_new_store_is_at_the_beginning(self, store: BackendStore) -> None:
         """The head of an empty journal has sequence 0, and nothing after it."""
@@ -181,14 +111,3 @@ class Journalling(SuiteBase):
         ):
             with pytest.raises(PositionLost):
                 store.since(position)
-
-    def test_a_journal_may_be_long(self, store: BackendStore) -> None:
-        """More entries than fit one page of whatever reads them."""
-        with store.transaction("many"):
-            for number in range(2500):
-                store.set_metadata(f"k{number % 7}", {})
-        store.set_metadata("z", {})
-
-        entries = journal_of(store)
-        assert list(range(1, 2502)) == [entry.version.sequence for entry in entries]
-        assert [2500, 2501] == [entry.version.sequence for entry in entries if entry.last]

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from antiphon.events.api import EventManager
-from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreModificationEvent
-from antiphon.testing.store_tests.base import everything, journal_of, listen
+from antiphon.testing.store_tests.base import MakeStore, SuiteBase, everything, journal_of, listen
 
 #: Histories tried, and steps of each, unless the caller says otherwise.
 EXAMPLES, STEPS = 12, 25
@@ -42,16 +40,17 @@ _Model = dict[str, tuple[bytes, dict[str, Any]]]
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """One random history; ``make_store`` gives a fresh store for each."""
+    """One random history; ``make_store`` gives a fresh connected store for each."""
 
-    make_store: Callable[[], BackendStore]
+    make_store: Callable[[], Any]
+    emitter: Callable[[Any], Any]
+    transacts: bool
+    journals: bool
 
     def __init__(self) -> None:
         super().__init__()
         self.store = type(self).make_store()
-        self.store.event_manager = EventManager()
-        self.store.connect()
-        self.events = listen(self.store, StoreModificationEvent)
+        self.events = listen(type(self).emitter(self.store), StoreModificationEvent)
         self.model: _Model = {}
         self.committed: _Model = {}
         self.block: contextlib.AbstractContextManager[Any] | None = None
@@ -97,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert key in self.model
         return False
 
-    @precondition(lambda self: self.block is None)
+    @precondition(lambda self: self.transacts and self.block is None)
     @rule()
     def begin(self) -> None:
         self.committed = dict(self.model)
@@ -128,6 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
     def holds_what_the_model_holds(self) -> None:
         assert self.model == everything(self.store)
 
+    @precondition(lambda self: self.journals)
     @invariant()
     def tells_what_the_journal_has(self) -> None:
         entries = journal_of(self.store)
@@ -136,18 +136,32 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def check_against_model(
-    make_store: Callable[[], BackendStore], *, examples: int = EXAMPLES, steps: int = STEPS
+    suite: SuiteBase,
+    make_store: MakeStore,
+    *,
+    transacts: bool = True,
+    journals: bool = True,
+    examples: int = EXAMPLES,
+    steps: int = STEPS,
 ) -> None:
     """Try random histories; ``AssertionError`` with the shortest wrong one found.
 
     Args:
+        suite: connects stores, and says which one emits.
         make_store: returns an unconnected store on a fresh, empty medium.
+        transacts: whether the store has transactions.
+        journals: whether it has a journal.
         examples: histories to try.
         steps: steps of each.
     """
-    machine = type("Machine", (StoreMachine,), {"make_store": staticmethod(make_store)})
+    attributes = {
+        "make_store": staticmethod(lambda: suite.connected(make_store())),
+        "emitter": staticmethod(suite.emitter),
+        "transacts": transacts,
+        "journals": journals,
+    }
     run_machine(
-        machine,
+        type("Machine", (StoreMachine,), attributes),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

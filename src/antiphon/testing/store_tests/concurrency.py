@@ -1,0 +1,84 @@
+"""The suite's part on many readers and writers at once."""
+
+from __future__ import annotations
+
+# ruff: noqa: S101 - a suite is made of asserts
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from antiphon.storage.abstract_store import AbstractStore
+from antiphon.testing.store_tests.base import MakeStore, SuiteBase, content, value
+
+
+class Concurrency(SuiteBase):
+    """Threads and stores that use one medium at the same time."""
+
+    def test_many_writers_lose_nothing(self, make_store: MakeStore, store: AbstractStore) -> None:
+        """Whatever they write at once is there."""
+        handles = [store] + [self.connected(make_store()) for _ in range(2) if self.shared]
+
+        def write(worker: int) -> None:
+            mine = handles[worker % len(handles)]
+            for number in range(12):
+                mine.set(f"{worker}/{number}", value(b"x" * worker, n=number))
+                mine.set_metadata("common", {"worker": worker})
+
+        at_once(write, 4)
+        for handle in handles[1:]:
+            handle.disconnect()
+
+        keys = {f"{worker}/{number}" for worker in range(4) for number in range(12)}
+        assert {*keys, "common"} == set(store.query_keys())
+
+    def test_data_and_metadata_of_a_read_belong_together(
+        self, store: AbstractStore, other: AbstractStore
+    ) -> None:
+        """While a key is rewritten again and again a reader never sees half of a change."""
+        store.set("a", value(b"0", n=0))
+        stop = threading.Event()
+        wrong: list[Any] = []
+
+        def write(worker: int) -> None:
+            for number in range(60):
+                size = (1 << 20) + 5 if number % 20 == 0 else 5
+                other.set("a", value(str(number).encode().ljust(size, b"."), n=number))
+            stop.set()
+
+        def read(worker: int) -> None:
+            while not stop.is_set():
+                data, metadata = content(store, "a")
+                if int(data.split(b".")[0]) != metadata["n"]:
+                    wrong.append((data[:10], metadata))
+
+        threads = [threading.Thread(target=run, args=(0,)) for run in (write, read, read)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert [] == wrong
+
+
+def at_once(work: Callable[[int], None], count: int) -> None:
+    """Run ``work(0)`` to ``work(count - 1)`` in as many threads, and raise what they raise."""
+    failures: list[BaseException] = []
+
+    def run(worker: int) -> None:
+        try:
+            work(worker)
+        except BaseException as exc:  # handed to the test below
+            failures.append(exc)
+
+    threads = [threading.Thread(target=run, args=(worker,)) for worker in range(count)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # as many interleavings as there may be
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [] == failures
