@@ -1,0 +1,1 @@
+"""Encore's tools for work in threads: see ``threadtools`` and ``futures``."""
