@@ -10,15 +10,14 @@ from typing import Literal, Self
 
 from antiphon.errors import AntiphonError, BrokerRefused, BusClosed, FlushTimeout, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter, Listener
-from antiphon.events.event_manager import EventManager
 from antiphon.events.origin import OriginSpec, origin_of
 from antiphon.messaging.endings import opened
 from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.matching import NamedListener, both, checked_origins, origin_test, portable
+from antiphon.messaging.observing import ObservingManager
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.outgoing import OutgoingBuffer
-from antiphon.messaging.sources import Sources
 from antiphon.messaging.subscriptions import Subscriptions, bindings_for
 from antiphon.messaging.topology import BROADCAST, Binding, QueueSpec, Topology
 from antiphon.messaging.transport import Arrival, Transport
@@ -34,7 +33,7 @@ Scope = Literal["local", "cluster"]
 CLOSE_TIMEOUT_S = 5.0
 
 
-class BrokerEventManager(EventManager):
+class BrokerEventManager(ObservingManager):
     """An event manager whose events reach every process of the same system.
 
     Made by ``open_bus``.  It is used like any event manager; listeners hear the
@@ -68,7 +67,6 @@ class BrokerEventManager(EventManager):
         self.publisher_id = opened.new_id()
         self._transport = transport
         self._codec = Codec()
-        self._sources = Sources()
         self._topology = Topology(f"{system}.events", [QueueSpec(BROADCAST)])
         self._subscriptions = Subscriptions(self._topology, transport.reconcile)
         self._outgoing = OutgoingBuffer(options.buffer_events, options.buffer_bytes)
@@ -122,6 +120,8 @@ class BrokerEventManager(EventManager):
         event.pre_emit()
         if cls.travels and self._is_local(event):
             self._publisher.publish(event, origin_of(event, self.origin))
+            if self._notes_own and event._event_id is not None:
+                self._inbox.remember(event._event_id)
         if block:
             self._finish(event)
             return None
@@ -280,14 +280,6 @@ class BrokerEventManager(EventManager):
     def _settle(self, arrival: Arrival) -> None:
         self._transport.settle(arrival)
         self._subscriptions.bury()
-
-    def add_source(self, source: object) -> None:
-        """Let events of the store *source*, of any process, have it as their source here."""
-        self._sources.add(source)
-
-    def remove_source(self, source: object) -> None:
-        """Undo ``add_source``; a source that was never added is no error."""
-        self._sources.remove(source)
 
     # -- The connection ----------------------------------------------------------------
 

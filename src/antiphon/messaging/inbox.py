@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 #: What state callbacks are called with.
 CONNECTED, DISCONNECTED = "connected", "disconnected"
 
-#: Arrivals whose ids are remembered; what is sent again after a lost connection is
-#: at most what was under way, which is less (amqp_publisher.MAX_IN_FLIGHT).
+#: Events whose ids are remembered; what is sent again after a lost connection is
+#: at most what was under way, which is less (amqp_publisher.MAX_IN_FLIGHT), and so is
+#: what arrives between the observation of an event and its copy from the broker.
 MAX_REMEMBERED = 8192
 
 #: Seconds between two lines about corrupt messages; a broken sender makes thousands.
@@ -58,6 +59,7 @@ class Inbox:
         self._events = Worker(f"{name} events")
         self._states = Worker(f"{name} states")
         self._recent: dict[EventId, None] = {}
+        self._remembering = threading.RLock()  # reentrant: a finalizer may emit at any point
         self._callbacks: tuple[Callable[[str], None], ...] = ()
         self._moved = threading.Condition()
         self._corrupt_logged_at = float("-inf")
@@ -96,6 +98,16 @@ class Inbox:
         """Wait until the connection is up; return whether it is."""
         with self._moved:
             return self._moved.wait_for(lambda: self.is_connected, timeout_s)
+
+    def remember(self, event_id: EventId) -> bool:
+        """Note that listeners hear of the event with *event_id*; False if they have heard."""
+        with self._remembering:
+            if event_id in self._recent:
+                return False
+            if len(self._recent) >= MAX_REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+            self._recent[event_id] = None
+            return True
 
     # -- For the transport: nothing here may block -----------------------------------
 
@@ -155,13 +167,11 @@ class Inbox:
     def _receive(self, event: BaseEvent) -> None:
         self.received += 1
         event_id: Any = event._event_id
-        if event_id in self._recent:
-            # Its sender lost the connection before it learnt that the broker had it.
+        if not self.remember(event_id):
+            # Its sender lost the connection before it learnt that the broker had it,
+            # or somebody in this process observed the change and told of it already.
             self.duplicates += 1
             return
-        if len(self._recent) >= MAX_REMEMBERED:
-            del self._recent[next(iter(self._recent))]
-        self._recent[event_id] = None
         try:
             self._handle(event)
         except BaseException:  # as in Worker: a listener's sys.exit() ends nothing here
