@@ -6,12 +6,12 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from antiphon.events.abstract_event_manager import BaseEvent, BaseEventManager, Filter, Listener
 from antiphon.events.filters import name_of
 from antiphon.events.listeners import Call, listener_of
-from antiphon.events.plans import report
+from antiphon.events.plans import PlainPlan, report
 from antiphon.events.registry import ListenerRegistry, Tracer
 
 __all__ = ["BaseEvent", "BaseEventManager", "EventInfo", "EventManager", "LoggingTracer"]
@@ -85,6 +85,9 @@ class EventManager(ListenerRegistry, BaseEventManager):
     other values cost nothing, however many there are (docs/reference/events.md).
     """
 
+    #: Whether events may go elsewhere than to listeners.
+    _emits_more: ClassVar[bool] = False
+
     def __init__(self) -> None:
         super().__init__()
         self._infos: dict[type, EventInfo] = {}
@@ -135,6 +138,31 @@ class EventManager(ListenerRegistry, BaseEventManager):
             self._run(event)
         event.post_emit()
         return None
+
+    def hears(self, cls: type[BaseEvent]) -> bool:
+        """Return False if emitting an event of class *cls* now would have no effect at all.
+
+        For those who would make an event only to emit it.  True when in doubt:
+        before the first event of the class, with a tracer, with hooks of the
+        class's own, and for a subclass that has an ``emit`` of its own.
+        """
+        plan = self._plans.get(cls)
+        return (
+            type(plan) is not PlainPlan
+            or bool(plan.select(None))
+            or plan.stale
+            or self._emits_more
+            or cls not in self._runs
+            or "emit" in self.__dict__
+            or cls.pre_emit is not BaseEvent.pre_emit
+            or cls.post_emit is not BaseEvent.post_emit
+        )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._emits_more = (
+            cls.emit is not EventManager.emit or cls._dispatch is not EventManager._dispatch
+        )
 
     def _emit_slowly(self, event: BaseEvent, block: bool) -> threading.Thread | None:
         if not block:

@@ -11,12 +11,18 @@ from antiphon.errors import NotConnected
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.backend_hooks import BackendHooks
 from antiphon.storage.changes import Record, missing
-from antiphon.storage.checks import checked_key
+from antiphon.storage.checks import MAX_KEY_BYTES, checked_key
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.metadata import copied, encode_conditions, matches
 from antiphon.storage.overlay import Overlay
 from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value, select_from
+
+
+class _Open(threading.local):
+    """What a thread has open."""
+
+    overlay: Overlay | None = None
 
 
 class BackendReading(BackendHooks, AbstractStore):
@@ -26,7 +32,7 @@ class BackendReading(BackendHooks, AbstractStore):
     _needs_connecting: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._open = threading.local()
+        self._open = _Open()
         self._connected = False
         super().__init__()
 
@@ -37,12 +43,18 @@ class BackendReading(BackendHooks, AbstractStore):
     @property
     def _overlay(self) -> Overlay | None:
         """The open transaction of this thread."""
-        return getattr(self._open, "overlay", None)
+        return self._open.overlay
 
     # -- Reading -------------------------------------------------------------
 
     def get(self, key: str) -> Value:
-        return StoredValue(self._found(key))
+        key = self._checked(key)
+        # ``_found``, without calling it: this is what is called the most.
+        overlay = self._open.overlay
+        record = self._read(key) if overlay is None else self._view(key)
+        if record is None:
+            raise missing(key, self)
+        return StoredValue(record)
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         key = self._checked(key)
@@ -78,18 +90,19 @@ class BackendReading(BackendHooks, AbstractStore):
             InvalidValue: no metadata can have one of the values.
         """
         self._check_connected()
-        names = None if select is None else list(select)
         rows = self._rows(kwargs, encode_conditions(kwargs))
-        return (
-            (key, metadata if names is None else select_from(metadata, names))
-            for key, metadata in rows
-        )
+        if select is None:
+            return rows
+        names = list(select)
+        return ((key, select_from(metadata, names)) for key, metadata in rows)
 
     def query_keys(self, **kwargs: Any) -> Iterator[str]:
         self._check_connected()
-        if kwargs or self._overlay is not None:
+        if self._overlay is not None:
             return (key for key, _ in self.query(None, **kwargs))
-        return iter(self._keys())
+        if not kwargs:
+            return iter(self._keys())
+        return iter(self._matching_keys(kwargs))
 
     def _rows(
         self, conditions: Mapping[str, Any], encoded: Mapping[str, str]
@@ -126,7 +139,11 @@ class BackendReading(BackendHooks, AbstractStore):
 
     def _checked(self, key: object) -> str:
         """Return *key* if it is one and the store can be used."""
-        self._check_connected()
+        if not self._connected:
+            self._check_connected()
+        # Most keys are short and plain; what else there is ``checked_key`` knows.
+        if type(key) is str and len(key) <= MAX_KEY_BYTES and key.isascii():
+            return key
         return checked_key(key)
 
     # -- The journal ---------------------------------------------------------

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from antiphon.errors import (
@@ -25,9 +25,11 @@ from antiphon.errors import (
     StoreUnavailable,
 )
 from antiphon.events.api import BaseEventManager
+from antiphon.events.event_id import next_event_id
 from antiphon.storage.backend_reading import BackendReading
 from antiphon.storage.changes import (
     STAGE_ABOVE_BYTES,
+    Change,
     Committed,
     Staged,
     StoreIdentity,
@@ -42,12 +44,13 @@ from antiphon.storage.events import (
     StoreTransactionStartEvent,
     StoreUpdateEvent,
 )
-from antiphon.storage.journal import Position, Version
+from antiphon.storage.journal import Position, Version, new_entry_id
 from antiphon.storage.metadata import copied, normalise
-from antiphon.storage.overlay import Overlay, Pending
+from antiphon.storage.overlay import UNREAD, Overlay, Pending
 from antiphon.storage.streams import checked_chunks
+from antiphon.storage.transaction_block import TransactionBlock
 from antiphon.storage.utils import BUFFER_BYTES, Readable, with_progress
-from antiphon.storage.value import split_value
+from antiphon.storage.value import Value, split_value
 
 logger = logging.getLogger(__name__)
 
@@ -153,11 +156,21 @@ class BackendStore(BackendReading):
         expect: Version | None = None,
     ) -> Version | None:
         key = self._checked(key)
-        data, metadata = split_value(value)
+        if isinstance(value, Value):
+            data: Readable = value.data
+            metadata: Mapping[str, Any] = value.metadata
+        else:
+            data, metadata = split_value(value)
         plain = normalise(metadata)
-        size = getattr(value, "size", None)
-        taken = self._take_in(key, data, buffer_size, size, lambda: copied(plain))
-        return self._write(Pending(key, data=taken, metadata=plain, expect=checked_expect(expect)))
+        taken: bytes | Staged | None = None
+        if type(data) is BytesIO:
+            taken = _whole(data, buffer_size)
+        if taken is None:
+            size = getattr(value, "size", None)
+            taken = self._take_in(key, data, buffer_size, size, lambda: copied(plain))
+        if expect is not None:
+            checked_expect(expect)
+        return self._write(key, data=taken, metadata=plain, expect=expect)
 
     def set_data(
         self,
@@ -168,35 +181,35 @@ class BackendStore(BackendReading):
         expect: Version | None = None,
     ) -> Version | None:
         key = self._checked(key)
-        taken = self._take_in(key, data, buffer_size, None, lambda: self._metadata_if_any(key))
-        return self._write(Pending(key, data=taken, expect=checked_expect(expect)))
+        taken: bytes | Staged | None = None
+        if type(data) is BytesIO:
+            taken = _whole(data, buffer_size)
+        if taken is None:
+            taken = self._take_in(key, data, buffer_size, None, lambda: self._metadata_if_any(key))
+        return self._write(key, data=taken, expect=checked_expect(expect))
 
     def set_metadata(
         self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
     ) -> Version | None:
         key = self._checked(key)
         plain = normalise(metadata)
-        return self._write(Pending(key, metadata=plain, expect=checked_expect(expect)))
+        return self._write(key, metadata=plain, expect=checked_expect(expect))
 
     def update_metadata(
         self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
     ) -> Version | None:
         key = self._checked(key)
         return self._write(
-            Pending(
-                key,
-                metadata=normalise(metadata),
-                merge=True,
-                must_exist=True,
-                expect=checked_expect(expect),
-            )
+            key,
+            metadata=normalise(metadata),
+            merge=True,
+            must_exist=True,
+            expect=checked_expect(expect),
         )
 
     def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
         key = self._checked(key)
-        return self._write(
-            Pending(key, delete=True, must_exist=True, expect=checked_expect(expect))
-        )
+        return self._write(key, delete=True, must_exist=True, expect=checked_expect(expect))
 
     def from_bytes(
         self,
@@ -242,17 +255,43 @@ class BackendStore(BackendReading):
         record = self._view(key)
         return {} if record is None else copied(record.metadata)
 
-    def _write(self, change: Pending) -> Version | None:
-        """Commit *change*, or keep it for the commit of the open transaction."""
+    def _write(
+        self,
+        key: str,
+        delete: bool = False,
+        data: bytes | Staged | None = None,
+        metadata: dict[str, Any] | None = None,
+        merge: bool = False,
+        must_exist: bool = False,
+        expect: Version | None = None,
+    ) -> Version | None:
+        """Commit a change, or keep it for the commit of the open transaction."""
         overlay = self._overlay
         try:
             if overlay is None:
-                committed = self._commit([change.as_change()])
+                committed = self._commit(
+                    [
+                        Change(
+                            key,
+                            next_event_id(),
+                            new_entry_id(),
+                            delete,
+                            data,
+                            metadata,
+                            merge,
+                            must_exist,
+                            expect,
+                        )
+                    ]
+                )
             else:
-                overlay.add(change, self._view(change.key), time.time(), self)
+                change = Pending(key, delete, data, metadata, merge, must_exist, expect)
+                is_free = expect is None and not (merge or must_exist)
+                present = UNREAD if is_free else self._view(key)
+                overlay.add(change, present, time.time(), self)
         except BaseException as exc:
-            if isinstance(change.data, Staged):
-                self._drop_staged([change.data], exc)
+            if isinstance(data, Staged):
+                self._drop_staged([data], exc)
             raise
         if overlay is not None:
             return None
@@ -271,15 +310,22 @@ class BackendStore(BackendReading):
     def _tell(self, committed: Sequence[Committed]) -> None:
         """Emit the events of what was committed."""
         note_commits(self.store_id, committed)
+        manager = self._event_manager
+        # Asked of the class: what only passes on to another manager what it
+        # lacks, as users' wrappers do, must not pass on this.
+        hears = getattr(type(manager), "hears", None)
         failure: BaseException | None = None
         for done in committed:
             entry = done.entry
-            event = _EVENT_OF_ACTION[entry.action](self, key=entry.key, metadata=done.metadata)
+            kind = _EVENT_OF_ACTION[entry.action]
+            if hears is not None and not hears(manager, kind):
+                continue
+            event = kind(self, key=entry.key, metadata=done.metadata)
             event._event_id = entry.event_id
             if self.store_id is not None:
                 event._position = Position(self.store_id, *entry.version)
             try:
-                self._event_manager.emit(event)
+                manager.emit(event)
             except Exception as exc:  # the others are due all the same; raised below
                 exc.add_note(f"the change of {entry.key!r:.80} is committed; only its event failed")
                 failure = failure or exc
@@ -295,7 +341,7 @@ class BackendStore(BackendReading):
 
     def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
         self._check_connected()
-        return _Transaction(self)
+        return TransactionBlock(self)
 
     def _begin(self) -> None:
         overlay = self._overlay
@@ -331,23 +377,14 @@ class BackendStore(BackendReading):
             self._tell(committed)
 
 
-class _Transaction:
-    """The block of one ``with store.transaction(…)``; may be entered again."""
-
-    def __init__(self, store: BackendStore) -> None:
-        self._store = store
-
-    def __enter__(self) -> Self:
-        self._store._begin()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        exc_traceback: TracebackType | None,
-    ) -> None:
-        self._store._end(exc_value)
+def _whole(source: BytesIO, buffer_size: int) -> bytes | None:
+    """Return all of *source* if it fits one buffer; None, with nothing read, if not."""
+    most = min(buffer_size, STAGE_ABOVE_BYTES) if buffer_size > 0 else BUFFER_BYTES
+    piece = source.read(most + 1)
+    if len(piece) <= most:
+        return piece
+    source.seek(-len(piece), os.SEEK_CUR)
+    return None
 
 
 def _call_if_any(obj: object, method: str, argument: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID
 
 from antiphon.errors import KeyNotFound, VersionConflict
@@ -30,8 +30,7 @@ class StoreIdentity:
     system: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One key as a backend holds it, at one version.
 
     Attributes:
@@ -65,8 +64,7 @@ class Staged:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One change of one key, checked and ready to be committed.
 
     Attributes:
@@ -93,8 +91,7 @@ class Change:
     expect: Version | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """What became of one change.
 
     Attributes:

@@ -6,9 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,6 +24,7 @@ from antiphon.storage.changes import (
 )
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.memory_index import MemoryIndex
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.metadata import check_size, copied, encode_conditions, matches
 from antiphon.storage.opening import url_parameters
@@ -35,8 +35,7 @@ JOURNAL_ENTRIES = 10_000
 _EPOCH = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One key at one version; replaced, never changed."""
 
     data: bytes
@@ -45,22 +44,16 @@ class _Entry:
     modified: float
     version: Version
 
-    def as_record(self) -> Record:
-        return Record(
-            len(self.data),
-            self.metadata,
-            self.created,
-            self.modified,
-            self.version,
-            lambda start, end: BytesIO(self.data[start:end]),
-        )
-
 
 class DictMemoryStore(BackendStore):
     """A store that lives in a dictionary, and ends with it.
 
     As Encore's it may be used without ``connect()``, and keeps what it holds
     through ``disconnect()``.  Its journal keeps the last 10 000 changes.
+
+    The first query for a metadata entry looks at all keys, while writers wait,
+    and makes an index of it (of 32 entries at a time); then queries take as
+    long as their hits.
 
     Args:
         origin: readable name that its events are routed by.
@@ -78,6 +71,7 @@ class DictMemoryStore(BackendStore):
         self._journal: deque[JournalEntry] = deque(maxlen=JOURNAL_ENTRIES)
         self._staged: dict[str, bytes] = {}
         self._ledger: MemoryLedger | None = None
+        self._index = MemoryIndex()
 
     # -- Hooks ---------------------------------------------------------------
 
@@ -96,11 +90,18 @@ class DictMemoryStore(BackendStore):
 
     def _read(self, key: str) -> Record | None:
         entry = self._entries.get(key)
-        return None if entry is None else entry.as_record()
+        if entry is None:
+            return None
+        data, metadata, created, modified, version = entry
+
+        def open_data(start: int, end: int) -> BinaryIO:
+            return BytesIO(data[start:end])
+
+        return Record(len(data), metadata, created, modified, version, open_data)
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         entry = self._entries.get(key)
-        return None if entry is None else copied(entry.metadata)
+        return None if entry is None else copied(entry[1])
 
     def _exists(self, key: str) -> bool:
         return key in self._entries
@@ -109,15 +110,35 @@ class DictMemoryStore(BackendStore):
         with self._lock:
             return list(self._entries)
 
-    def _query(self, conditions: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    def _query(self, conditions: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        if not conditions:
+            return self._all_rows()
         encoded = encode_conditions(conditions)
         with self._lock:
-            entries = list(self._entries.items())
-        return (
-            (key, copied(entry.metadata))
-            for key, entry in entries
-            if matches(entry.metadata, encoded)
-        )
+            keys = self._index.find(encoded, self._items())
+            entries = [self._entries[key] for key in keys]
+        rows = zip(keys, entries, strict=True)
+        if len(encoded) > 1:
+            return (
+                (key, copied(entry[1])) for key, entry in rows if matches(entry.metadata, encoded)
+            )
+        return ((key, copied(entry[1])) for key, entry in rows)
+
+    def _all_rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for key in self._keys():
+            entry = self._entries.get(key)
+            if entry is not None:
+                yield key, copied(entry.metadata)
+
+    def _items(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        return ((key, entry.metadata) for key, entry in self._entries.items())
+
+    def _matching_keys(self, conditions: Mapping[str, Any]) -> Iterable[str]:
+        if len(conditions) != 1:
+            return super()._matching_keys(conditions)
+        encoded = encode_conditions(conditions)
+        with self._lock:
+            return iter(self._index.find(encoded, self._items()))
 
     def _stage(self, chunks: Iterable[bytes]) -> Staged:
         data = b"".join(chunks)
@@ -137,44 +158,54 @@ class DictMemoryStore(BackendStore):
             # fails leaves nothing of those before it.
             now_ns = time.time_ns()
             after: dict[str, _Entry | None] = {}
+            sequence, last = self._sequence(), len(changes)
             committed = [
-                self._apply(change, after, number, len(changes), now_ns)
+                self._apply(change, after, sequence + number, number == last, now_ns)
                 for number, change in enumerate(changes, start=1)
             ]
-            for key, entry in after.items():
-                if entry is None:
-                    self._entries.pop(key, None)
-                else:
-                    self._entries[key] = entry
-            self._journal.extend(done.entry for done in committed)
+            self._put(after)
+            self._journal.extend([done.entry for done in committed])
         for change in changes:
             if isinstance(change.data, Staged):
                 self._staged.pop(change.data.token, None)
         return committed
 
+    def _put(self, after: Mapping[str, _Entry | None]) -> None:
+        index, entries = self._index, self._entries
+        for key, entry in after.items():
+            if index:
+                present = entries.get(key)
+                index.change(
+                    key,
+                    None if present is None else present.metadata,
+                    None if entry is None else entry.metadata,
+                )
+            if entry is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = entry
+
     def _apply(
-        self, change: Change, after: dict[str, _Entry | None], number: int, count: int, now_ns: int
+        self,
+        change: Change,
+        after: dict[str, _Entry | None],
+        sequence: int,
+        last: bool,
+        now_ns: int,
     ) -> Committed:
-        key = change.key
+        key, event_id, entry_id, _, _, given, merge, _, _ = change
         present = after[key] if key in after else self._entries.get(key)
         action = action_of(change, None if present is None else present.version, self)
-        version = Version(_EPOCH, self._sequence() + number, change.entry_id)
-        entry = JournalEntry(
-            version,
-            key,
-            action,
-            change.event_id,
-            change.event_id.publisher,
-            number == count,
-            now_ns,
-        )
+        version = Version(_EPOCH, sequence, entry_id)
+        entry = JournalEntry(version, key, action, event_id, event_id.publisher, last, now_ns)
         if change.delete:
             after[key] = None
             return Committed(entry, copied(present.metadata) if present is not None else {})
         metadata = present.metadata if present is not None else {}
-        if change.metadata is not None:
-            metadata = {**(metadata if change.merge else {}), **copied(change.metadata)}
-        check_size(metadata)
+        if given is not None:
+            # Nobody else has it: it was made for this change.
+            metadata = {**metadata, **given} if merge else dict(given)
+            check_size(metadata)
         now = now_ns / 1e9
         after[key] = _Entry(
             self._data_of(change, present),

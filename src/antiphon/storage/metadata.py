@@ -34,6 +34,7 @@ MAX_INTEGER = 2**63 - 1
 MAX_TEXT = 1 << 22
 
 _PLAIN = frozenset({bool, float, bytes, type(None)})
+_SHORT = frozenset({bool, int, float, type(None)})
 
 
 class _Refused(Exception):
@@ -47,21 +48,37 @@ def normalise(metadata: object) -> dict[str, Any]:
         InvalidValue: it is no mapping, a name in it is no text, or an entry
             cannot be stored; the entry is named.
     """
-    if not isinstance(metadata, Mapping):
+    if type(metadata) is not dict and not isinstance(metadata, Mapping):
         raise InvalidValue(f"metadata must be a dictionary, not {type(metadata).__name__}")
     copy: dict[str, Any] = {}
     for name, value in metadata.items():
-        if not isinstance(name, str):
-            raise InvalidValue(f"names in metadata must be text, and {name!r:.80} is not")
-        try:
-            copy[_text(name)] = _normal(value, 1)
-        except _Refused as exc:
-            raise InvalidValue(f"metadata entry {name!r:.80} cannot be stored: {exc}") from None
+        kind = type(value)
+        # What most entries are, and the rest in ``_normal_entry``.
+        if type(name) is str and name.isascii():
+            if kind in _PLAIN or (kind is str and value.isascii()):
+                copy[name] = value
+                continue
+            if kind is int and -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+                copy[name] = value
+                continue
+        plain, normal = _normal_entry(name, value)
+        copy[plain] = normal
     return copy
+
+
+def _normal_entry(name: object, value: object) -> tuple[str, Any]:
+    if not isinstance(name, str):
+        raise InvalidValue(f"names in metadata must be text, and {name!r:.80} is not")
+    try:
+        return _text(name), _normal(value, 1)
+    except _Refused as exc:
+        raise InvalidValue(f"metadata entry {name!r:.80} cannot be stored: {exc}") from None
 
 
 def copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of *metadata* that ``normalise`` made once."""
+    if _MUTABLE_TYPES.isdisjoint(map(type, metadata.values())):
+        return dict(metadata)
     return {name: _copied(value) for name, value in metadata.items()}
 
 
@@ -82,8 +99,11 @@ def encode(metadata: Mapping[str, Any]) -> str:
 
 def check_size(metadata: Mapping[str, Any]) -> None:
     """Raise ``InvalidValue`` where ``encode`` would; quick, for backends that keep no text."""
+    weight = 4
+    for name, value in metadata.items():
+        weight += len(name) + (len(value) + 8 if type(value) is str else 4 + _weight(value))
     # No character becomes more than twelve in the text.
-    if _weight(metadata) > MAX_TEXT // 12:
+    if weight > MAX_TEXT // 12:
         encode(metadata)
 
 
@@ -121,7 +141,7 @@ def text_of(value: Any) -> str:
     kind = type(value)
     if kind is str:
         return encode_basestring_ascii(value)
-    if kind is int:
+    if kind is int or (kind is float and math.isfinite(value)):
         return repr(value)
     return _dump(_tagged(value))
 
@@ -205,6 +225,7 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any, int], Any]], ...] = (
 )
 
 _MUTABLE = (dict, list, set, tuple)
+_MUTABLE_TYPES = frozenset(_MUTABLE)
 
 
 def _copied(value: Any) -> Any:
@@ -216,6 +237,8 @@ def _copied(value: Any) -> Any:
 
 
 def _weight(value: Any) -> int:
+    if type(value) in _SHORT:
+        return 8
     if isinstance(value, (str, bytes)):
         return len(value) + 4
     if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -18,6 +19,16 @@ from antiphon.storage.journal import ABSENT, Version, new_entry_id
 
 #: Opens bytes *start* to *end* of a staged value.
 OpenStaged = Callable[[Staged, int, int], BinaryIO]
+
+
+class Unread(Enum):
+    """Stands for what nobody has read."""
+
+    UNREAD = 1
+
+
+#: Given for a key that was not read, because nothing depends on what it has.
+UNREAD = Unread.UNREAD
 
 
 @dataclass(slots=True)
@@ -80,12 +91,15 @@ class Overlay:
             if isinstance(change.data, Staged):
                 yield change.data
 
-    def add(self, change: Pending, present: Record | None, now: float, store: object) -> None:
+    def add(
+        self, change: Pending, present: Record | Unread | None, now: float, store: object
+    ) -> None:
         """Take *change* up.
 
         Args:
             change: the change.
-            present: what its key looks like from inside before it.
+            present: what its key looks like from inside before it; ``UNREAD``
+                will do for a change that neither expects nor needs anything.
             now: the time, in seconds since the Unix epoch.
             store: named in errors.
 
@@ -106,22 +120,23 @@ class Overlay:
             self._effects[change.key] = None
             return
         before = self._effects.get(change.key)
-        effect = _Effect(is_new=present is None, at=now)
+        is_new = present is None or (before is None and change.key in self._effects)
+        effect = _Effect(is_new=is_new, at=now)
         if before is not None:
             effect = _Effect(before.is_new, now, before.data, before.metadata)
         if change.data is not None:
             effect.data = change.data
         if change.metadata is not None:
-            merged = present.metadata if change.merge and present is not None else {}
+            merged = present.metadata if change.merge and isinstance(present, Record) else {}
             effect.metadata = {**merged, **change.metadata}
         self._effects[change.key] = effect
 
     def _agreed_expectation(
-        self, change: Pending, present: Record | None, store: object
+        self, change: Pending, present: Record | Unread | None, store: object
     ) -> Version | None:
         first = self._first.get(change.key)
         if first is None:
-            found = None if present is None else present.version
+            found = present.version if isinstance(present, Record) else None
             if change.expect is not None and change.expect != (found or ABSENT):
                 raise conflict(change.key, change.expect, found, store)
             return change.expect

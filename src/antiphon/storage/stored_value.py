@@ -17,28 +17,30 @@ class StoredValue(Value):
         record: what the backend read.
     """
 
+    # In the class, so that making a value sets only what is known of it.
+    _stream: BinaryIO | None = None
+    size: int
+
     def __init__(self, record: Record) -> None:
-        self._record = record
-        self._stream: BinaryIO | None = None
-        self.size = record.size
-        self.created = record.created
-        self.modified = record.modified
-        # What an open transaction has written gets its version at the commit.
-        self.version = None if record.version == ABSENT else record.version
+        self.size, self._metadata, self.created, self.modified, version, self._open = record
+        if version != ABSENT:
+            # What an open transaction has written gets its version at the commit.
+            self.version = version
 
     @property
     def data(self) -> BinaryIO:
         """The stream of the bytes: one and the same at every access."""
-        if self._stream is None:
-            self._stream = self._record.open(0, self._record.size)
-        return self._stream
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = self._open(0, self.size)
+        return stream
 
     @property
     def metadata(self) -> dict[str, Any]:
         """A copy of the metadata."""
-        return copied(self._record.metadata)
+        return copied(self._metadata)
 
     def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
         """Return a new stream of ``data[start:end]``, counted as in Python slices."""
-        first, after, _ = slice(start, end).indices(self._record.size)
-        return self._record.open(first, max(first, after))
+        first, after, _ = slice(start, end).indices(self.size)
+        return self._open(first, max(first, after))
