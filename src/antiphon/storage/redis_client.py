@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from antiphon.errors import (
 )
 from antiphon.storage.redis_scripts import Script
 from antiphon.storage.redis_url import RedisAddress
+from antiphon.storage.redis_wire import pack_command
 
 _T = TypeVar("_T")
 
@@ -81,6 +83,18 @@ _MEANINGS["ASK"] = _MEANINGS["CROSSSLOT"] = _MEANINGS["MOVED"]
 ScriptCall = tuple[Script, Sequence[Any], Sequence[Any]]
 
 
+class PackedCall:
+    """A call of a script that is made often with the same keys and arguments.
+
+    Attributes:
+        by_digest, by_source: the call as bytes, for a Redis that knows the script and not.
+    """
+
+    def __init__(self, call: ScriptCall) -> None:
+        self.by_digest = pack_command(*_by_digest(*call))
+        self.by_source = pack_command(*_by_source(*call))
+
+
 class RedisClient:
     """Connections to one Redis, for all threads of a process.
 
@@ -97,8 +111,11 @@ class RedisClient:
         self.on_connect: list[Callable[[Callable[..., Any]], None]] = []
         # Any: what redis-py says of its own types changes between its releases.
         self._redis: Any = redis.Redis(**self._settings())
-        # Answers as Redis gave them, whatever the version of redis-py makes of them.
-        self._redis.response_callbacks.clear()
+        self._pid = os.getpid()
+        self._is_closed = False
+        # Connections that nobody uses now, the last used one last.  The pool of redis-py
+        # takes as long to give one out as Redis takes to answer.
+        self._idle: list[Any] = []
 
     def _settings(self) -> dict[str, Any]:
         address = self.address
@@ -131,9 +148,38 @@ class RedisClient:
 
     def close(self) -> None:
         """Close all connections.  Twice is fine."""
+        self._is_closed = True
+        self._disconnect_idle()
         with contextlib.suppress(RedisError, OSError):
             self._redis.close()
-            self._redis.connection_pool.disconnect()
+
+    def _disconnect_idle(self) -> None:
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:  # One by one: another thread may take one at any moment.
+                taken.append(self._idle.pop())
+        for connection in taken:
+            with contextlib.suppress(RedisError, OSError):
+                connection.disconnect()
+        # They connect again when they are used.
+        self._idle += taken
+
+    def _take(self, *, may_be_stale: bool) -> Any:
+        if self._pid != os.getpid():
+            # What a child would send on them, its parent would read the answers of.
+            self._pid, self._idle = os.getpid(), []
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._redis.connection_pool.make_connection()
+        if not may_be_stale:
+            _refresh(connection)
+        return connection
+
+    def _give_back(self, connection: Any) -> None:
+        self._idle.append(connection)
+        if self._is_closed:
+            self._disconnect_idle()
 
     # -- Calls ---------------------------------------------------------------
 
@@ -148,7 +194,11 @@ class RedisClient:
         Raises:
             StoreError: the leaf of the tree that fits; see the module's table.
         """
-        return self._again(lambda: self._redis.execute_command(*command), retry)
+        return self.call_packed(pack_command(*command), retry=retry)
+
+    def call_packed(self, command: bytes, *, retry: bool = True) -> Any:
+        """Do what ``call`` does with a command that ``pack_command`` made."""
+        return self._again(lambda: _checked(self._exchange([command], 1, retry))[0], retry)
 
     def calls(self, commands: Sequence[tuple[Any, ...]], *, retry: bool = True) -> list[Any]:
         """Send several commands in one round trip, in order, and return their answers.
@@ -156,57 +206,68 @@ class RedisClient:
         Others' commands may run between them.  Raises as ``call`` does; the
         commands after the one that failed were run.
         """
-
-        def send() -> list[Any]:
-            with self._redis.pipeline(transaction=False) as pipe:
-                for command in commands:
-                    pipe.execute_command(*command)
-                return list(pipe.execute())
-
-        return self._again(send, retry)
+        packed = [pack_command(*command) for command in commands]
+        return self._again(lambda: _checked(self._exchange(packed, len(packed), retry)), retry)
 
     def run(
         self, script: Script, keys: Sequence[Any], args: Sequence[Any], *, retry: bool = True
     ) -> Any:
         """Run a script as one step; Redis is given its text when it does not know it."""
-        return self._again(lambda: self._run(script, keys, args), retry)
+        return self._again(lambda: self._run(script, keys, args, retry), retry)
 
-    def run_all(self, calls: Callable[[bool], Sequence[ScriptCall]]) -> list[Any]:
+    def run_all(self, calls: Callable[[bool], Sequence[ScriptCall | PackedCall | bytes]]) -> list[Any]:
         """Run several scripts in one round trip, in order, and return their answers.
 
         Others' commands may run between them.
 
         Args:
             calls: called with whether it is a repetition, returns the scripts
-                to run with their keys and arguments.  They have to know by
-                themselves that they ran before.
+                to run with their keys and arguments, or commands that
+                ``pack_command`` made.  They have to know by themselves that
+                they ran before.
         """
         tried: list[bool] = []
 
         def send() -> list[Any]:
-            scripts = calls(bool(tried))
+            given = calls(bool(tried))
             tried.append(True)
-            answers = self._pipeline([_by_digest(*call) for call in scripts])
+            answers = self._exchange([_packed(call) for call in given], len(given))
             if any(isinstance(answer, NoScriptError) for answer in answers):
-                answers = self._pipeline([_by_source(*call) for call in scripts])
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-            return answers
+                answers = self._exchange([_packed(call, by_source=True) for call in given], len(given))
+            return _checked(answers)
 
         return self._again(send, retry=True)
 
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        with self._redis.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            return list(pipe.execute(raise_on_error=False))
+    def _run(self, script: Script, keys: Sequence[Any], args: Sequence[Any], retry: bool) -> Any:
+        answers = self._exchange([pack_command(*_by_digest(script, keys, args))], 1, retry)
+        if isinstance(answers[0], NoScriptError):
+            answers = self._exchange([pack_command(*_by_source(script, keys, args))], 1)
+        return _checked(answers)[0]
 
-    def _run(self, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+    def _exchange(self, commands: Sequence[bytes], count: int, may_be_stale: bool = True) -> list[Any]:
+        """Send commands, and return the *count* answers, refusals among them.
+
+        Args:
+            may_be_stale: whether a connection may be used that Redis has closed
+                meanwhile; who cannot repeat what it sends finds out before.
+        """
+        connection = self._take(may_be_stale=may_be_stale)
+        answers: list[Any] = []
         try:
-            return self._redis.execute_command(*_by_digest(script, keys, args))
-        except NoScriptError:
-            return self._redis.execute_command(*_by_source(script, keys, args))
+            connection.send_packed_command(commands)
+            for _ in range(count):
+                try:
+                    answers.append(connection.read_response())
+                except ResponseError as exc:
+                    answers.append(exc)
+        except BaseException:
+            # The others are most likely as dead; and this one may still have an answer to come.
+            connection.disconnect()
+            self._disconnect_idle()
+            raise
+        finally:
+            self._give_back(connection)
+        return answers
 
     def _again(self, send: Callable[[], _T], retry: bool) -> _T:
         began = time.monotonic()
@@ -283,12 +344,38 @@ class RedisClient:
         """Say what the limit is, where Redis tells."""
         limit = "…"
         with contextlib.suppress(RedisError, OSError):
-            memory = self._redis.execute_command("INFO", "memory").decode()
+            memory = _checked(self._exchange([pack_command("INFO", "memory")], 1))[0].decode()
             limit = "".join(re.findall(r"^maxmemory:(\d+)", memory, re.MULTILINE)) + " bytes"
         return (
             f"has no memory left (maxmemory {limit}, noeviction): nothing was written;"
             " delete something, or raise maxmemory"
         )
+
+
+def _refresh(connection: Any) -> None:
+    """Have *connection* connect anew, if the server has closed it."""
+    try:
+        is_dirty = connection.can_read()
+    except (RedisError, OSError):
+        is_dirty = True
+    if is_dirty:
+        connection.disconnect()
+
+
+def _checked(answers: list[Any]) -> list[Any]:
+    """Return *answers*, or raise the first that is an error."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def _packed(call: ScriptCall | PackedCall | bytes, *, by_source: bool = False) -> bytes:
+    if isinstance(call, bytes):
+        return call
+    if isinstance(call, PackedCall):
+        return call.by_source if by_source else call.by_digest
+    return pack_command(*(_by_source if by_source else _by_digest)(*call))
 
 
 def _by_digest(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> tuple[Any, ...]:

@@ -1,7 +1,10 @@
-"""Commits to Redis: changes become the words of two scripts, their answer what became of them.
+"""Commits to Redis: changes become words, the answer of a script what became of them.
 
-One commit is one round trip: what has to be staged, ``prepare.lua`` and
-``apply.lua`` travel together.
+One commit is one round trip, in which travel together: what has to be staged;
+then the commit is written down as a whole, by one command (the intent); and
+``apply.lua``, which does what is written down.  Most commits are written down
+as they are (a request); ``prepare.lua`` makes a plan of those that delete, or
+change a key twice.  Why two steps is in ``prepare.lua``.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from antiphon.errors import (
 from antiphon.storage.changes import Change, Committed, Staged, conflict, missing
 from antiphon.storage.journal import ABSENT, JournalEntry, Version
 from antiphon.storage.metadata import MAX_TEXT, copied
-from antiphon.storage.redis_client import RedisClient, ScriptCall
+from antiphon.storage.redis_client import PackedCall, RedisClient, ScriptCall
 from antiphon.storage.redis_layout import (
     CHUNK_BYTES,
     INLINE_BYTES,
@@ -30,6 +33,7 @@ from antiphon.storage.redis_layout import (
 )
 from antiphon.storage.redis_scripts import load_script
 from antiphon.storage.redis_values import Values
+from antiphon.storage.redis_wire import begin_list, pack_command, pack_list
 
 #: Seconds for which Redis remembers the answer to a writer's last commit; longer
 #: than any repetition of it can take.
@@ -42,8 +46,12 @@ _MAX_COMMIT_BYTES = 8 << 20
 #: Data that is no longer than this never is: the words around it weigh as much.
 _TINY_BYTES = 1024
 
-_PREPARE = load_script("prepare")
-_APPLY = load_script("apply")
+_PREPARE = load_script("prepare", "lines")
+_APPLY = load_script("apply", "lines")
+
+#: Words of a request that are no change's, and words of each change (``apply.lua``).
+_REQUEST_WORDS = 10
+_CHANGE_WORDS = 7
 
 
 class Writers:
@@ -90,23 +98,39 @@ class Committer:
         self._writers = Writers()
         address = client.address
         self._remember_s = _REMEMBER_S + int(4 * address.timeout_s + address.retry_s)
-        names = ("meta", "journal", "keys", "index", "intent")
-        self._fixed_keys = [layout.name(name) for name in names]
-        self._apply: ScriptCall = (
-            _APPLY,
-            [layout.name("meta"), layout.name("intent")],
-            [],
+        meta, journal, keys, index, intent = (
+            layout.name(name) for name in ("meta", "journal", "keys", "index", "intent")
+        )
+        self._intent = intent
+        self._plan_keys = [meta, journal, keys, index, intent]
+        apply: ScriptCall = (_APPLY, [meta, intent, journal, keys, index], [])
+        self._apply = PackedCall(apply)
+        #: What all requests of this store begin with.
+        self._beginning = pack_list(
+            str(word).encode() if not isinstance(word, bytes) else word
+            for word in (
+                b"",
+                store_id.hex,
+                layout.prefix,
+                values.grace_s,
+                self._remember_s,
+                MAX_TEXT - len("{}"),
+            )
         )
         # What a crash has left half done is done before anybody reads it.
+        self._finishing = apply
         client.on_connect.append(self._finish)
-        client.run(*self._apply)
+        client.run(*apply)
 
     def commit(self, changes: Sequence[Change]) -> list[Committed]:
         """Apply *changes*, all or none; the contract is that of ``BackendStore._commit``."""
         if not changes:
             return []
         words, stagings = self._words(changes)
-        answer = self._run(changes, words, stagings)
+        if self._is_simple(changes):
+            answer = self._request(changes, words, stagings)
+        else:
+            answer = self._plan(changes, words, stagings)
         if answer[0] == b"OK":
             return _committed(changes, answer)
         for _, (generation,), _ in stagings:
@@ -116,22 +140,54 @@ class Committer:
         raise self._refusal(changes, answer)
 
     def _finish(self, call: Callable[..., Any]) -> None:
-        script, keys, args = self._apply
+        script, keys, args = self._finishing
         call("EVAL", script.source, len(keys), *keys, *args)
 
-    def _run(
-        self, changes: Sequence[Change], words: list[Any], stagings: list[ScriptCall]
+    def _is_simple(self, changes: Sequence[Change]) -> bool:
+        """Return whether the changes can be decided anew from a half that a crash left.
+
+        Of a deleted key nothing is left to decide from, and of two changes of
+        one key only the second.
+        """
+        if any(change.delete for change in changes):
+            return False
+        return len(changes) == 1 or len({change.key for change in changes}) == len(changes)
+
+    def _request(
+        self, changes: Sequence[Change], words: list[bytes], stagings: list[ScriptCall]
     ) -> list[Any]:
-        writer = self._writers.take()
-        token, number = writer
+        """Have Redis decide and do at once; return the answer."""
+        token, number = writer = self._writers.take()
+        name = self._layout.writer(token)
+        owner = changes[0].event_id.publisher.hex().encode()
+        length = begin_list(_REQUEST_WORDS + _CHANGE_WORDS * len(changes))
+        change_words = pack_list(words)
+
+        def calls(is_repetition: bool) -> list[ScriptCall | PackedCall | bytes]:
+            own = pack_list((name, b"%d" % number, b"1" if is_repetition else b"0", owner))
+            request = b"".join((length, self._beginning, own, change_words))
+            return [*stagings, pack_command("SET", self._intent, request, "NX"), self._apply]
+
+        while True:
+            applied = self._client.run_all(calls)[-1]
+            answer = _own_answer(applied, name, number)
+            if answer is not None:
+                self._writers.give_back(writer)
+                return answer
+
+    def _plan(
+        self, changes: Sequence[Change], words: list[bytes], stagings: list[ScriptCall]
+    ) -> list[Any]:
+        """Have Redis decide, write down what it will do, and do that; return the answer."""
+        token, number = writer = self._writers.take()
         keys = [
-            *self._fixed_keys,
+            *self._plan_keys,
             self._layout.writer(token),
             *(self._layout.record(change.key) for change in changes),
         ]
         owner = changes[0].event_id.publisher.hex()
 
-        def calls(is_repetition: bool) -> list[ScriptCall]:
+        def calls(is_repetition: bool) -> list[ScriptCall | PackedCall | bytes]:
             fixed: list[Any] = [
                 self._layout.prefix,
                 self._store_id.hex,
@@ -148,25 +204,29 @@ class Committer:
         answer: list[Any] | None = None
         while answer is None:
             prepared, applied = self._client.run_all(calls)[-2:]
-            answer = _answer_of(prepared, applied, keys[len(self._fixed_keys)], number)
+            answer = _answer_of(prepared, applied, keys[len(self._plan_keys)], number)
         self._writers.give_back(writer)
         return answer
 
     # -- Words ---------------------------------------------------------------
 
-    def _words(self, changes: Sequence[Change]) -> tuple[list[Any], list[ScriptCall]]:
-        """Return what the script takes for each change, and what is to be staged before it."""
-        words: list[Any] = []
+    def _words(self, changes: Sequence[Change]) -> tuple[list[bytes], list[ScriptCall]]:
+        """Return what a script takes for each change, and what is to be staged before it."""
+        words: list[bytes] = []
         stagings: list[ScriptCall] = []
         room = _MAX_COMMIT_BYTES
         for change in changes:
             letter, data = self._data(change, room, stagings)
             room -= len(change.data) if isinstance(change.data, bytes) else 0
-            letters = ("x" if change.must_exist else "") + _kind(change) + letter
-            lines = metadata_lines(change.metadata) if change.metadata else ""
-            expect = "" if change.expect is None else str(change.expect)
-            ids = f"{change.entry_id.hex()} {change.event_id}"
-            words += (change.key.encode(), ids, letters, expect, lines, data)
+            words += (
+                change.key.encode(),
+                change.entry_id.hex().encode(),
+                str(change.event_id).encode(),
+                (("x" if change.must_exist else "") + _kind(change) + letter).encode(),
+                b"" if change.expect is None else str(change.expect).encode(),
+                metadata_lines(change.metadata).encode() if change.metadata else b"",
+                data,
+            )
         return words, stagings
 
     def _data(self, change: Change, room: int, stagings: list[ScriptCall]) -> tuple[str, bytes]:
@@ -234,6 +294,10 @@ def _answer_of(
         return answer
     if code not in (b"READY", b"PENDING"):
         return prepared
+    return _own_answer(applied, writer, number)
+
+
+def _own_answer(applied: list[Any], writer: bytes, number: int) -> list[Any] | None:
     if applied[0] == b"OK" and (applied[1], int(applied[2])) == (writer, number):
         own: list[Any] = applied[3]
         return own

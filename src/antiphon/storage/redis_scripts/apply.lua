@@ -1,31 +1,262 @@
--- Do what prepare.lua has written down, whoever asked for it, if there is anything.
+-- Do the commit that is written down in the intent, whoever asked for it, if there is any.
 -- Return the writer, the number and the answer of that commit.
--- KEYS: meta intent
+-- KEYS: meta intent journal keys index
 --
--- Every command sets what is, and adds to nothing: doing it twice, or after a half that a
--- crash left, ends the same.
-local meta, intent = KEYS[1], KEYS[2]
+-- The intent is a plan, which prepare.lua has made and checked: writer, number, seconds for
+-- which the answer is remembered, staged values, commands, answer.  Or it is a request, which a
+-- writer has set by itself: "", store id, prefix, grace in seconds, seconds for which the answer
+-- is remembered, bytes of metadata lines at most, writer, number, "1" if tried before, owner;
+-- then for each change: key, entry id, event id, letters, expected version or "", metadata
+-- lines, data.  Letters are those of prepare.lua, without d; and no key comes twice.
+--
+-- Twice, or after a half that a crash left, ends the same as once.  A plan only sets what is.
+-- Of a request all is decided anew, from what is there; so a record, which everything about its
+-- key is decided from, is written after everything else of the key.
+local meta, intent, journal, keys, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local found = redis.call('GET', intent)
 if not found then
   return {'NONE'}
 end
-local writer, number, remember, staged, commands, answer = unpack(cmsgpack.unpack(found))
+local request = cmsgpack.unpack(found)
 
--- A staged value waits an hour: a plan whose writer died before that may have lost it.
-for i, value in ipairs(staged) do
-  if not is_staged(value[1], value[2], value[3]) then
-    answer, commands = {'UNSTAGED', '1'}, {}
-  end
-end
 -- A Redis that has run out of memory meanwhile refuses HDEL not, and then nothing more.
-redis.call('HDEL', meta, '')
-for _, command in ipairs(commands) do
-  local result = redis.pcall(unpack(command))
-  -- After a torn half the entry is there already, the same one.
-  if type(result) == 'table' and result.err and not string.find(result.err, 'equal or smaller') then
-    return result
+local function write_without_memory()
+  redis.call('HDEL', meta, '')
+end
+
+if request[1] ~= '' then
+  local writer, number, remember, staged, commands, answer = unpack(request)
+  -- A staged value waits an hour: a plan whose writer died before that may have lost it.
+  for i, value in ipairs(staged) do
+    if not is_staged(value[1], value[2], value[3]) then
+      answer, commands = {'UNSTAGED', '1'}, {}
+    end
+  end
+  write_without_memory()
+  for _, command in ipairs(commands) do
+    local result = redis.pcall(unpack(command))
+    -- After a torn half the entry is there already, the same one.
+    if type(result) == 'table' and result.err
+        and not string.find(result.err, 'equal or smaller', 1, true) then
+      return result
+    end
+  end
+  redis.call('SET', writer, cmsgpack.pack({number, answer}), 'EX', remember)
+  redis.call('UNLINK', intent)
+  return {'OK', writer, text(number), answer}
+end
+
+local FIXED, WORDS = 10, 7
+-- Members a call: Lua's stack holds 8000.
+local BATCH = 2000
+local prefix, remember, writer, number = request[3], request[5], request[7], request[8]
+local count = (#request - FIXED) / WORDS
+
+local function done(answer)
+  redis.call('UNLINK', intent)
+  return {'OK', writer, number, answer}
+end
+
+-- Nothing is written.  Who asks again has to hear the same, even if the first request, stuck in
+-- the network, comes after the second one.
+local function refuse(...)
+  if request[9] == '1' then
+    write_without_memory()
+    redis.call('SET', writer, cmsgpack.pack({tonumber(number), {...}}), 'EX', remember)
+  end
+  return done({...})
+end
+
+local function fail(err)
+  redis.call('UNLINK', intent)
+  return err
+end
+
+-- A writer that lost an answer asks again with the same number, perhaps before its first request
+-- arrives: whichever comes second gets the answer of the other.
+local last = redis.call('GET', writer)
+if last then
+  last = cmsgpack.unpack(last)
+  if last[1] == tonumber(number) then
+    return done(last[2])
+  elseif last[1] > tonumber(number) then
+    return done({'STALE'})
   end
 end
-redis.call('SET', writer, cmsgpack.pack({number, answer}), 'EX', remember)
-redis.call('UNLINK', intent)
-return {'OK', writer, text(number), answer}
+local about = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
+if about[1] ~= request[2] then
+  return refuse('LOST', about[1] or '')
+end
+local head = about[2]
+local epoch, sequence, newest = string.match(head, '^(%d+)%-(%d+)%-(%x*)$')
+sequence = tonumber(sequence)
+-- A half of this very commit came to life: the numbers that it has are taken already.
+local is_told = newest == request[#request - 5]
+if is_told then
+  sequence = sequence - count
+end
+local time = redis.call('TIME')
+local clock = time[1] .. '.' .. string.format('%06d', time[2])
+local answer = {'OK', epoch, text(sequence + 1), time[1] .. string.format('%06d', time[2]) .. '000'}
+
+local come, gone, added, persisted, retired = {}, {}, {}, {}, {}
+
+-- Return the journal's entry of change i, if it is ours, and whether the place is taken.
+local function entry_of(i)
+  local id = epoch .. '-' .. text(sequence + i)
+  local entry = redis.call('XRANGE', journal, id, id)[1]
+  local fields = {}
+  for at = 1, entry and #entry[2] or 0, 2 do
+    fields[entry[2][at]] = entry[2][at + 1]
+  end
+  return fields.id == request[FIXED + (i - 1) * WORDS + 2] and fields
+end
+
+-- What writes the record of each change; false if that is done.
+local records = {}
+for i = 1, count do
+  local at = FIXED + (i - 1) * WORDS
+  local key, entry, letters, expect, lines, data = request[at + 1], request[at + 2],
+    request[at + 4], request[at + 5], request[at + 6], request[at + 7]
+  local record = prefix .. 'k:' .. key
+  local stored = redis.pcall('HMGET', record, 'h', 'm')
+  if stored.err then
+    return fail(stored)
+  end
+  local version, own, created, size, generation, chunk
+  if stored[1] then
+    version, own, created, size, generation, chunk =
+      string.match(stored[1], '^(%d+%-%d+%-(%x*)) (%S+) %S+ (%S+) (%S+) (%S+)$')
+  end
+  local old, is_new, told = stored[2] or '', not version, ''
+  local is_done = own == entry
+  if not is_done then
+    if expect ~= '' and expect ~= (version or '0-0-') then
+      return refuse('CONFLICT', text(i), version or '')
+    end
+    if is_new then
+      if string.find(letters, 'x', 1, true) then
+        return refuse('MISSING', text(i))
+      end
+      created, size, generation, chunk = clock, '0', '-', '0'
+      added[#added + 1] = '0'
+      added[#added + 1] = key
+    end
+  end
+  if string.find(letters, 'u', 1, true) then
+    lines = merge_lines(old, lines)
+    if #lines > tonumber(request[6]) then
+      return refuse('LARGE', text(i), text(#lines))
+    end
+    told = lines
+  elseif not string.find(letters, 'm', 1, true) then
+    lines, told = old, old
+  end
+  if is_done then
+    records[i] = false
+    answer[#answer + 1] = (entry_of(i) or {}).action or 'update'
+  else
+    if lines ~= old then
+      reindex(old, lines, key, come, gone)
+    end
+    local inline, is_staged_now
+    if is_new then
+      inline = ''
+    end
+    if string.find(letters, '[bg]') then
+      if generation ~= '-' then
+        retired[#retired + 1] = prefix .. 'g:' .. generation
+      end
+      if string.find(letters, 'g', 1, true) then
+        generation, size, chunk = string.match(data, '^(%S+) (%S+) (%S+)$')
+        local name = prefix .. 'g:' .. generation
+        if not is_staged(name, size, chunk) then
+          return refuse('UNSTAGED', text(i))
+        end
+        persisted[#persisted + 1] = name
+        inline, is_staged_now = nil, true
+      else
+        generation, size, chunk, inline = '-', #data, '0', data
+      end
+    end
+    records[i] = {record, epoch .. '-' .. text(sequence + i) .. '-' .. entry .. ' ' .. created
+      .. ' ' .. clock .. ' ' .. size .. ' ' .. generation .. ' ' .. chunk, lines, inline,
+      is_staged_now and not is_new}
+    answer[#answer + 1] = is_new and 'set' or 'update'
+  end
+  answer[#answer + 1] = told
+end
+
+-- What may fail has to fail before anything is written: keys of another type, that is of
+-- another program; and a journal that does not end where the meta hash says.
+local function check_sorted(name, members)
+  local result = #members > 0 and redis.pcall('ZCARD', name)
+  return type(result) == 'table' and result
+end
+
+local err = check_sorted(index, #come > 0 and come or gone) or check_sorted(keys, added)
+if err then
+  return fail(err)
+end
+
+-- Write the journal's entry of change i; return an error if nothing is written yet.
+local function tell(i)
+  local at = FIXED + (i - 1) * WORDS
+  local function add()
+    return redis.pcall('XADD', journal, 'MAXLEN', '~', about[3],
+      epoch .. '-' .. text(sequence + i), 'key', request[at + 1], 'id', request[at + 2],
+      'event', request[at + 3], 'action', answer[3 + 2 * i], 'owner', request[10],
+      'last', i == count and '1' or '0', 'time', answer[4])
+  end
+  local result = add()
+  if result.err and string.find(result.err, 'OOM', 1, true) then
+    write_without_memory()
+    result = add()
+  end
+  -- After a torn half the entry is there already.
+  return result.err and not entry_of(i) and result
+end
+
+if not is_told then
+  for i = 1, count do
+    err = tell(i)
+    if err and string.find(err.err, 'equal or smaller', 1, true) then
+      local newest_id = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
+      return refuse('TORN', head, newest_id and newest_id[1] or '')
+    elseif err then
+      return fail(err)
+    end
+  end
+  redis.call('HSET', meta, 'head', epoch .. '-' .. text(sequence + count) .. '-'
+    .. request[#request - 5])
+end
+
+local function in_batches(command, target, members, size)
+  for from = 1, #members, size do
+    redis.call(command, target, unpack(members, from, math.min(from + size - 1, #members)))
+  end
+end
+
+in_batches('ZADD', index, come, BATCH * 2)
+in_batches('ZREM', index, gone, BATCH)
+in_batches('ZADD', keys, added, BATCH * 2)
+for _, generation in ipairs(persisted) do
+  redis.call('PERSIST', generation)
+end
+for _, generation in ipairs(retired) do
+  redis.call('EXPIRE', generation, request[4])
+end
+for _, each in ipairs(records) do
+  if each then
+    if each[4] then
+      redis.call('HSET', each[1], 'h', each[2], 'm', each[3], 'd', each[4])
+    else
+      redis.call('HSET', each[1], 'h', each[2], 'm', each[3])
+    end
+    if each[5] then
+      redis.call('HDEL', each[1], 'd')
+    end
+  end
+end
+redis.call('SET', writer, cmsgpack.pack({tonumber(number), answer}), 'EX', remember)
+return done(answer)

@@ -2,8 +2,8 @@
 -- KEYS: meta journal keys index intent writer, then the record of each change
 -- ARGV: prefix, store id, number of the commit among its writer's, owner, grace in seconds,
 --       seconds for which the answer is remembered, "1" if tried before, bytes of metadata lines
---       at most; then for each change: key, "<entry id> <event id>", letters, expected version
---       or "", metadata lines, data
+--       at most; then for each change: key, entry id, event id, letters, expected version or "",
+--       metadata lines, data
 -- Letters: d delete; x must exist; m replace the metadata; u merge into it; and of the data:
 --       b inline; g "<generation> <size> <chunk bytes>" staged before
 --
@@ -17,9 +17,7 @@ local meta, journal, keys, index, intent, writer =
 local prefix, store_id, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local owner, grace, remember, again = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local max_lines = tonumber(ARGV[8])
-local FIXED_KEYS, FIXED_ARGS, ARGS = 6, 8, 6
--- Longer values are indexed by their digest; whoever queries compares the metadata anyway.
-local INDEXED_BYTES = 128
+local FIXED_KEYS, FIXED_ARGS, ARGS = 6, 8, 7
 -- Members a call: Lua's stack holds 8000.
 local BATCH = 2000
 
@@ -68,26 +66,6 @@ local function will(...)
   commands[#commands + 1] = {...}
 end
 
-local function parse_lines(lines)
-  local names, values = {}, {}
-  for name, value in string.gmatch(lines, '([^\t\n]*)\t([^\n]*)') do
-    if not values[name] then
-      names[#names + 1] = name
-    end
-    values[name] = value
-  end
-  return names, values
-end
-
-local function merge_lines(old, new)
-  local names, values = parse_lines(old .. '\n' .. new)
-  local lines = {}
-  for i, name in ipairs(names) do
-    lines[i] = name .. '\t' .. values[name]
-  end
-  return table.concat(lines, '\n')
-end
-
 local function load(record, key)
   local state = states[record]
   if state then
@@ -131,8 +109,8 @@ end
 
 local function plan(i)
   local at = FIXED_ARGS + (i - 1) * ARGS
-  local key, ids, letters, expect, lines, data =
-    ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
+  local key, entry, event, letters, expect, lines, data = ARGV[at + 1], ARGV[at + 2],
+    ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
   local state = load(KEYS[FIXED_KEYS + i], key)
   if expect ~= '' and expect ~= (state.exists and state.version or '0-0-') then
     return {'CONFLICT', text(i), state.exists and state.version or ''}
@@ -140,7 +118,6 @@ local function plan(i)
   if string.find(letters, 'x', 1, true) and not state.exists then
     return {'MISSING', text(i)}
   end
-  local entry, event = string.match(ids, '^(%S+) (%S+)$')
   local action, told = 'set', ''
   if string.find(letters, 'd', 1, true) then
     action, told = 'delete', state.lines
@@ -205,44 +182,6 @@ local function in_batches(command, target, members, scored)
   end
 end
 
--- Return the index member of one line of metadata.
-local function member(line, key)
-  local name, value = string.match(line, '^([^\t]*)\t(.*)$')
-  if #value > INDEXED_BYTES then
-    value = '#' .. redis.sha1hex(value)
-  end
-  return name .. '\0' .. value .. '\0' .. key
-end
-
-local function set_of_lines(lines)
-  local found = {}
-  for line in string.gmatch(lines or '', '[^\n]+') do
-    found[line] = true
-  end
-  return found
-end
-
-local function reindex(state)
-  if state.indexed == state.lines then
-    return
-  end
-  local old, new = set_of_lines(state.indexed), set_of_lines(state.lines)
-  local gone, come = {}, {}
-  for line in pairs(old) do
-    if not new[line] then
-      gone[#gone + 1] = member(line, state.key)
-    end
-  end
-  for line in pairs(new) do
-    if not old[line] then
-      come[#come + 1] = '0'
-      come[#come + 1] = member(line, state.key)
-    end
-  end
-  in_batches('ZREM', index, gone)
-  in_batches('ZADD', index, come, true)
-end
-
 local function store(state)
   local header = table.concat({state.version, state.created, state.modified, state.size,
     state.generation, state.chunk or '0'}, ' ')
@@ -261,7 +200,10 @@ local function store(state)
 end
 
 for _, state in ipairs(touched) do
-  reindex(state)
+  local come, gone = {}, {}
+  reindex(state.indexed or '', state.lines, state.key, come, gone)
+  in_batches('ZREM', index, gone)
+  in_batches('ZADD', index, come, true)
   if state.exists then
     store(state)
   elseif state.existed then

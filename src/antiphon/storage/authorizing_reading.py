@@ -1,0 +1,230 @@
+"""How an authorizing store reads, and who it does it for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from antiphon.errors import AuthenticationError, InvalidValue, NotConnected, StoreError
+from antiphon.events.api import BaseEventManager
+from antiphon.storage.abstract_store import AbstractAuthorizingStore, AbstractStore
+from antiphon.storage.authorized_value import AuthorizedValue, without_permissions
+from antiphon.storage.authorized_writes import AuthorizedWrites
+from antiphon.storage.authorizing_events import UserEvents
+from antiphon.storage.checks import checked_key
+from antiphon.storage.conditions import honours_expect
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.permissions import OWNED, PERMISSIONS_NAME, User, has_right, may_see
+from antiphon.storage.shielding import assign_behind_shield, shield
+from antiphon.storage.value import Value, select_from, split_value
+
+
+class AuthorizedReading(AbstractAuthorizingStore):
+    """The reading half of ``AuthorizingStore``, which is the one to use."""
+
+    #: Its events are shielded already, for whoever wraps it.
+    shields_events: ClassVar[bool] = True
+
+    store: AbstractStore
+    user: User | None
+    _authenticate: Callable[[Any], User] | None
+    _writes: AuthorizedWrites
+
+    def __init__(self) -> None:
+        # Not super().__init__(): it would assign the global event manager.
+        self._connected = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.store!r} for {self.user_tag!r}>"
+
+    # -- Users ---------------------------------------------------------------
+
+    def as_user(self, user: User) -> Self:
+        """Return the same store for *user*, connected; cheap enough for one a request."""
+        if not isinstance(user, User):
+            raise InvalidValue(f"as_user takes a User(tag, tags), not {user!r:.80}")
+        if not self.store.is_connected():
+            self.store.connect()
+        view = type(self).__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.__dict__.pop("_user_events", None)
+        view.user = user
+        view._connected = True
+        return view
+
+    @property
+    def user_tag(self) -> str:
+        """The tag of the user who is connected; ``""`` if nobody is."""
+        return "" if self.user is None else self.user.tag
+
+    def connect(self, credentials: Any = None) -> None:
+        """Find out who the user is, and connect the wrapped store if it is not yet.
+
+        Args:
+            credentials: what *authenticate* takes; without that function, what
+                the wrapped store takes.
+
+        Raises:
+            AuthenticationError: nobody, or not with these credentials; the store
+                is not connected then, whoever it was connected for before.
+        """
+        if self._authenticate is not None and not (self._connected and credentials is None):
+            self.disconnect()
+            user = self._authenticate(credentials)
+            if not isinstance(user, User):
+                raise AuthenticationError("the credentials are not valid")
+            self.user = user
+            credentials = None
+        if not self.store.is_connected():
+            self.store.connect(credentials)
+        shield(self.store, self._writes.events)
+        self._connected = True
+        own = self.__dict__.get("_user_events")
+        if own is not None:
+            self._writes.events.add(own)
+
+    def disconnect(self) -> None:
+        """End this user's use of the store; the wrapped one was given, and stays connected."""
+        self._connected = False
+        own = self.__dict__.get("_user_events")
+        if own is not None:
+            self._writes.events.remove(own)
+
+    def _present_user(self) -> User:
+        if not self._connected:
+            raise NotConnected(f"{self!r} is not connected; call connect() first")
+        if self.user is None:
+            raise AuthenticationError(
+                f"nobody is connected to {self!r}: give it a user, or use as_user(user)"
+            )
+        return self.user
+
+    @property
+    def event_manager(self) -> BaseEventManager:  # type: ignore[override]
+        """The user's own event manager."""
+        own = self.__dict__.get("_user_events")
+        if own is None:
+            own = self.__dict__.setdefault("_user_events", UserEvents(self._writes.events, self))
+        return own  # type: ignore[no-any-return]
+
+    @event_manager.setter
+    def event_manager(self, manager: BaseEventManager) -> None:
+        assign_behind_shield(self.store, manager)
+
+    def info(self) -> dict[str, Any]:
+        return {**self.store.info(), **super().info(), "readonly": self._is_read_only()}
+
+    def _is_read_only(self) -> bool:
+        return bool(self.store.info().get("readonly", False))
+
+    # -- Reading -------------------------------------------------------------
+
+    def get(self, key: str) -> Value:
+        return self._readable(key)
+
+    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
+        user, key = self._present_user(), checked_key(key)
+        names = None if select is None else list(select)
+        metadata = self._writes.metadata_of(key)
+        self._writes.permit(user, key, metadata, "get", self)
+        assert metadata is not None  # noqa: S101 - permitted, so it is there
+        return select_from(without_permissions(metadata), names)
+
+    def exists(self, key: str) -> bool:
+        user = self._present_user()
+        metadata = self._writes.metadata_of(checked_key(key))
+        return metadata is not None and may_see(user, self._writes.permissions_in(metadata))
+
+    def _readable(self, key: str) -> AuthorizedValue:
+        user, key = self._present_user(), checked_key(key)
+        value = self._writes.value_of(key)
+        metadata = None if value is None else split_value(value)[1]
+        permissions = self._writes.permit(user, key, metadata, "get", self)
+        return AuthorizedValue(value, permissions if has_right(user, permissions, OWNED) else None)
+
+    def query(
+        self, select: Iterable[str] | None = None, **kwargs: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield ``(key, metadata)`` of the keys whose metadata match all of *kwargs*.
+
+        Of keys that the user may see and not read, only that they are there is
+        told: with empty metadata, and only where nothing is asked of these.
+        """
+        user = self._present_user()
+        if PERMISSIONS_NAME in kwargs:
+            raise InvalidValue(f"nobody can search by {PERMISSIONS_NAME!r}")
+        names = None if select is None else [n for n in select if n != PERMISSIONS_NAME]
+        wanted = None if names is None else [*names, PERMISSIONS_NAME]
+        rows = self.store.query(wanted, **kwargs)
+        return self._visible(user, rows, tells_all=not kwargs)
+
+    def _visible(
+        self, user: User, rows: Iterable[tuple[str, dict[str, Any]]], *, tells_all: bool
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for key, metadata in rows:
+            permissions = self._writes.permissions_in(metadata)
+            if has_right(user, permissions, "get"):
+                yield key, without_permissions(metadata)
+            elif tells_all and may_see(user, permissions):
+                yield key, {}
+
+    def query_keys(self, **kwargs: Any) -> Iterator[str]:
+        return (key for key, _ in self.query((), **kwargs))
+
+    def get_permissions(self, key: str) -> dict[str, set[str]]:
+        user, key = self._present_user(), checked_key(key)
+        metadata = self._writes.metadata_of(key)
+        permissions = self._writes.permit(user, key, metadata, OWNED, self)
+        return {name: set(tags) for name, tags in permissions.items()}
+
+    # -- The journal ---------------------------------------------------------
+
+    @property
+    def store_id(self) -> UUID | None:
+        """Identity of the data of the wrapped store; None if it has no journal."""
+        return getattr(self.store, "store_id", None)
+
+    @property
+    def origin(self) -> str | None:
+        """Readable name of the wrapped store."""
+        return getattr(self.store, "origin", None)
+
+    @property
+    def honours_expect(self) -> bool:
+        """Whether writes may be conditional: where they may in the wrapped store."""
+        return honours_expect(self.store)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a transaction of the wrapped store."""
+        return bool(getattr(self.store, "in_transaction", False))
+
+    def head(self) -> Position:
+        """Return the position of the newest commit, of whatever keys."""
+        self._present_user()
+        return self._journal().head()  # type: ignore[no-any-return]
+
+    def since(self, position: Position) -> Iterable[JournalEntry]:
+        """Return the entries after *position*; without a key where the user may not see it.
+
+        That is decided by the permissions that the key has now; what was
+        deleted has none, so nobody is told what it was called.
+
+        Raises:
+            PositionLost: the journal does not go on from there; see ``Journal``.
+        """
+        self._present_user()
+        entries = self._journal().since(position)
+        return (
+            entry
+            if entry.key is not None and self.exists(entry.key)
+            else dataclasses.replace(entry, key=None)
+            for entry in entries
+        )
+
+    def _journal(self) -> Any:
+        if self.store_id is None:
+            raise StoreError(f"{self.store!r} keeps no journal")
+        return self.store

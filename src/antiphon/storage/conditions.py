@@ -1,0 +1,27 @@
+"""Whether the conditions of writes, ``expect=``, hold in a store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon.storage.journal import Journal, Version
+
+
+def honours_expect(store: object) -> bool:
+    """Return whether writes to *store* may be conditional.
+
+    A store says so itself by an attribute of this name; else those with a
+    journal have versions.  Ask when it is connected: some know only then.
+    """
+    own = getattr(store, "honours_expect", None)
+    if isinstance(own, bool):
+        return own
+    return isinstance(store, Journal) and store.store_id is not None
+
+
+def condition(expect: Version | None) -> dict[str, Any]:
+    """Return *expect* as keyword argument; none at all for None.
+
+    Stores that were written for Encore know no such argument.
+    """
+    return {} if expect is None else {"expect": expect}

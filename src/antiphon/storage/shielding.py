@@ -1,0 +1,168 @@
+"""What stands between a store and its event manager when not everybody may know.
+
+Only the innermost store commits, and it emits itself what it committed.  So a
+wrapper that has something to hide cannot do so on the way: it puts a shield
+before the event manager of the store that it wraps, which redacts or drops what
+goes out, and tells the wrapper's own listeners what they may hear.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from antiphon.events.abstract_event_manager import Filter, Listener
+from antiphon.events.api import BaseEvent, BaseEventManager
+from antiphon.storage.abstract_store import AbstractReadOnlyStore
+
+
+class EventPolicy(Protocol):
+    """What is done with the events of one shielded store."""
+
+    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
+        """Return what goes to the event manager in place of *event*; None drops it."""
+
+    def tell(self, event: BaseEvent) -> None:
+        """Tell whoever listens here, and may hear it, of *event* as it was made."""
+
+    def listens(self) -> bool:
+        """Return whether ``tell`` would tell anyone."""
+
+
+class ShieldingManager(BaseEventManager):
+    """An event manager that lets policies look at each event first.
+
+    Args:
+        target: where what may go out goes.
+        policies: asked in this order; what one of them drops, nobody hears.
+    """
+
+    def __init__(self, target: BaseEventManager, policies: tuple[EventPolicy, ...]) -> None:
+        self.target = target
+        self.policies = policies
+
+    def __getattr__(self, name: str) -> Any:
+        # A bus has more to it than an event manager: its system, its state.
+        if name == "target":  # not there yet: somebody copies the object
+            raise AttributeError(name)
+        return getattr(self.target, name)
+
+    def __repr__(self) -> str:
+        return f"<shield before {self.target!r}>"
+
+    def emit(self, event: BaseEvent, block: bool = True) -> threading.Thread | None:
+        """Emit what the policies make of *event*, then tell who may hear it as it was."""
+        outgoing = self._outgoing(event)
+        if outgoing is None:
+            return None
+        try:
+            return self.target.emit(outgoing, block)
+        finally:
+            # Also if the bus refuses it: the change is committed all the same.
+            self._tell(event)
+
+    def emit_observed(self, event: BaseEvent) -> None:
+        """Do as ``emit`` does with an event that another process published."""
+        outgoing = self._outgoing(event)
+        if outgoing is None:
+            return
+        getattr(self.target, "emit_observed", self.target.emit)(outgoing)
+        self._tell(event)
+
+    def hears(self, cls: type[BaseEvent]) -> bool:
+        """Return False if an event of class *cls* would have no effect at all."""
+        if any(policy.listens() for policy in self.policies):
+            return True
+        hears = getattr(self.target, "hears", None)
+        return hears is None or bool(hears(cls))
+
+    def _outgoing(self, event: BaseEvent) -> BaseEvent | None:
+        left: BaseEvent | None = event
+        for policy in self.policies:
+            if left is not None:
+                left = policy.outgoing(left)
+        return left
+
+    def _tell(self, event: BaseEvent) -> None:
+        for policy in self.policies:
+            policy.tell(event)
+
+    # -- Everything else is the target's -------------------------------------
+
+    def connect(
+        self, cls: type, func: Listener, filter: Filter | None = None, priority: float = 0
+    ) -> None:
+        """Connect *func* to the event manager behind the shield."""
+        self.target.connect(cls, func, filter, priority)
+
+    def disconnect(self, cls: type, func: Listener) -> None:
+        """Disconnect *func* from the event manager behind the shield."""
+        self.target.disconnect(cls, func)
+
+    def disable(self, cls: type) -> None:
+        """Disable *cls* at the event manager behind the shield."""
+        self.target.disable(cls)
+
+    def enable(self, cls: type) -> None:
+        """Enable *cls* at the event manager behind the shield."""
+        self.target.enable(cls)
+
+    def is_enabled(self, cls: type) -> bool:
+        """Return whether *cls* is enabled at the event manager behind the shield."""
+        return self.target.is_enabled(cls)
+
+    def add_source(self, source: object) -> None:
+        """Tell the event manager behind the shield of *source*."""
+        _call_if_any(self.target, "add_source", source)
+
+    def remove_source(self, source: object) -> None:
+        """Tell the event manager behind the shield that *source* is gone."""
+        _call_if_any(self.target, "remove_source", source)
+
+
+def shield(store: AbstractReadOnlyStore, policy: EventPolicy) -> None:
+    """Put *policy* before the event managers of *store* and of all stores below it.
+
+    Cheap where it stands there already, so it is called before every write: an
+    event manager may have been assigned meanwhile.
+    """
+    for each in _stores_of(store):
+        manager = each.event_manager
+        standing = _shield_of(manager)
+        if standing is None:
+            each.event_manager = ShieldingManager(manager, (policy,))
+        elif policy not in standing.policies:
+            standing.policies = (*standing.policies, policy)
+
+
+def assign_behind_shield(store: AbstractReadOnlyStore, manager: BaseEventManager) -> None:
+    """Make *manager* the one behind the shields of *store* and of all stores below it."""
+    for each in _stores_of(store):
+        standing = _shield_of(each.event_manager)
+        policies = () if standing is None else standing.policies
+        # A new one, assigned: so the store tells both managers what they have to know.
+        each.event_manager = ShieldingManager(manager, policies)
+
+
+def _stores_of(store: Any) -> Iterator[Any]:
+    """Yield *store* and, if it is a wrapper, the stores that it wraps."""
+    if not getattr(store, "shields_events", False):
+        yield store
+    below = [*getattr(store, "stores", ()), getattr(store, "store", None)]
+    for each in below:
+        if isinstance(each, AbstractReadOnlyStore):
+            yield from _stores_of(each)
+
+
+def _shield_of(manager: Any) -> ShieldingManager | None:
+    # Behind what holds events back while a transaction of utils is open.
+    while manager is not None and not isinstance(manager, ShieldingManager):
+        manager = getattr(manager, "__dict__", {}).get("event_manager")
+    return manager
+
+
+def _call_if_any(obj: object, method: str, argument: object) -> None:
+    bound = getattr(obj, method, None)
+    if bound is not None:
+        bound(argument)
