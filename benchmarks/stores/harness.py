@@ -16,14 +16,17 @@ are those of single calls of all turns.
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import itertools
 import os
 import platform
 import random
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -191,6 +194,16 @@ class StoreContender:
 
     def close(self) -> None:
         self.store.disconnect()
+
+
+def scratch_folder() -> Path:
+    """Return a new folder for files of contenders, removed when the program ends.
+
+    It is where TMPDIR says; that has to be a disk, or durability costs nothing.
+    """
+    folder = tempfile.mkdtemp(prefix="antiphon-stores-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 # -- What is measured --------------------------------------------------------
