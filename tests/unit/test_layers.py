@@ -49,7 +49,6 @@ OPTIONAL = {
     "pydantic_settings",
     "pytest",
     "pythonjsonlogger",
-    "rich",
     "starlette",
     "testcontainers",
     "uvicorn",

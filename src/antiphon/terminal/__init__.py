@@ -1,0 +1,1 @@
+"""Progress on a text terminal; everything is in ``antiphon.terminal.api``."""
