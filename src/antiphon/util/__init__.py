@@ -1,0 +1,1 @@
+"""Encore's utilities: see ``human_date``."""
