@@ -1,0 +1,91 @@
+"""The lock of a directory: one thread of one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+from antiphon.errors import StoreUnavailable
+
+#: Seconds to wait for the lock unless the store was told otherwise.
+LOCK_TIMEOUT_S = 30.0
+
+#: Seconds between two attempts, at first and at most.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.005
+
+
+class DirectoryLock:
+    """An exclusive lock by ``flock`` on one file, for threads and processes.
+
+    The kernel lets go of it when its process ends, however it ends.
+
+    Args:
+        path: the file; made if it is not there.
+        timeout_s: seconds to wait for another holder.
+    """
+
+    def __init__(self, path: str, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self.path = path
+        self.timeout_s = timeout_s
+        self._thread = threading.Lock()
+        self._fd = self._opened()
+        self._pid = os.getpid()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the lock for a ``with`` block; it gives False: nobody lost it by force.
+
+        Raises:
+            StoreUnavailable: another one held it all the time.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        if not self._thread.acquire(timeout=self.timeout_s):
+            raise self._busy("another thread")
+        try:
+            if self._pid != os.getpid():
+                # What was opened before a fork is one lock for parent and child.
+                os.close(self._fd)
+                self._fd, self._pid = self._opened(), os.getpid()
+            self._lock(deadline)
+            try:
+                yield False
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            self._thread.release()
+
+    def close(self) -> None:
+        """Let go of the file; waits for a holder in this process."""
+        with self._thread:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def _lock(self, deadline: float) -> None:
+        if self._fd < 0:
+            raise StoreUnavailable(f"the store of {self.path} was closed meanwhile")
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise self._busy("another process") from None
+            # Waiting in the kernel would be fairer, but could not be given up.
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _busy(self, holder: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{holder} has held the lock {self.path} for {self.timeout_s:g} s; see whether a"
+            " process that uses the directory hangs or is stopped"
+        )

@@ -1,0 +1,311 @@
+"""Commits of a file store: decided in the log, then carried out on the files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon.errors import StoreError, StoreUnavailable
+from antiphon.storage.changes import Change, Committed, Staged, action_of
+from antiphon.storage.file_errors import mapped, unreadable
+from antiphon.storage.file_index import Index
+from antiphon.storage.file_layout import (
+    Layout,
+    place,
+    print_of,
+    remove,
+    replace_file,
+    sync,
+    write_new,
+)
+from antiphon.storage.file_medium import Medium
+from antiphon.storage.file_names import file_name, folded, hashed_name, is_hashed
+from antiphon.storage.file_record import NO_PRINT, Entry, Source, Step
+from antiphon.storage.journal import JournalEntry, Version
+from antiphon.storage.metadata import decode, encode
+
+#: Values up to this many bytes ride in the log, and so are on the disk with one
+#: sync; larger ones have a file of their own from the start.
+INLINE_BYTES = 1 << 16
+
+#: Bytes of values in one record of the log.
+_INLINE_TOTAL = 8 << 20
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A key in the middle of a commit; *version* is None when it is gone."""
+
+    name: str
+    before: Entry | None
+    version: Version | None
+    created: float = 0.0
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    source: Source = Source.KEPT
+    data: bytes = b""
+
+
+class Committer:
+    """Applies changes.
+
+    Args:
+        medium: the directory.
+        store: named in errors.
+    """
+
+    def __init__(self, medium: Medium, store: object) -> None:
+        self._medium = medium
+        self._layout = medium.layout
+        self._store = store
+
+    # -- Large values --------------------------------------------------------
+
+    def stage(self, chunks: Iterable[bytes]) -> Staged:
+        """Put a value aside; on any error nothing of it stays."""
+        token = uuid.uuid4().hex
+        path = self._layout.staged_file(token)
+        size = 0
+        with _mapping(f"cannot write {path}"):
+            stream = open(path, "xb", buffering=0)  # noqa: SIM115 - closed below
+        try:
+            with stream:
+                for chunk in chunks:
+                    with _mapping(f"cannot write {path}"):
+                        _write_all(stream.fileno(), chunk)
+                    size += len(chunk)
+                with _mapping(f"cannot write {path}"):
+                    if self._medium.durable:
+                        os.fsync(stream.fileno())
+                        sync(self._layout.staged)
+        except BaseException:
+            remove(path)
+            raise
+        return Staged(token, size)
+
+    def discard(self, staged: Staged) -> None:
+        """Remove a staged value that no commit took."""
+        with _mapping("cannot remove a staged value"):
+            remove(self._layout.staged_file(staged.token))
+
+    # -- Commits -------------------------------------------------------------
+
+    def commit(self, changes: Sequence[Change]) -> list[Committed]:
+        """Apply *changes* in order: all of them, or none."""
+        aside = self._set_aside(changes)
+        try:
+            with self._medium.locked() as index:
+                return self._commit(index, changes, aside)
+        except BaseException as exc:
+            if not isinstance(exc, StoreUnavailable):
+                for staged in aside.values():
+                    remove(self._layout.staged_file(staged.token))
+            raise
+
+    def _set_aside(self, changes: Sequence[Change]) -> dict[int, Staged]:
+        """Stage what is too large for the log; by the number of the change."""
+        aside: dict[int, Staged] = {}
+        room = _INLINE_TOTAL
+        for number, change in enumerate(changes):
+            data = change.data
+            if not isinstance(data, bytes):
+                continue
+            room -= len(data)
+            if len(data) > INLINE_BYTES or room < 0:
+                aside[number] = self.stage([data])
+        return aside
+
+    def _commit(
+        self, index: Index, changes: Sequence[Change], aside: dict[int, Staged]
+    ) -> list[Committed]:
+        steps, drafts, committed = self._decide(index, changes, aside)
+        written: list[str] = []
+        what = f"cannot write {changes[0].key!r:.80} into {self._layout.root}"
+        try:
+            renewed = [
+                self._prepare(step, drafts[step.journal.key], written) if step.final else False
+                for step in steps
+            ]
+            end = self._medium.append(steps)
+        except OSError as exc:
+            _remove_all(written)
+            raise mapped(exc, what) from exc
+        except BaseException:
+            _remove_all(written)
+            raise
+        self._place(steps, renewed, written, what)
+        self._medium.advance(steps, end)
+        self._drop_unused(changes, steps, aside)
+        return committed
+
+    def _decide(
+        self, index: Index, changes: Sequence[Change], aside: dict[int, Staged]
+    ) -> tuple[list[Step], dict[str, _Draft], list[Committed]]:
+        """Work out what becomes of *changes*; nothing is written."""
+        now_ns = time.time_ns()
+        count = len(changes)
+        last = {change.key: number for number, change in enumerate(changes)}
+        epoch, sequence = index.head.epoch, index.head.sequence
+        drafts: dict[str, _Draft] = {}
+        steps: list[Step] = []
+        committed: list[Committed] = []
+        for number, change in enumerate(changes):
+            key = change.key
+            draft = drafts.get(key)
+            if draft is None:
+                draft = drafts[key] = _draft_of(key, index)
+            action = action_of(change, draft.version, self._store)
+            version = Version(epoch, sequence + number + 1, change.entry_id)
+            publisher = change.event_id.publisher
+            journal = JournalEntry(
+                version, key, action, change.event_id, publisher, number + 1 == count, now_ns
+            )
+            metadata = _apply(change, draft, aside.get(number), now_ns / 1e9, version, self._layout)
+            committed.append(Committed(journal, metadata))
+            steps.append(Step(journal, None, draft.name, last[key] == number))
+        return steps, drafts, committed
+
+    def _prepare(self, step: Step, draft: _Draft, written: list[str]) -> bool:
+        """Write the new files of a key's last step; whether its metadata are new."""
+        if draft.version is None:
+            return False
+        before = draft.before
+        step.source, step.data = draft.source, draft.data
+        if draft.source is Source.INLINE:
+            path = self._layout.new_data(step)
+            written.append(path)
+            data_print = write_new(path, draft.data)
+        elif draft.source is Source.STAGED:
+            found = print_of(self._layout.staged_file(draft.data.decode()))
+            if found is None:
+                raise StoreError(
+                    f"the staged data of {step.journal.key!r:.200} are gone: they wait an hour"
+                    " for their commit"
+                )
+            data_print = found
+        else:
+            data_print = NO_PRINT if before is None else before.data
+        text = draft.text
+        renewed = before is None or before.text != text
+        metadata_print = NO_PRINT if before is None else before.metadata
+        if renewed and text is not None:
+            path = self._layout.new_metadata(step)
+            written.append(path)
+            metadata_print = write_new(path, text.encode())
+        if before is None and is_hashed(step.name):
+            replace_file(self._layout.key(step.name), step.journal.key.encode(), durable=False)
+        step.entry = Entry(
+            step.name,
+            text,
+            draft.created,
+            step.journal.time_ns / 1e9,
+            step.journal.version,
+            data_print,
+            metadata_print,
+        )
+        return renewed
+
+    def _place(self, steps: list[Step], renewed: list[bool], written: list[str], what: str) -> None:
+        touched = False
+        try:
+            for step, new_metadata in zip(steps, renewed, strict=True):
+                if step.final:
+                    place(self._layout, step, new_metadata=new_metadata)
+                    touched = True
+        except OSError as exc:
+            if not touched and all(os.path.exists(path) for path in written):
+                with _mapping(what):
+                    self._medium.retract()
+                _remove_all(written)
+                raise mapped(exc, what) from exc
+            raise StoreUnavailable(
+                f"{what}: {exc.strerror}; it is decided, and done by whoever writes next"
+            ) from exc
+
+    def _drop_unused(
+        self, changes: Sequence[Change], steps: list[Step], aside: dict[int, Staged]
+    ) -> None:
+        if len(changes) == 1:
+            return
+        staged = {change.data.token for change in changes if isinstance(change.data, Staged)}
+        staged.update(each.token for each in aside.values())
+        used = {step.data.decode() for step in steps if step.source is Source.STAGED}
+        for token in staged - used:
+            with contextlib.suppress(OSError):
+                remove(self._layout.staged_file(token))
+
+
+def _draft_of(key: str, index: Index) -> _Draft:
+    before = index.entries.get(key)
+    if before is not None:
+        return _Draft(before.name, before, before.version, before.created, before.text)
+    name = file_name(key)
+    if index.odd_names and folded(name) in index.odd_names:
+        name = hashed_name(key, name)
+    return _Draft(name, None, None)
+
+
+def _apply(
+    change: Change,
+    draft: _Draft,
+    aside: Staged | None,
+    now: float,
+    version: Version,
+    layout: Layout,
+) -> dict[str, Any]:
+    """Change *draft*; return the metadata of the event."""
+    if change.delete:
+        metadata = _metadata(draft)
+        draft.version = None
+        return metadata
+    if draft.version is None:
+        draft.created = now
+        draft.text, draft.metadata = None, {}
+        draft.source, draft.data = Source.INLINE, b""
+    data = change.data if aside is None else aside
+    if isinstance(data, Staged):
+        draft.source, draft.data = Source.STAGED, data.token.encode()
+    elif data is not None:
+        draft.source, draft.data = Source.INLINE, data
+    if change.metadata is not None:
+        if change.merge and draft.version is not None and draft.text is None:
+            raise unreadable(change.key, layout.metadata(draft.name))
+        before = _metadata(draft) if change.merge else {}
+        draft.metadata = {**before, **change.metadata}
+        draft.text = encode(draft.metadata)
+    elif draft.version is None:
+        draft.text = "{}"
+    draft.version = version
+    return dict(_metadata(draft))
+
+
+def _metadata(draft: _Draft) -> dict[str, Any]:
+    if draft.metadata is None:
+        # A file that cannot be read has none; whoever replaces it loses nothing.
+        draft.metadata = {} if draft.text is None else decode(draft.text)
+    return draft.metadata
+
+
+def _write_all(fd: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _remove_all(paths: list[str]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            remove(path)
+
+
+@contextlib.contextmanager
+def _mapping(what: str) -> Any:
+    try:
+        yield
+    except OSError as exc:
+        raise mapped(exc, what) from exc

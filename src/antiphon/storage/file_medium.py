@@ -1,0 +1,399 @@
+"""The directory of a file store: its lock, its log, and the index kept up with it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import struct
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from antiphon.errors import IncompatibleStore, StoreUnavailable
+from antiphon.storage.changes import StoreIdentity
+from antiphon.storage.file_identity import read_identity, write_identity
+from antiphon.storage.file_index import Index
+from antiphon.storage.file_layout import (
+    Layout,
+    Verifier,
+    carry_out,
+    collect,
+    remove,
+    replace_file,
+    sync,
+)
+from antiphon.storage.file_log import LOG_START, Found, Log, Mark, MarkFile, parse_mark
+from antiphon.storage.file_record import Kind, Step, pack, unpack
+from antiphon.storage.file_rescan import all_steps
+from antiphon.storage.file_snapshot import read_snapshot, write_snapshot
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that the log grows by before a new generation begins: 64 MiB.  Until
+#: then it holds all that a power cut may have kept from the files.
+CHECKPOINT_BYTES = 64 << 20
+
+#: Attempts at reading what other processes are replacing just now.
+_ATTEMPTS = 20
+
+_EPOCH = struct.Struct("<Q")
+
+#: Takes the lock of the directory; gives whether it was taken from another by force.
+TakeLock = Callable[[], AbstractContextManager[bool]]
+
+
+class Medium:
+    """What one store object holds of a directory.
+
+    Args:
+        layout: where things are.
+        take_lock: takes the lock of the directory for a ``with`` block.
+        durable: whether a commit is on the disk before it counts.
+        journal_length: journal entries to keep.
+    """
+
+    def __init__(
+        self, layout: Layout, take_lock: TakeLock, *, durable: bool, journal_length: int
+    ) -> None:
+        self.layout = layout
+        self.durable = durable
+        self._take_lock = take_lock
+        self._journal_length = journal_length
+        self._mutex = threading.RLock()
+        self.index = Index(journal_length, layout.root)
+        self._marks = MarkFile(layout.mark)
+        self._log: Log | None = None
+        self._offset = 0
+        self._seen: bytes | None = None
+        self._snapshot_bytes = 0
+
+    def open(self) -> StoreIdentity:
+        """Settle what others left, read the index, and return who the store is."""
+        with self._take_lock():
+            identity = read_identity(self.layout)
+            if identity is None:
+                identity = self._create()
+            elif _boot_id() != _read(self.layout.boot):
+                self._verify()
+            else:
+                self._repair()
+            collect(self.layout)
+        epoch = self.refresh().head.epoch
+        return StoreIdentity(identity.store_id, epoch, identity.system)
+
+    def _create(self) -> StoreIdentity:
+        """Make the log of a new store, and take up the keys that another program left."""
+        layout = self.layout
+        for number in layout.generations():
+            remove(layout.log(number))
+            remove(layout.snapshot(number))
+        Log.create(layout.log(1), 1, durable=self.durable).close()
+        self._marks.write(Mark(1, LOG_START))
+        replace_file(layout.boot, _boot_id(), durable=False)
+        steps = all_steps(layout, self.refresh())
+        if steps:
+            self.advance(steps, self.append(steps))
+        # Last: until it is there, whoever comes begins anew.
+        return write_identity(layout, StoreIdentity(uuid.uuid4(), 1, None))
+
+    def claim(self, system: str) -> str:
+        """Record *system* unless one is recorded; return the recorded one."""
+        with self._take_lock():
+            identity = read_identity(self.layout)
+            if identity is None:
+                raise StoreUnavailable(f"{self.layout.identity} was removed")
+            if identity.system is None:
+                identity = StoreIdentity(identity.store_id, identity.epoch, system)
+                write_identity(self.layout, identity)
+            return identity.system or system
+
+    def close(self) -> None:
+        with self._mutex:
+            log, self._log = self._log, None
+            if log is not None:
+                log.close()
+            self._marks.close()
+
+    # -- Reading -------------------------------------------------------------
+
+    def refresh(self) -> Index:
+        """Return the index, with every commit that was finished before the call."""
+        if self._marks.raw() != self._seen:
+            with self._mutex:
+                self._catch_up()
+        return self.index
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Index]:
+        """Keep the index as it is for the time of the block."""
+        self.refresh()
+        with self._mutex:
+            yield self.index
+
+    def _catch_up(self) -> None:
+        for _ in range(_ATTEMPTS):
+            raw = self._marks.raw()
+            mark = parse_mark(raw)
+            if raw == self._seen:
+                return
+            if mark is not None and (self._follow(mark) or self._load(mark)):
+                self._seen = raw
+                return
+        raise StoreUnavailable(
+            f"the log in {self.layout.hidden} is not what its mark says; disconnect and connect"
+            " again, which repairs it"
+        )
+
+    def _follow(self, mark: Mark) -> bool:
+        """Read on from where the index is; whether that leads to *mark*."""
+        while self._log is not None:
+            if self._log.generation == mark.generation:
+                if mark.offset < self._offset:
+                    return False
+                self._apply(self._log.records(self._offset, mark.offset))
+                return self._offset == mark.offset
+            if self._log.generation > mark.generation:
+                return False
+            if not self._apply(self._log.records(self._offset)):
+                return False
+            try:
+                following = Log(self.layout.log(self._log.generation + 1), self._log.generation + 1)
+            except FileNotFoundError:
+                return False
+            self._log.close()
+            self._log, self._offset = following, LOG_START
+        return False
+
+    def _load(self, mark: Mark) -> bool:
+        """Read the index anew; False if the generation went meanwhile."""
+        index = Index(self._journal_length, self.layout.root)
+        path = self.layout.snapshot(mark.generation)
+        try:
+            if mark.generation > 1:
+                read_snapshot(index, path)
+            log = Log(self.layout.log(mark.generation), mark.generation)
+        except FileNotFoundError:
+            return False
+        if self._log is not None:
+            self._log.close()
+        self.index, self._log, self._offset = index, log, LOG_START
+        self._snapshot_bytes = os.path.getsize(path) if mark.generation > 1 else 0
+        self._apply(log.records(LOG_START, mark.offset))
+        return self._offset == mark.offset
+
+    def _apply(self, records: Iterator[Found]) -> bool:
+        """Take records up; whether the last one ends the generation."""
+        for found in records:
+            if found.kind == Kind.COMMIT:
+                self.index.apply(unpack(found.body))
+            elif found.kind == Kind.EPOCH:
+                self.index.begin_epoch(_EPOCH.unpack(found.body)[0])
+            self._offset = found.end
+            if found.kind == Kind.END:
+                return True
+        return False
+
+    # -- Writing -------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Index]:
+        """Hold the directory's lock, with everything settled and the index up to date."""
+        with self._take_lock() as forced:
+            with self._mutex:
+                if self._seen != self._marks.raw() or self._open_log.size() != self._offset:
+                    self._repair()
+                    self._catch_up()
+            if forced:
+                self._begin_epoch()
+            yield self.index
+
+    @property
+    def _open_log(self) -> Log:
+        if self._log is None:
+            raise StoreUnavailable(f"the store in {self.layout.root} was closed meanwhile")
+        return self._log
+
+    def append(self, steps: list[Step]) -> int:
+        """Decide on *steps*; return the end to be given to ``advance``.  Under the lock.
+
+        Raises:
+            OSError: it failed, and nothing is decided.
+            StoreUnavailable: the lock was taken away by force.
+        """
+        end = self._open_log.append(Kind.COMMIT, pack(steps), self._offset, durable=self.durable)
+        if self._marks.raw() != self._seen:
+            raise StoreUnavailable(
+                f"another process took the lock of {self.layout.root} by force while this one was"
+                " writing; whether the write happened, reading tells"
+            )
+        return end
+
+    def retract(self) -> None:
+        """Take back what ``append`` decided, while no file was touched."""
+        self._open_log.truncate(self._offset)
+        if self.durable:
+            sync(self._open_log.path)
+
+    def advance(self, steps: list[Step], end: int) -> None:
+        """Let everybody see *steps*, whose files are in place."""
+        with self._mutex:
+            self._seen = self._marks.write(Mark(self._open_log.generation, end))
+            self._offset = end
+            self.index.apply(steps)
+        if end - LOG_START > max(CHECKPOINT_BYTES, self._snapshot_bytes // 2):
+            try:
+                self.checkpoint()
+            except OSError as exc:
+                logger.warning(
+                    "cannot begin a new log in %s, the old one grows on: %s",
+                    self.layout.hidden,
+                    exc,
+                )
+
+    def checkpoint(self) -> None:
+        """Begin a new generation of the log; under the lock.
+
+        Raises:
+            OSError: the old generation goes on.
+        """
+        layout, old = self.layout, self._open_log
+        generation = old.generation + 1
+        path = layout.snapshot(generation)
+        if self.durable:
+            self._sync_files(old)
+        with self._mutex:
+            write_snapshot(self.index, path, durable=self.durable)
+        log = Log.create(layout.log(generation), generation, durable=self.durable)
+        try:
+            if self.durable:
+                sync(layout.hidden)
+            old.append(Kind.END, b"", self._offset, durable=self.durable)
+        except BaseException:
+            log.close()
+            raise
+        with self._mutex:
+            self._seen = self._marks.write(Mark(generation, LOG_START))
+            self._log, self._offset = log, LOG_START
+            self._snapshot_bytes = os.path.getsize(path)
+        old.close()
+        remove(layout.log(old.generation))
+        remove(layout.snapshot(old.generation))
+
+    def _sync_files(self, log: Log) -> None:
+        """Wait until the disk has all that the log is about."""
+        if _sync_file_system(self.layout.root):
+            return
+        names = {
+            step.name
+            for found in log.records(LOG_START, self._offset)
+            if found.kind == Kind.COMMIT
+            for step in unpack(found.body)
+        }
+        for name in names:
+            for path in (self.layout.data(name), self.layout.metadata(name)):
+                with contextlib.suppress(FileNotFoundError):
+                    sync(path)
+        for directory in {os.path.dirname(self.layout.data(name)) for name in names}:
+            sync(directory)
+
+    def _begin_epoch(self) -> None:
+        """Begin a new history: the former holder of the lock may still be writing."""
+        epoch = self.index.head.epoch + 1
+        with self._mutex:
+            end = self._open_log.append(
+                Kind.EPOCH, _EPOCH.pack(epoch), self._offset, durable=self.durable
+            )
+            self._seen = self._marks.write(Mark(self._open_log.generation, end))
+            self._offset = end
+            self.index.begin_epoch(epoch)
+        # In a new file, where the other does not write.
+        self.checkpoint()
+
+    # -- Repairing -----------------------------------------------------------
+
+    def _repair(self) -> None:
+        """Carry out what was decided and not finished; drop what was not decided."""
+        mark = parse_mark(self._marks.raw())
+        if mark is None or not os.path.exists(self.layout.log(mark.generation)):
+            self._verify()
+            return
+        steps: list[Step] = []
+        end = self._read_on(mark, steps.append)
+        for step in steps:
+            carry_out(self.layout, step)
+        self._conclude(end)
+
+    def _verify(self) -> None:
+        """Check all files that the log is about, and settle as ``_repair`` does."""
+        generations = self.layout.generations()
+        if not generations:
+            raise IncompatibleStore(
+                f"{self.layout.hidden} has no log: restore it from a backup, or remove it whole,"
+                " after which the keys are taken from their files as those of Encore are"
+            )
+        verifier = Verifier(self.layout)
+        end = self._read_on(Mark(generations[0], LOG_START), verifier.add)
+        repaired = verifier.finish()
+        self._conclude(end)
+        if repaired:
+            logger.warning("repaired %d files in %s after a crash", repaired, self.layout.root)
+        replace_file(self.layout.boot, _boot_id(), durable=False)
+
+    def _read_on(self, mark: Mark, visit: Callable[[Step], object]) -> Mark:
+        """Visit the steps after *mark*, cut off half a record, and return the end."""
+        generation, offset = mark
+        while True:
+            log = Log(self.layout.log(generation), generation)
+            try:
+                found = None
+                for found in log.records(offset):
+                    offset = found.end
+                    if found.kind == Kind.COMMIT:
+                        for step in unpack(found.body):
+                            visit(step)
+                if found is not None and found.kind == Kind.END:
+                    generation, offset = generation + 1, LOG_START
+                    continue
+                if log.size() > offset:
+                    log.truncate(offset)
+                if self.durable:
+                    sync(log.path)
+            finally:
+                log.close()
+            return Mark(generation, offset)
+
+    def _conclude(self, mark: Mark) -> None:
+        """Let everybody see what is settled up to *mark*."""
+        self._marks.write(mark)
+        for number in self.layout.generations():
+            if number != mark.generation:
+                remove(self.layout.log(number))
+                remove(self.layout.snapshot(number))
+
+
+def _boot_id() -> bytes:
+    """Return what changes when the machine starts anew."""
+    return _read("/proc/sys/kernel/random/boot_id") or os.urandom(16)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def _sync_file_system(path: str) -> bool:
+    """Wait until the disk has all of a file system; False if this machine cannot."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return bool(function(fd) == 0)
+    finally:
+        os.close(fd)

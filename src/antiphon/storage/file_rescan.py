@@ -1,0 +1,172 @@
+"""What other programs did to the files of a store, found by looking at them.
+
+A key is there when its metadata file is, as in Encore; data without metadata
+are no key.  A file is taken for unchanged by its size and time of change.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from antiphon.errors import IncompatibleStore, InvalidKey, InvalidValue
+from antiphon.storage.checks import checked_key
+from antiphon.storage.file_index import Index
+from antiphon.storage.file_layout import HIDDEN, Layout, print_from, print_of
+from antiphon.storage.file_names import DATA, METADATA, is_hashed, key_of
+from antiphon.storage.file_record import NO_PRINT, Entry, Print, Source, Step
+from antiphon.storage.journal import JournalEntry, Version, new_entry_id
+from antiphon.storage.metadata import decode, encode, normalise
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Files:
+    """The files of one name."""
+
+    data: Print | None = None
+    metadata: Print | None = None
+
+
+def all_steps(layout: Layout, index: Index) -> list[Step]:
+    """Return the changes that make *index* say what the files say.
+
+    ``index.entries`` of files that were only copied get their new fingerprints.
+    """
+    found = dict(_walk(layout.root, ""))
+    keys = {entry.name: key for key, entry in index.entries.items()}
+    changes: list[tuple[str, str, _Files]] = []
+    for key, entry in index.entries.items():
+        files = found.get(entry.name, _Files())
+        if not _unchanged(index, key, entry, files):
+            changes.append((key, entry.name, files))
+    taken = {key for key, _, files in changes if files.metadata is not None}
+    for name, files in found.items():
+        if name in keys:
+            continue
+        new_key = _key_of(layout, name, files)
+        if new_key is None:
+            continue
+        known = index.entries.get(new_key)
+        if new_key in taken or (known is not None and found.get(known.name, _Files()).metadata):
+            logger.warning("%s in %s: the key has other files already", name, layout.root)
+            continue
+        taken.add(new_key)
+        changes = [change for change in changes if change[0] != new_key] if known else changes
+        changes.append((new_key, name, files))
+    return _steps(layout, index, changes)
+
+
+def key_steps(layout: Layout, index: Index, key: str) -> list[Step]:
+    """Return what ``all_steps`` would for one key that *index* has."""
+    entry = index.entries[key]
+    files = _Files(print_of(layout.data(entry.name)), print_of(layout.metadata(entry.name)))
+    if _unchanged(index, key, entry, files):
+        return []
+    return _steps(layout, index, [(key, entry.name, files)])
+
+
+def read_metadata(path: str) -> str | None:
+    """Return the text of the metadata in a file; None if it has none that can be kept."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read().decode()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    try:
+        return encode(decode(content))
+    except (IncompatibleStore, InvalidValue):
+        pass
+    try:
+        # Encore knows no marks of ours, so a name may look like one.
+        return encode(normalise(json.loads(content)))
+    except (ValueError, InvalidValue, RecursionError):
+        return None
+
+
+def _unchanged(index: Index, key: str, entry: Entry, files: _Files) -> bool:
+    if files.metadata is None:
+        return False
+    data = files.data or NO_PRINT
+    if not (_alike(data, entry.data) and _alike(files.metadata, entry.metadata)):
+        return False
+    if data != entry.data or files.metadata != entry.metadata:
+        # Copied, or on a file system that gives numbers as it pleases.
+        index.entries[key] = entry._replace(data=data, metadata=files.metadata)
+    return True
+
+
+def _alike(one: Print, other: Print) -> bool:
+    return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
+
+
+def _steps(layout: Layout, index: Index, changes: list[tuple[str, str, _Files]]) -> list[Step]:
+    now_ns = time.time_ns()
+    epoch, sequence = index.head.epoch, index.head.sequence
+    steps = []
+    for number, (key, name, files) in enumerate(changes, start=1):
+        before = index.entries.get(key)
+        version = Version(epoch, sequence + number, new_entry_id())
+        entry = None
+        if files.metadata is not None:
+            modified = max(files.metadata.mtime_ns, (files.data or NO_PRINT).mtime_ns) / 1e9
+            entry = Entry(
+                name,
+                read_metadata(layout.metadata(name)),
+                modified if before is None else before.created,
+                modified,
+                version,
+                files.data or NO_PRINT,
+                files.metadata,
+            )
+        action = "delete" if entry is None else "set" if before is None else "update"
+        last = number == len(changes)
+        journal = JournalEntry(version, key, action, None, b"", last, now_ns)
+        steps.append(Step(journal, entry, name, source=Source.FOUND))
+    return steps
+
+
+def _key_of(layout: Layout, name: str, files: _Files) -> str | None:
+    """Return the key of files that are new; None if they are none."""
+    path = layout.metadata(name)
+    if files.metadata is None:
+        logger.warning("%s has no metadata beside it, and is no key", layout.data(name))
+        return None
+    try:
+        if not is_hashed(name):
+            return checked_key(key_of(name))
+        with open(layout.key(name), encoding="utf-8", newline="") as stream:
+            return checked_key(stream.read())
+    except FileNotFoundError:
+        return name
+    except (InvalidKey, UnicodeDecodeError) as exc:
+        logger.warning("%s is no key: %s", path, exc)
+        return None
+
+
+def _walk(root: str, below: str) -> Iterator[tuple[str, _Files]]:
+    """Yield name and files; Encore has a key ``a/b`` in a directory ``a``."""
+    found: dict[str, _Files] = {}
+    directories: list[str] = []
+    with os.scandir(os.path.join(root, below)) as files:
+        for each in files:
+            name = below + each.name
+            if each.is_dir(follow_symlinks=False):
+                if name != HIDDEN:
+                    directories.append(name + "/")
+                continue
+            stem = name.removesuffix(METADATA)
+            if stem != name:
+                found.setdefault(stem, _Files()).metadata = print_from(each.stat())
+                continue
+            stem = name.removesuffix(DATA)
+            if stem != name:
+                found.setdefault(stem, _Files()).data = print_from(each.stat())
+    yield from found.items()
+    for directory in directories:
+        yield from _walk(root, directory)
