@@ -215,7 +215,9 @@ class RedisClient:
         """Run a script as one step; Redis is given its text when it does not know it."""
         return self._again(lambda: self._run(script, keys, args, retry), retry)
 
-    def run_all(self, calls: Callable[[bool], Sequence[ScriptCall | PackedCall | bytes]]) -> list[Any]:
+    def run_all(
+        self, calls: Callable[[bool], Sequence[ScriptCall | PackedCall | bytes]]
+    ) -> list[Any]:
         """Run several scripts in one round trip, in order, and return their answers.
 
         Others' commands may run between them.
@@ -233,7 +235,9 @@ class RedisClient:
             tried.append(True)
             answers = self._exchange([_packed(call) for call in given], len(given))
             if any(isinstance(answer, NoScriptError) for answer in answers):
-                answers = self._exchange([_packed(call, by_source=True) for call in given], len(given))
+                answers = self._exchange(
+                    [_packed(call, by_source=True) for call in given], len(given)
+                )
             return _checked(answers)
 
         return self._again(send, retry=True)
@@ -244,7 +248,9 @@ class RedisClient:
             answers = self._exchange([pack_command(*_by_source(script, keys, args))], 1)
         return _checked(answers)[0]
 
-    def _exchange(self, commands: Sequence[bytes], count: int, may_be_stale: bool = True) -> list[Any]:
+    def _exchange(
+        self, commands: Sequence[bytes], count: int, may_be_stale: bool = True
+    ) -> list[Any]:
         """Send commands, and return the *count* answers, refusals among them.
 
         Args:

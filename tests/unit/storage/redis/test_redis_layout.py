@@ -94,7 +94,7 @@ def test_long_values_are_indexed_by_a_digest() -> None:
 
 def test_the_script_and_the_reader_index_alike() -> None:
     """The limit that decides about digests stands in both languages."""
-    source = load_script("prepare").source.decode()
+    source = load_script("apply", "lines").source.decode()
 
     assert f"local INDEXED_BYTES = {INDEXED_BYTES}\n" in source
 

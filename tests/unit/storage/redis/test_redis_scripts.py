@@ -10,7 +10,7 @@ import pytest
 from antiphon.storage import redis_scripts
 from antiphon.storage.redis_scripts import load_script
 
-_SHARED = {"common", "ledger"}
+_SHARED = {"common", "ledger", "lines"}
 _NAMES = sorted(
     entry.name.removesuffix(".lua")
     for entry in resources.files(redis_scripts).iterdir()
