@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from antiphon.errors import AuthenticationError
@@ -74,8 +74,8 @@ class Account:
     """
 
     name: str
-    password_hash: str | bytes | None = None
-    token_hashes: tuple[str, ...] = ()
+    password_hash: str | bytes | None = field(default=None, repr=False)
+    token_hashes: tuple[str, ...] = field(default=(), repr=False)
     tags: frozenset[str] = frozenset()
     may: Literal["read", "write"] = "write"
 

@@ -76,14 +76,14 @@ class Call:
         """Return ``expect`` for the store as a keyword, or nothing if there is no condition.
 
         Raises:
-            Refused: the condition cannot hold (412), or not be checked (501).
+            Refused: the condition does not hold, or cannot be checked; 412.
         """
         wanted, unwanted = self.header(b"if-match"), self.header(b"if-none-match")
         if wanted is None and unwanted is None:
             return {}
+        if not keeps_versions(self.store):
+            raise _conflict("the store has no versions that a condition could name")
         if wanted is None and unwanted is not None and unwanted.strip() == "*":
-            if self._current(unchecked=True) is None and self.store.exists(self.key):
-                raise _conflict("the key exists already")
             return {"expect": ABSENT}
         if wanted is not None and unwanted is None:
             versions = [version_of(tag) for tag in strong_tags(wanted)]
@@ -98,19 +98,27 @@ class Call:
 
     def _check_wanted(self, wanted: str, current: Version | None) -> None:
         if current is None:
-            raise _conflict("there is no such key, or it has no version")
+            raise _conflict("there is no such key")
         if wanted.strip() != "*" and str(current) not in strong_tags(wanted):
             raise _conflict("the key has none of the versions that If-Match names")
 
-    def _current(self, *, unchecked: bool = False) -> Version | None:
+    def _current(self) -> Version | None:
         """Return the version that the key has; None if it is not there."""
         try:
             version: Version | None = getattr(self.store.get(self.key), "version", None)
         except KeyError:
             return None
-        if version is None and not unchecked:
-            raise _conflict("the store has no versions that a condition could name")
         return version
+
+
+def has_journal(store: Any) -> bool:
+    """Return whether *store* tells of its past."""
+    return callable(getattr(store, "head", None)) and callable(getattr(store, "since", None))
+
+
+def keeps_versions(store: Any) -> bool:
+    """Return whether writes to *store* may be conditional."""
+    return bool(store.info().get("versions", has_journal(store)))
 
 
 def _conflict(why: str) -> Refused:

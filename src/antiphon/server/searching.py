@@ -20,7 +20,14 @@ from antiphon.server.answers import (
     content_headers,
     json_answer,
 )
-from antiphon.server.calls import Call, conditions_from, json_object, metadata_text
+from antiphon.server.calls import (
+    Call,
+    conditions_from,
+    has_journal,
+    json_object,
+    keeps_versions,
+    metadata_text,
+)
 from antiphon.server.conditions import matches_any
 from antiphon.server.routing import parameters
 from antiphon.storage import metadata as codec
@@ -33,6 +40,9 @@ PROTOCOL = 1
 #: Journal entries in one answer, if the client names no limit, and at most.
 DEFAULT_ENTRIES = 1000
 MAX_ENTRIES = 100_000
+
+#: Names of metadata entries that cannot be keyword arguments of ``query``.
+_NO_KEYWORDS = frozenset({"self", "select"})
 
 
 # -- Queries -------------------------------------------------------------------
@@ -72,15 +82,14 @@ def post_query(call: Call) -> Answer:
 def _query(
     call: Call, select: list[str] | None, conditions: dict[str, Any]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
-    # A name of an entry may also be the name of the first argument.
-    if "select" in conditions:
+    if _NO_KEYWORDS & conditions.keys():
         return _query_by_hand(call, select, conditions)
     found: Iterable[tuple[str, dict[str, Any]]] = call.store.query(select, **conditions)
     return found
 
 
 def _query_keys(call: Call, conditions: dict[str, Any]) -> Iterable[str]:
-    if "select" in conditions or "self" in conditions:
+    if _NO_KEYWORDS & conditions.keys():
         return (key for key, _ in _query_by_hand(call, [], conditions))
     found: Iterable[str] = call.store.query_keys(**conditions)
     return found
@@ -91,7 +100,7 @@ def _query_by_hand(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Query for entries whose names cannot be keyword arguments of ``query``."""
     encoded = codec.encode_conditions(conditions)
-    easy = {name: conditions[name] for name in conditions if name not in ("select", "self")}
+    easy = {name: conditions[name] for name in conditions.keys() - _NO_KEYWORDS}
     for key, metadata in call.store.query(None, **easy):
         if codec.matches(codec.normalise(metadata), encoded):
             yield key, select_from(metadata, select)
@@ -126,7 +135,7 @@ def _lines(lines: Iterable[str], kind: bytes, more: Headers | None = None) -> An
 def get_index(call: Call) -> Answer:
     """Answer with all keys and their metadata as one JSON object."""
     headers: Headers = [(b"cache-control", b"private, no-cache"), (b"vary", b"authorization")]
-    if callable(getattr(call.store, "head", None)):
+    if has_journal(call.store):
         # Read before the keys: what changes meanwhile may be in it or not, and
         # is asked for again next time.
         etag = _index_tag(call)
@@ -170,7 +179,7 @@ def get_since(call: Call) -> Answer:
 
 
 def _journalling(call: Call) -> Any:
-    if not callable(getattr(call.store, "head", None)):
+    if not has_journal(call.store):
         raise Refused(501, "the store has no journal")
     return call.store
 
@@ -231,7 +240,6 @@ def _entry_text(call: Call, entry: JournalEntry) -> str:
 def get_info(call: Call) -> Answer:
     """Answer with what the store is and can."""
     about = call.store.info()
-    has_journal = callable(getattr(call.store, "head", None))
     store_id = getattr(call.store, "store_id", None) or about.get("store_id")
     return json_answer(
         {
@@ -240,8 +248,8 @@ def get_info(call: Call) -> Answer:
             "origin": about.get("origin"),
             "readonly": bool(about.get("readonly")),
             "authorizing": call.is_authorizing,
-            "versions": bool(about.get("versions", has_journal)),
-            "journal": has_journal,
+            "versions": keeps_versions(call.store),
+            "journal": has_journal(call.store),
             "user_tag": None if call.user is None else call.user.tag,
             "max_value_bytes": call.max_value_bytes,
         }

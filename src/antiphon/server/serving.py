@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from antiphon.server.protocol import MAX_HEAD_BYTES, limited_protocol
+
 if TYPE_CHECKING:
     import uvicorn
 
@@ -45,6 +47,7 @@ class HttpServer:
         port: its port; 0 takes a free one.
         tls: None serves plain HTTP.
         grace_s: seconds that running requests get to end.
+        max_head_bytes: largest request line with headers that is taken.
 
     Raises:
         OSError: the address cannot be listened on, or a file of *tls* not be read.
@@ -58,6 +61,7 @@ class HttpServer:
         port: int = 0,
         tls: TLS | None = None,
         grace_s: float = GRACE_S,
+        max_head_bytes: int = MAX_HEAD_BYTES,
     ) -> None:
         self._grace_s = grace_s
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -67,7 +71,7 @@ class HttpServer:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"{'http' if tls is None else 'https'}://{shown}:{self.port}"
         try:
-            self._server = _uvicorn(app, tls, grace_s)
+            self._server = _uvicorn(app, tls, grace_s, max_head_bytes)
         except BaseException:
             self._sock.close()
             raise
@@ -107,7 +111,7 @@ class HttpServer:
         self.stop()
 
 
-def _uvicorn(app: Any, tls: TLS | None, grace_s: float) -> uvicorn.Server:
+def _uvicorn(app: Any, tls: TLS | None, grace_s: float, max_head_bytes: int) -> uvicorn.Server:
     import uvicorn
 
     secured: dict[str, Any] = {}
@@ -117,7 +121,7 @@ def _uvicorn(app: Any, tls: TLS | None, grace_s: float) -> uvicorn.Server:
             secured |= {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=limited_protocol(max_head_bytes),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -11,7 +11,7 @@ from typing import Any
 
 from antiphon.errors import InvalidValue
 from antiphon.server.answers import JSON_TYPE, Answer, Refused, content_headers
-from antiphon.server.calls import Call, json_object, metadata_from, metadata_text
+from antiphon.server.calls import Call, has_journal, json_object, metadata_from, metadata_text
 from antiphon.server.conditions import etag_of
 from antiphon.storage import metadata as codec
 from antiphon.storage.commits import NotedCommit, noted_commits
@@ -122,7 +122,7 @@ def _written(call: Call, write: Callable[[], Version | None], *, deletes: bool =
     A store of another maker commits without a word; what can be seen from
     outside is answered then.
     """
-    before = None if _tells_commits(call.store) else _metadata_if_any(call)
+    before = None if has_journal(call.store) else _metadata_if_any(call)
     with noted_commits() as notes:
         try:
             version = write()
@@ -137,12 +137,6 @@ def _written(call: Call, write: Callable[[], Version | None], *, deletes: bool =
     action = "delete" if deletes else "update" if before is not None else "set"
     after = before if deletes else _metadata_if_any(call)
     return _answer(call, action, version, None, None, after or {})
-
-
-def _tells_commits(store: Any) -> bool:
-    # Whatever lies below them, the stores of this package have a journal of
-    # their own if they commit; wrappers of foreign stores are asked twice.
-    return callable(getattr(store, "head", None))
 
 
 def _metadata_if_any(call: Call) -> Mapping[str, Any] | None:
