@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -102,7 +101,7 @@ class AuthorizedReading(AbstractAuthorizingStore):
         return self.user
 
     @property
-    def event_manager(self) -> BaseEventManager:  # type: ignore[override]
+    def event_manager(self) -> BaseEventManager:
         """The user's own event manager."""
         own = self.__dict__.get("_user_events")
         if own is None:
@@ -218,9 +217,7 @@ class AuthorizedReading(AbstractAuthorizingStore):
         self._present_user()
         entries = self._journal().since(position)
         return (
-            entry
-            if entry.key is not None and self.exists(entry.key)
-            else dataclasses.replace(entry, key=None)
+            entry if entry.key is not None and self.exists(entry.key) else _without_key(entry)
             for entry in entries
         )
 
@@ -228,3 +225,15 @@ class AuthorizedReading(AbstractAuthorizingStore):
         if self.store_id is None:
             raise StoreError(f"{self.store!r} keeps no journal")
         return self.store
+
+
+def _without_key(entry: JournalEntry) -> JournalEntry:
+    return JournalEntry(
+        entry.version,
+        None,
+        entry.action,
+        entry.event_id,
+        entry.owner,
+        entry.last,
+        entry.time_ns,
+    )
