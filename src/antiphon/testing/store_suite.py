@@ -36,7 +36,7 @@ pytest.register_assert_rewrite(
         f"antiphon.testing.store_tests.{part}"
         for part in (
             "base", "committing", "concurrency", "hostile", "histories", "journalling", "model",
-            "progressing", "querying", "read_only", "reading", "streaming", "telling",
+            "progressing", "querying", "read_only", "reading", "strategies", "streaming", "telling",
             "transacting", "versioning", "writing",
         )
     )
@@ -58,7 +58,7 @@ from antiphon.testing.store_tests.progressing import Progressing  # noqa: E402
 from antiphon.testing.store_tests.querying import Querying  # noqa: E402
 from antiphon.testing.store_tests.read_only import ReadingOnly  # noqa: E402
 from antiphon.testing.store_tests.reading import Reading  # noqa: E402
-from antiphon.testing.store_tests.streaming import Streaming  # noqa: E402
+from antiphon.testing.store_tests.streaming import Snapshots, Streaming  # noqa: E402
 from antiphon.testing.store_tests.telling import Telling  # noqa: E402
 from antiphon.testing.store_tests.transacting import Transacting  # noqa: E402
 from antiphon.testing.store_tests.versioning import Versioning  # noqa: E402
@@ -78,6 +78,7 @@ __all__ = [
     "Reading",
     "ReadingOnly",
     "Seed",
+    "Snapshots",
     "StoreSuite",
     "Streaming",
     "SuiteBase",
@@ -92,6 +93,7 @@ class StoreSuite(
     Reading,
     Writing,
     Streaming,
+    Snapshots,
     Hostile,
     Telling,
     Progressing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -58,6 +58,9 @@ class SuiteBase:
     #: What ``connect()`` is called with.
     credentials: ClassVar[Any] = None
 
+    #: Names that the backend itself uses in its medium, to be tried as keys.
+    internal_names: ClassVar[Sequence[str]] = ()
+
     @pytest.fixture
     def make_store(self) -> MakeStore:
         """Return a function that makes one more unconnected store on a fresh medium."""
@@ -104,8 +107,8 @@ class SuiteBase:
         """Put things into the medium behind the store's back: here through a second store."""
 
         def put(contents: Content) -> None:
-            for key, (data, metadata) in contents.items():
-                other.set(key, (io.BytesIO(data), dict(metadata)))
+            values = [(io.BytesIO(data), dict(metadata)) for data, metadata in contents.values()]
+            other.multiset(list(contents), values)
 
         return put
 

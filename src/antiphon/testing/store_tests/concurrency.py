@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
+import io
 import sys
 import threading
 from collections.abc import Callable
@@ -32,6 +33,75 @@ class Concurrency(SuiteBase):
         keys = {f"{worker}/{number}" for worker in range(4) for number in range(12)}
         assert {*keys, "common"} == set(store.query_keys())
 
+    def test_writers_of_one_key_leave_the_value_of_one(
+        self, make_store: MakeStore, store: AbstractStore
+    ) -> None:
+        """Data and metadata of the last one, never of two; small and large values alike."""
+        handles = [store] + [self.connected(make_store()) for _ in range(2) if self.shared]
+
+        def write(worker: int) -> None:
+            mine = handles[worker % len(handles)]
+            for number in range(6):
+                size = (1 << 20) + 5 if number == worker else 5
+                mine.set("a", value(b"%d" % worker * size, worker=worker))
+
+        at_once(write, 3)
+        for handle in handles[1:]:
+            handle.disconnect()
+
+        data, metadata = content(store, "a")
+        assert {b"%d" % metadata["worker"]} == {data[at : at + 1] for at in range(5)}
+        assert 1 == len(set(data))
+
+    def test_writers_of_data_and_of_metadata_keep_both(
+        self, store: AbstractStore, other: AbstractStore
+    ) -> None:
+        """Changing the one half of a key never brings back an old other half."""
+        store.set("a", value(b"0", n=0))
+
+        def write(worker: int) -> None:
+            for number in range(1, 16):
+                if worker == 0:
+                    store.set_data("a", io.BytesIO(b"%d" % number))
+                elif worker == 1:
+                    other.update_metadata("a", {"n": number})
+                else:
+                    store.update_metadata("a", {f"m{number}": number})
+
+        at_once(write, 3)
+
+        added = {f"m{number}": number for number in range(1, 16)}
+        assert (b"15", {"n": 15, **added}) == content(other, "a")
+
+    def test_a_reader_finds_a_key_or_none(self, store: AbstractStore, other: AbstractStore) -> None:
+        """While a key comes and goes a reader gets all of it, or ``KeyError``."""
+        stop = threading.Event()
+        wrong: list[Any] = []
+
+        def write() -> None:
+            for number in range(40):
+                other.set("a", value(b"%d" % number, n=number))
+                other.delete("a")
+            stop.set()
+
+        def read() -> None:
+            while not stop.is_set():
+                try:
+                    data, metadata = content(store, "a")
+                    list(store.query(n=1))
+                except KeyError:
+                    continue
+                except Exception as exc:
+                    wrong.append(exc)
+                    return
+                if int(data) != metadata["n"]:
+                    wrong.append((data, metadata))
+
+        _run_all(write, read, read)
+
+        assert [] == wrong
+        assert not store.exists("a")
+
     def test_data_and_metadata_of_a_read_belong_together(
         self, store: AbstractStore, other: AbstractStore
     ) -> None:
@@ -40,25 +110,29 @@ class Concurrency(SuiteBase):
         stop = threading.Event()
         wrong: list[Any] = []
 
-        def write(worker: int) -> None:
+        def write() -> None:
             for number in range(60):
                 size = (1 << 20) + 5 if number % 20 == 0 else 5
                 other.set("a", value(str(number).encode().ljust(size, b"."), n=number))
             stop.set()
 
-        def read(worker: int) -> None:
+        def read() -> None:
             while not stop.is_set():
                 data, metadata = content(store, "a")
                 if int(data.split(b".")[0]) != metadata["n"]:
                     wrong.append((data[:10], metadata))
 
-        threads = [threading.Thread(target=run, args=(0,)) for run in (write, read, read)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _run_all(write, read, read)
 
         assert [] == wrong
+
+
+def _run_all(*works: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def at_once(work: Callable[[int], None], count: int) -> None:

@@ -13,6 +13,7 @@ from antiphon.errors import InvalidKey, InvalidValue
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.testing.store_tests.base import (
     Call,
+    Peek,
     SuiteBase,
     content,
     everything,
@@ -43,6 +44,55 @@ class Hostile(SuiteBase):
         for key in KEYS:
             store.delete(key)
         assert {} == everything(store)
+
+    def test_no_two_keys_are_mixed_up(self, store: AbstractStore, peek: Peek) -> None:
+        """Traversals, case twins, normalisation twins, odd signs: each keeps its own."""
+        from antiphon.testing.store_tests.strategies import for_all, twin_keys
+
+        @for_all(keys=twin_keys)
+        def check(keys: list[str]) -> None:
+            expected = {key: (key.encode(), {"n": n}) for n, key in enumerate(keys)}
+            store.multiset(keys, [value(data, **metadata) for data, metadata in expected.values()])
+            assert expected == everything(store) == peek()
+            for number, key in enumerate(keys):
+                assert [key] == list(store.query_keys(n=number))
+                store.delete(key)
+                assert not store.exists(key)
+            assert {} == peek()
+
+    def test_no_key_has_half_a_character(self, store: AbstractStore, peek: Peek) -> None:
+        """Wherever the lone surrogate stands, every method refuses it."""
+        from antiphon.testing.store_tests.strategies import broken_text, for_all
+
+        @for_all(key=broken_text)
+        def check(key: str) -> None:
+            calls: list[Call] = [
+                lambda: store.get(key),
+                lambda: store.exists(key),
+                lambda: store.get_metadata(key),
+                lambda: store.set(key, value()),
+                lambda: store.set_data(key, io.BytesIO()),
+                lambda: store.set_metadata(key, {}),
+                lambda: store.update_metadata(key, {}),
+                lambda: store.delete(key),
+            ]
+            for call in calls:
+                with pytest.raises(InvalidKey, match="UTF-8"):
+                    call()
+
+        assert {} == peek()
+
+    def test_names_of_the_medium_are_free(self, store: AbstractStore, peek: Peek) -> None:
+        """What the backend calls its own parts is a key like any other."""
+        expected = {name: (name.encode(), {"n": 1}) for name in self.internal_names}
+        for name in self.internal_names:
+            store.set(name, value(name.encode(), n=1))
+        assert expected == peek()
+        for name in self.internal_names:
+            store.delete(name)
+        store.set("a", value())
+
+        assert {"a": (b"data", {})} == peek()
 
     def test_any_key_may_have_a_large_value(self, store: AbstractStore) -> None:
         """Values that are staged are found by any key too."""

@@ -84,6 +84,22 @@ class Journalling(SuiteBase):
         assert Position(store.store_id, *entries[-1].version) == store.head()
         assert store.head() == Position(store.store_id, *store.get("k4").version or ABSENT)
 
+    def test_the_journal_goes_on_when_opened_again(self, make_store: MakeStore) -> None:
+        """Identity, head and numbers are those of the medium, not of the store that was closed."""
+        if not self.shared:
+            return
+        first = self.connected(make_store())
+        first.set("a", value())
+        identity, head = first.store_id, first.head()
+        first.disconnect()
+        second = self.connected(make_store())
+
+        assert (identity, head) == (second.store_id, second.head())
+        second.set("a", value())
+        assert [1, 2] == [entry.version.sequence for entry in journal_of(second)]
+        assert ["update"] == [entry.action for entry in second.since(head)]
+        second.disconnect()
+
     def test_a_failed_write_is_not_in_the_journal(self, store: BackendStore) -> None:
         """Numbers are given to commits only."""
         store.set("a", value())

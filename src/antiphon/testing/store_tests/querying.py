@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
+import tracemalloc
+from typing import Any
+
 import pytest
 
 from antiphon.errors import InvalidValue
@@ -83,6 +86,24 @@ class Querying(SuiteBase):
             list(store.query_keys(x=object()))
         with pytest.raises(InvalidValue, match="object"):
             list(store.query(x=object()))
+
+    def test_a_large_result_is_not_collected(
+        self, store: AbstractReadOnlyStore, seed: Seed
+    ) -> None:
+        """Rows are read as they are asked for: a result is never in memory as a whole."""
+        text, count = "x" * 1500, 3000
+        seed({f"k{number}": (b"", {"n": 1, "text": text + str(number)}) for number in range(count)})
+        queries: list[dict[str, Any]] = [{}, {"n": 1}, {"select": ["n"]}]
+        for query in queries:
+            tracemalloc.start()
+            try:
+                found = sum(1 for _ in store.query(**query))
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+
+            assert count == found
+            assert peak < count * len(text) // 2
 
     def test_glob_matches_like_file_names(self, store: AbstractReadOnlyStore, seed: Seed) -> None:
         """``*``, ``?`` and ``[]``; capitals count; ``*`` matches ``/`` too."""

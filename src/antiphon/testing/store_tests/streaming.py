@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
+import hashlib
 import io
 import threading
 from typing import Any
@@ -14,6 +15,7 @@ from antiphon.testing.store_tests.base import (
     LARGE,
     Call,
     FailingStream,
+    Peek,
     SuiteBase,
     everything,
     large_bytes,
@@ -36,29 +38,22 @@ class Streaming(SuiteBase):
         ]:  # fmt: skip
             assert data[start:end] == store.get_data_range("a", start, end).read()
 
-    def test_a_large_stream_can_be_read_in_any_way(self, store: AbstractStore) -> None:
-        """Pieces of any size, seeks, and the rest at once."""
-        data = large_bytes()
-        store.set("a", value(data))
-        with store.get_data("a") as stream:
-            begin = stream.read(5) + stream.read(1 << 20)
-            assert data[: len(begin)] == begin
-            assert data[len(begin) :] == stream.read()
-            stream.seek(-20, io.SEEK_END)
-            assert data[-20:] == stream.read()
-            stream.seek(3)
-            assert data[3:9] == stream.read(6)
+    def test_sixteen_mebibytes_go_in_and_out(self, store: AbstractStore, peek: Peek) -> None:
+        """Also read piece by piece, from the middle, and as they are in the medium."""
+        block = large_bytes(1 << 20)
+        data = b"".join(bytes([number]) + block[1:] for number in range(16))
+        store.set("a", value(data, n=1))
 
-    def test_a_value_stays_what_it_was(self, store: AbstractStore, other: AbstractStore) -> None:
-        """A value read before a change gives the data and metadata of before."""
-        for size in (5, 3 * (1 << 20) + 17):
-            data = large_bytes(size)
-            store.set("a", value(data, n=1))
-            found = store.get("a")
-            other.set("a", value(b"new", n=2))
-            other.delete("a")
-
-            assert (data, {"n": 1}) == (found.data.read(), found.metadata)
+        assert 16 << 20 == store.get("a").size
+        pieces = hashlib.sha256()
+        found = store.get("a")
+        with found.data:
+            for piece in found.iterdata(1 << 18):
+                pieces.update(piece)
+        assert hashlib.sha256(data).digest() == pieces.digest()
+        with store.get_data_range("a", (9 << 20) - 5, (9 << 20) + 5) as stream:
+            assert data[(9 << 20) - 5 : (9 << 20) + 5] == stream.read()
+        assert {"a": (data, {"n": 1})} == peek()
 
     @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 2 << 20, LARGE])
     def test_data_of_any_size(self, store: AbstractStore, other: AbstractStore, size: int) -> None:
@@ -144,3 +139,31 @@ class Streaming(SuiteBase):
             go_on.set()
             thread.join()
         assert large_bytes() == other.to_bytes("a")
+
+
+class Snapshots(SuiteBase):
+    """A value is one version of its key, whatever happens after it was read."""
+
+    def test_a_large_stream_can_be_read_in_any_way(self, store: AbstractStore) -> None:
+        """Pieces of any size, seeks, and the rest at once."""
+        data = large_bytes()
+        store.set("a", value(data))
+        with store.get_data("a") as stream:
+            begin = stream.read(5) + stream.read(1 << 20)
+            assert data[: len(begin)] == begin
+            assert data[len(begin) :] == stream.read()
+            stream.seek(-20, io.SEEK_END)
+            assert data[-20:] == stream.read()
+            stream.seek(3)
+            assert data[3:9] == stream.read(6)
+
+    def test_a_value_stays_what_it_was(self, store: AbstractStore, other: AbstractStore) -> None:
+        """A value read before a change gives the data and metadata of before."""
+        for size in (5, 3 * (1 << 20) + 17):
+            data = large_bytes(size)
+            store.set("a", value(data, n=1))
+            found = store.get("a")
+            other.set("a", value(b"new", n=2))
+            other.delete("a")
+
+            assert (data, {"n": 1}) == (found.data.read(), found.metadata)

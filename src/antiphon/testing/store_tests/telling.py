@@ -18,6 +18,7 @@ from antiphon.storage.events import (
     StoreUpdateEvent,
 )
 from antiphon.testing.store_tests.base import SuiteBase, content, listen, told, value
+from antiphon.testing.store_tests.concurrency import at_once
 
 #: Seconds after which a test gives up waiting.
 PATIENCE_S = 20.0
@@ -63,6 +64,39 @@ class Telling(SuiteBase):
         for event in changes:
             assert event.source is self.emitter(store)
             assert {"source", "key", "metadata"} == {n for n in vars(event) if n[0] != "_"}
+
+    def test_writers_in_threads_are_told_once_each_and_in_order(
+        self, store: AbstractStore, changes: list[Any]
+    ) -> None:
+        """Every change has one event, and those of one writer come in the order of its changes."""
+
+        def write(worker: int) -> None:
+            for number in range(12):
+                store.set(f"{worker}", value(worker=worker, n=number))
+                store.set("common", value(worker=worker, n=number))
+
+        at_once(write, 2)
+
+        assert 2 * 24 == len(changes)
+        for worker in range(2):
+            mine = [event for event in changes if event.metadata["worker"] == worker]
+            assert [n for n in range(12) for _ in range(2)] == [e.metadata["n"] for e in mine]
+            assert [f"{worker}", "common"] * 12 == [event.key for event in mine]
+        for key in ("0", "1", "common"):
+            actions = [event.action for event in changes if event.key == key]
+            assert 1 == actions.count("set")
+            assert set(actions) == {"set", "update"}
+
+    def test_a_store_hears_nothing_of_another(
+        self, store: AbstractStore, other: AbstractStore, changes: list[Any]
+    ) -> None:
+        """Only who commits tells of it, to its own event manager."""
+        if other is store:
+            return
+        other.set("a", value())
+        store.set("b", value())
+
+        assert ["b"] == [event.key for event in changes]
 
     def test_a_reading_store_tells_nothing(self, store: AbstractStore) -> None:
         """Reading, failing and writing nothing emit no events."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.errors import InvalidKey, KeyNotFound
+from antiphon.errors import InvalidKey, InvalidValue, KeyNotFound
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.testing.store_tests.base import (
     Call,
@@ -21,6 +21,7 @@ from antiphon.testing.store_tests.base import (
     told,
     value,
 )
+from antiphon.testing.store_tests.concurrency import at_once
 
 
 class Interrupted(BaseException):
@@ -37,6 +38,59 @@ class Transacting(SuiteBase):
 
         assert {} == everything(store)
         assert [] == changes
+
+    @pytest.mark.parametrize(
+        "method", ["multiset", "multiset_data", "multiset_metadata", "multiupdate_metadata"]
+    )
+    def test_many_keys_are_one_transaction(
+        self, store: AbstractStore, heard: list[Any], method: str
+    ) -> None:
+        """Each multi method begins one, commits it, and tells of the keys; or does nothing."""
+        good: Any
+        bad: Any
+        good, bad = {
+            "multiset": (value(b"1"), None),
+            "multiset_data": (io.BytesIO(b"1"), None),
+            "multiset_metadata": ({"n": 1}, None),
+            "multiupdate_metadata": ({"n": 1}, None),
+        }[method]
+        store.set("a", value(b"before"))
+        store.set("b", value(b"before"))
+        before = everything(store)
+        del heard[:]
+        with pytest.raises(InvalidValue):
+            getattr(store, method)(["a", "b"], [good, bad])
+        assert before == everything(store)
+        assert [None, "failed"] == [getattr(event, "state", None) for event in heard]
+        del heard[:]
+        getattr(store, method)(iter(["a", "b"]), iter([good]))
+        kinds = [type(event).__name__ for event in heard]
+
+        assert [
+            "StoreTransactionStartEvent", "StoreTransactionEndEvent", "StoreUpdateEvent",
+        ] == kinds  # fmt: skip
+
+    def test_blocks_in_threads_are_told_one_by_one(
+        self, store: AbstractStore, heard: list[Any]
+    ) -> None:
+        """Whatever others do meanwhile, each block has its begin, its end, and its events once."""
+
+        def write(worker: int) -> None:
+            for number in range(5):
+                with store.transaction("some"):
+                    store.set(f"{worker}", value(worker=worker, n=number))
+                    store.set(f"{worker}b", value(worker=worker, n=number))
+
+        at_once(write, 3)
+
+        kinds = [type(event).__name__ for event in heard]
+        assert [15, 15] == [
+            kinds.count(f"StoreTransaction{which}Event") for which in ("Start", "End")
+        ]
+        for worker in range(3):
+            mine = [event for event in heard if getattr(event, "key", "")[:1] == f"{worker}"]
+            expected = [(key, n) for n in range(5) for key in (f"{worker}", f"{worker}b")]
+            assert expected == [(event.key, event.metadata["n"]) for event in mine]
 
     def test_a_block_is_one_commit(self, store: AbstractStore, heard: list[Any]) -> None:
         """Events are held back until the commit, then come in order."""

@@ -12,10 +12,23 @@ from uuid import UUID
 
 import pytest
 
-from antiphon.errors import KeyNotFound
+from antiphon.errors import KeyNotFound, NotConnected
+from antiphon.events.api import EventManager
 from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.metadata import encode, encode_value, normalise
 from antiphon.storage.string_value import StringValue
-from antiphon.testing.store_tests.base import SuiteBase, content, everything, large_bytes, value
+from antiphon.testing.store_tests.base import (
+    Call,
+    MakeStore,
+    Peek,
+    Seed,
+    SuiteBase,
+    content,
+    everything,
+    large_bytes,
+    value,
+)
 
 
 class Colour(enum.IntEnum):
@@ -38,6 +51,107 @@ class Writing(SuiteBase):
 
         assert (b"short", {"y": 3}) == content(store, "a")
 
+    def test_what_was_set_is_in_the_medium(self, store: AbstractStore, peek: Peek) -> None:
+        """Each method that writes has written when it returns."""
+        store.set("a", value(b"\x00\xff\n", title="x", n=1))
+        store.set_data("b", io.BytesIO(b"b"))
+        store.set_metadata("b", {"m": 1})
+        store.set_metadata("c", {"m": 2})
+        store.update_metadata("c", {"n": 3})
+        store.from_bytes("d", b"d")
+        store.set("e", value(b"", x=1))
+        store.delete("e")
+
+        assert {
+            "a": (b"\x00\xff\n", {"title": "x", "n": 1}),
+            "b": (b"b", {"m": 1}),
+            "c": (b"", {"m": 2, "n": 3}),
+            "d": (b"d", {}),
+        } == peek()
+
+    def test_what_the_medium_has_can_be_changed(
+        self, store: AbstractStore, seed: Seed, peek: Peek
+    ) -> None:
+        """What came there behind the store's back is updated, replaced and deleted like its own."""
+        seed({key: (b"before", {"n": 1}) for key in "abcd"})
+        store.set("a", value(b"after", n=2))
+        store.set_data("b", io.BytesIO(b"after"))
+        store.update_metadata("c", {"m": 2})
+        store.delete("d")
+
+        assert {
+            "a": (b"after", {"n": 2}),
+            "b": (b"after", {"n": 1}),
+            "c": (b"before", {"n": 1, "m": 2}),
+        } == peek()
+
+    def test_writing_needs_a_connection(self, make_store: MakeStore) -> None:
+        """Before ``connect()`` and after ``disconnect()`` the error says what to do."""
+        if not self.needs_connecting:
+            return
+        store = make_store()
+        for _ in range(2):
+            calls: list[Call] = [
+                lambda: store.set("a", value()),
+                lambda: store.set_data("a", io.BytesIO()),
+                lambda: store.set_metadata("a", {}),
+                lambda: store.update_metadata("a", {}),
+                lambda: store.delete("a"),
+                lambda: store.from_bytes("a", b""),
+                lambda: store.multiset(["a"], [value()]),
+            ]
+            for write in calls:
+                with pytest.raises(NotConnected, match="connect"):
+                    write()
+            store.connect(self.credentials)
+            store.disconnect()
+
+    def test_what_was_written_is_there_when_opened_again(self, make_store: MakeStore) -> None:
+        """A medium outlives the stores that use it; a new one finds, queries and changes all."""
+        if not self.shared:
+            return
+        first = self.connected(make_store())
+        first.set("a", value(b"one", n=1))
+        first.set("b", value(large_bytes(), n=2))
+        first.delete("a")
+        first.set("a", value(b"two", n=3))
+        first.disconnect()
+        second = self.connected(make_store())
+
+        assert {"a": (b"two", {"n": 3}), "b": (large_bytes(), {"n": 2})} == everything(second)
+        assert ["b"] == list(second.query_keys(n=2))
+        second.update_metadata("b", {"n": 3})
+        assert {"a", "b"} == set(second.query_keys(n=3))
+        assert b"one" not in {content(second, key)[0] for key in second.query_keys()}
+        second.disconnect()
+
+    def test_a_value_knows_size_and_times(self, store: AbstractStore) -> None:
+        """Size in bytes; created stays, modified grows; both in seconds since 1970."""
+        store.set("a", value(b"one"))
+        first = store.get("a")
+        store.set("a", value(b"three"))
+        second = store.get("a")
+        store.set_metadata("a", {"n": 1})
+        third = store.get("a")
+
+        assert (3, 5, 5) == (first.size, second.size, third.size)
+        assert first.created is not None
+        assert first.created == second.created == third.created
+        assert first.modified is not None
+        assert second.modified is not None
+        assert third.modified is not None
+        assert 1.5e9 < first.created <= first.modified <= second.modified <= third.modified < 1e11
+
+    def test_metadata_given_are_copied(self, store: AbstractStore) -> None:
+        """Changing afterwards what was given does not change the store."""
+        given: dict[str, Any] = {"deep": {"x": [1]}}
+        store.set("k", (io.BytesIO(), given))
+        store.set_metadata("m", given)
+        given["deep"]["x"].append(2)
+        given["more"] = 1
+
+        assert {"deep": {"x": [1]}} == store.get_metadata("k") == store.get_metadata("m")
+
     def test_set_takes_a_pair(self, store: AbstractStore) -> None:
         """Encore's tuple of stream and metadata is a value too."""
         store.set("a", (io.BytesIO(b"data"), {"n": 1}))
@@ -54,6 +168,20 @@ class Writing(SuiteBase):
             other.set("a", other.get("a"))
 
             assert (data, {"n": 1}) == content(store, "b") == content(store, "a")
+
+    def test_a_value_copies_between_stores_of_different_kinds(self, store: AbstractStore) -> None:
+        """What a store hands out any other takes, of any size."""
+        with DictMemoryStore() as memory:
+            memory.event_manager = EventManager()
+            for data in (b"", b"data", large_bytes()):
+                memory.set("a", value(data, n=1, tags=["x"]))
+                store.set("a", memory.get("a"))
+                memory.set("b", store.get("a"))
+                store.set("c", (store.get_data("a"), store.get_metadata("a")))
+
+                expected = (data, {"n": 1, "tags": ["x"]})
+                assert expected == content(store, "a") == content(memory, "b")
+                assert expected == content(store, "c")
 
     def test_set_data_keeps_metadata(self, store: AbstractStore) -> None:
         """Only the data change; a new key gets no metadata."""
@@ -174,6 +302,34 @@ class Writing(SuiteBase):
         assert {name: type(item) for name, item in given.items()} == {
             name: type(item) for name, item in found.items()
         }
+
+    def test_any_metadata_come_back(self, store: AbstractStore) -> None:
+        """Whatever is permitted, with its type, alone and in company."""
+        from antiphon.testing.store_tests.strategies import all_metadata, for_all
+
+        @for_all(metadata=all_metadata)
+        def check(metadata: dict[str, Any]) -> None:
+            store.set_metadata("a", metadata)
+
+            # The text tells types apart that Python calls equal.
+            assert encode(normalise(metadata)) == encode(store.get_metadata("a"))
+            assert encode(normalise(metadata)) == encode(dict(store.query())["a"])
+
+    def test_any_value_can_be_asked_for(self, store: AbstractStore) -> None:
+        """A query finds the keys with exactly that value and type."""
+        from antiphon.testing.store_tests.strategies import all_items, for_all
+
+        @for_all(drawn=all_items)
+        def check(drawn: list[Any]) -> None:
+            for number in range(5):
+                store.set_metadata(f"{number}", {"x": drawn[number]} if drawn[number:] else {})
+            for wanted in drawn:
+                same = [
+                    f"{number}"
+                    for number, item in enumerate(drawn)
+                    if encode_value(item) == encode_value(wanted)
+                ]
+                assert same == sorted(store.query_keys(x=wanted))
 
     def test_subclasses_are_kept_as_what_they_derive_from(self, store: AbstractStore) -> None:
         """An enumeration's member becomes its number, a subclass of str plain text."""
