@@ -133,6 +133,11 @@ def column_text(encoded: str) -> str:
     return "#" + hashlib.sha256(encoded.encode()).hexdigest()
 
 
+def is_hashed(column: str) -> bool:
+    """Return whether what stands in an index column need not tell one value from another."""
+    return column.startswith("#")
+
+
 def _can_be_column(name: str) -> bool:
     # The rest is found without an index: it would need rules of its own for
     # signs and small letters, which sqlite does not tell apart in names.

@@ -19,9 +19,9 @@ from antiphon.storage.sqlite_index import Index
 from antiphon.storage.sqlite_journal import JournalReader
 from antiphon.storage.sqlite_ledger import SqliteLedger
 from antiphon.storage.sqlite_medium import TIMEOUT_S, Medium
-from antiphon.storage.sqlite_query import keys_of, rows_of
+from antiphon.storage.sqlite_query import Search, keys_of
 from antiphon.storage.sqlite_schema import Tables, claim, create, identify
-from antiphon.storage.sqlite_values import Values
+from antiphon.storage.sqlite_values import Values, inline_opener
 
 # ruff: noqa: S608 - names are quoted, values are bound
 
@@ -106,6 +106,13 @@ class SqliteStore(BackendStore):
         self._durable = durable
         self._journal_length = journal_length
         self._parts: _Parts | None = None
+        t = self._tables
+        self._select = (
+            "SELECT m.data, m.metadata, m.created, m.modified, v.epoch, v.sequence, v.entry_id,"
+            f" v.generation, v.size FROM {t.main} m LEFT JOIN {t.versions} v ON v.key = m.key"
+            " WHERE m.key = ?"
+        )
+        self._select_metadata = f"SELECT metadata FROM {t.main} WHERE key = ?"
         super().__init__(origin=origin)
 
     def __repr__(self) -> str:
@@ -159,23 +166,27 @@ class SqliteStore(BackendStore):
     # -- Reading -------------------------------------------------------------
 
     def _read(self, key: str) -> Record | None:
-        parts, t = self._connected_parts(), self._tables
-        row = parts.medium.read_one(
-            lambda c: c.execute(
-                "SELECT m.metadata, m.created, m.modified, m.data, v.epoch, v.sequence,"
-                f" v.entry_id, v.generation, v.size FROM {t.main} m"
-                f" LEFT JOIN {t.versions} v ON v.key = m.key WHERE m.key = ?",
-                (key,),
-            ).fetchone()
-        )
+        parts = self._parts or self._connected_parts()
+        sql = self._select
+        row = parts.medium.read_one(lambda c: c.execute(sql, (key,)).fetchone())
         if row is None:
             return None
-        metadata, created, modified, data, epoch, sequence, entry_id, generation, size = row
+        data, text, created, modified, epoch, sequence, entry_id, generation, size = row
+        if generation is None and type(data) is bytes and entry_id is not None:
+            # What most values are.
+            return Record(
+                len(data),
+                decoded(key, text),
+                created if type(created) is float else _as_seconds(created),
+                modified if type(modified) is float else _as_seconds(modified),
+                Version(epoch, sequence, entry_id),
+                inline_opener(data),
+            )
         inline = _as_bytes(data)
         version = Version(epoch or 0, sequence or 0, entry_id or b"unknown")
         return Record(
             size=len(inline) if generation is None else size,
-            metadata=decoded(key, metadata),
+            metadata=decoded(key, text),
             created=_as_seconds(created),
             modified=_as_seconds(modified),
             version=version,
@@ -185,7 +196,7 @@ class SqliteStore(BackendStore):
         )
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
-        sql = f"SELECT metadata FROM {self._tables.main} WHERE key = ?"
+        sql = self._select_metadata
         row = self._connected_parts().medium.read_one(lambda c: c.execute(sql, (key,)).fetchone())
         return None if row is None else decoded(key, row[0])
 
@@ -199,7 +210,11 @@ class SqliteStore(BackendStore):
 
     def _query(self, conditions: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         parts = self._connected_parts()
-        return rows_of(parts.medium, self._tables, parts.index, conditions)
+        return Search(parts.medium, self._tables, parts.index, conditions).rows()
+
+    def _matching_keys(self, conditions: Mapping[str, Any]) -> Iterator[str]:
+        parts = self._connected_parts()
+        return Search(parts.medium, self._tables, parts.index, conditions).keys()
 
     # -- Writing -------------------------------------------------------------
 
