@@ -251,13 +251,13 @@ for _, generation in ipairs(retired) do
 end
 for _, each in ipairs(records) do
   if each then
+    if each[5] then
+      redis.call('HDEL', each[1], 'd')
+    end
     if each[4] then
       redis.call('HSET', each[1], 'h', each[2], 'm', each[3], 'd', each[4])
     else
       redis.call('HSET', each[1], 'h', each[2], 'm', each[3])
-    end
-    if each[5] then
-      redis.call('HDEL', each[1], 'd')
     end
   end
 end
