@@ -124,6 +124,14 @@ class LockError(AntiphonError, RuntimeError):
     """A lock made of files is not in the state that a call needs (Encore's name)."""
 
 
+class LockUnavailable(LockError, OSError):
+    """The directory of a lock made of files cannot be used; the lock is not held."""
+
+
+class LockTimeout(LockError, TimeoutError):
+    """A lock made of files was not free in time; it is not held."""
+
+
 class KeyNotFound(StoreError, KeyError):
     """The store has no such key."""
 
