@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from antiphon.errors import AuthorizationError, StoreError, VersionConflict
+from antiphon.errors import AuthorizationError, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.authorizing_events import AuthorizedEvents
 from antiphon.storage.changes import conflict, missing
 from antiphon.storage.checks import checked_expect
 from antiphon.storage.commits import noted_commits
-from antiphon.storage.conditions import condition, honours_expect
+from antiphon.storage.conditions import check_honours, condition, honours_expect
 from antiphon.storage.journal import ABSENT, Version
 from antiphon.storage.permissions import (
     OWNED,
@@ -175,11 +175,7 @@ class AuthorizedWrites:
         expect = checked_expect(expect)
         shield(self._store, self.events)
         if not honours_expect(self._store):
-            if expect is not None:
-                raise StoreError(
-                    f"{self._store!r} has no versions, so no write can be conditional;"
-                    " leave out expect="
-                )
+            check_honours(self._store, expect)
             with self._lock, self.acting(view):
                 return attempt(self._find(view, user, key, right, makes=makes), {})
         for tries_left in reversed(range(_TRIES)):

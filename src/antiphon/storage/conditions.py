@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from antiphon.errors import StoreError
 from antiphon.storage.journal import Journal, Version
 
 
@@ -25,3 +26,11 @@ def condition(expect: Version | None) -> dict[str, Any]:
     Stores that were written for Encore know no such argument.
     """
     return {} if expect is None else {"expect": expect}
+
+
+def check_honours(store: object, expect: Version | None) -> None:
+    """Raise ``StoreError`` if *expect* is a condition and *store* takes none."""
+    if expect is not None and not honours_expect(store):
+        raise StoreError(
+            f"{store!r} has no versions, so no write to it can be conditional; leave out expect="
+        )

@@ -265,10 +265,7 @@ class FillingMount:
     def push(self, key: str) -> None:
         """Move the user's own *key* to the backing store, if that still has its base."""
         if self._in_transaction():
-            raise TransactionError(
-                f"cannot push {key!r:.200} inside a transaction: what is written to"
-                f" {self.backing_store!r} would not be rolled back; push after it"
-            )
+            raise in_transaction_error(key, self.backing_store)
         short = self.short(key)
         value = self.mount_store.get(short)
         base = self.ledger.base(key)
@@ -297,6 +294,14 @@ class FillingMount:
             self.ledger.set_base(key, version_of(self.backing_store.get(key)))
         else:
             self.end_own(key)
+
+
+def in_transaction_error(key: str, backing_store: object) -> TransactionError:
+    """Return the error of a push of *key* inside a transaction of the mount store."""
+    return TransactionError(
+        f"cannot push {key!r:.200} inside a transaction: what is written to"
+        f" {backing_store!r} would not be rolled back; push after it"
+    )
 
 
 def version_of(value: Value) -> Version | None:

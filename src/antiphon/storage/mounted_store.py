@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
-from antiphon.errors import InvalidValue, KeyNotFound, NotConnected
+from antiphon.errors import InvalidValue, KeyNotFound, NotConnected, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.checks import checked_key
-from antiphon.storage.filling_mount import CacheStats, FillingMount
+from antiphon.storage.conditions import condition, honours_expect
+from antiphon.storage.filling_mount import (
+    CacheStats,
+    FillingMount,
+    in_transaction_error,
+    version_of,
+)
 from antiphon.storage.freshness import MAX_STALENESS_S
 from antiphon.storage.journal import Version
-from antiphon.storage.metadata import normalise
-from antiphon.storage.utils import BUFFER_BYTES, Readable
-from antiphon.storage.value import Value, select_from, split_value
+from antiphon.storage.layered_store import LayeredStore, closing_value, writable
+from antiphon.storage.value import Value, select_from
 
 _T = TypeVar("_T")
 
 
-class MountedStore(AbstractStore):
+class MountedStore(LayeredStore):
     """A store whose writes go to one store, before what another one has.
 
     Keys that begin with the mount point are looked for in the mount store
@@ -86,6 +91,9 @@ class MountedStore(AbstractStore):
         if self._filling is not None:
             self._filling.open()
         super().connect(credentials)
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "readonly": bool(self.mount_store.info().get("readonly", False))}
 
     def disconnect(self) -> None:
         """Stop using the two stores; they were given, and stay connected."""
@@ -172,23 +180,18 @@ class MountedStore(AbstractStore):
         names = None if select is None else list(select)
         for key, metadata in self.mount_store.query(names, **kwargs):
             yield self.mount_point + key, metadata
-        hidden = self._own_keys()
         for key, metadata in self.backing_store.query(names, **kwargs):
-            if key not in hidden:
+            # What the mount store has under a key hides the backing store's
+            # value, whether it matches or not.
+            if not self._is_own(key):
                 yield key, metadata
 
     def query_keys(self, **kwargs: Any) -> Iterator[str]:
         for key in self.mount_store.query_keys(**kwargs):
             yield self.mount_point + key
-        hidden = self._own_keys()
         for key in self.backing_store.query_keys(**kwargs):
-            if key not in hidden:
+            if not self._is_own(key):
                 yield key
-
-    def _own_keys(self) -> frozenset[str]:
-        # All of them, not those that match: what the mount store has under a
-        # key hides the backing store's value, whether it matches or not.
-        return frozenset(self.mount_point + key for key in self.mount_store.query_keys())
 
     def _is_own(self, key: str) -> bool:
         own = checked_key(key).startswith(self.mount_point)
@@ -196,114 +199,75 @@ class MountedStore(AbstractStore):
 
     # -- Writing -------------------------------------------------------------
 
-    def set(
-        self,
-        key: str,
-        value: Any,
-        buffer_size: int = BUFFER_BYTES,
-        *,
-        expect: Version | None = None,
-    ) -> Version | None:
-        self._refuse_condition(expect)
-        short = self._writable(key)
-        self._begin_own(key)
-        return self.mount_store.set(short, value, buffer_size)
+    def _top(self) -> AbstractStore:
+        return writable(self.mount_store)
 
-    def set_data(
-        self,
-        key: str,
-        data: Readable,
-        buffer_size: int = BUFFER_BYTES,
-        *,
-        expect: Version | None = None,
-    ) -> Version | None:
-        self._refuse_condition(expect)
-        short = self._writable(key)
-        self._begin_own(key)
-        below = self._hidden_value(key, short)
-        if below is None:
-            return self.mount_store.set_data(short, data, buffer_size)
-        return self.mount_store.set(short, (data, below[1]), buffer_size)
-
-    def set_metadata(
-        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
-    ) -> Version | None:
-        self._refuse_condition(expect)
-        short = self._writable(key)
-        self._begin_own(key)
-        below = self._hidden_value(key, short)
-        if below is None:
-            return self.mount_store.set_metadata(short, metadata)
-        return self.mount_store.set(short, (below[0], metadata))
-
-    def update_metadata(
-        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
-    ) -> Version | None:
-        self._refuse_condition(expect)
-        short = self._writable(key)
-        self._begin_own(key)
-        below = self._hidden_value(key, short)
-        if below is None:
-            return self.mount_store.update_metadata(short, metadata)
-        return self.mount_store.set(short, (below[0], {**below[1], **normalise(metadata)}))
-
-    def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
-        """Delete *key* from the mount store; what the backing store has shows again.
-
-        Raises:
-            KeyNotFound: the mount store has no such key.
-        """
-        self._refuse_condition(expect)
-        version = self.mount_store.delete(self._writable(key))
-        if self._filling is not None:
-            self.filling.end_own(key)
-        return version
-
-    def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
-        """Return a transaction of the mount store."""
-        return self.mount_store.transaction(notes)
-
-    def push(self, key: str) -> None:
-        """Move *key* from the mount store to the backing store.
-
-        Raises:
-            KeyNotFound: the mount store has no such key.
-            VersionConflict: with ``fill``, the backing store has changed the
-                key since the user's write began; both values stay where they are.
-            StoreError: the backing store could not be written; the mount store
-                still has the key.
-        """
-        short = self._writable(key)
-        if self._filling is not None:
-            self.filling.push(key)
-            return
-        self.backing_store.set(key, self.mount_store.get(short))
-        self.mount_store.delete(short)
-
-    def _begin_own(self, key: str) -> None:
-        if self._filling is not None:
-            self.filling.begin_own(key)
-
-    def _short(self, key: str) -> str:
-        return key[len(self.mount_point) :]
-
-    def _writable(self, key: str) -> str:
-        """Return the key of *key* in the mount store."""
-        if not checked_key(key).startswith(self.mount_point):
+    def _name_on_top(self, key: str) -> str:
+        if not key.startswith(self.mount_point):
             raise KeyNotFound(
                 f"{key!r:.200} cannot be written: only keys that begin with"
                 f" {self.mount_point!r} can, and the rest is read from {self.backing_store!r}"
             )
         return self._short(key)
 
-    def _hidden_value(self, key: str, short: str) -> tuple[Readable, Mapping[str, Any]] | None:
-        """Return what a first write of *key* has to keep of the backing store's value."""
-        if self.mount_store.exists(short):
-            return None
-        try:
-            return split_value(self.backing_store.get(key))
-        except KeyError:
-            return None
+    def _get_below(self, key: str) -> Any:
+        return self.backing_store.get(key)
+
+    def _begin_write(self, key: str) -> None:
+        if self._filling is not None:
+            self.filling.begin_own(key)
+
+    def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
+        """Delete *key* from the mount store; what the backing store has shows again.
+
+        Raises:
+            KeyNotFound: the mount store has no such key.
+            VersionConflict: it has another version there, and was not deleted.
+        """
+        name = self._name_on_top(checked_key(key))
+        if expect is not None:
+            name, expect = self._prepare(key, expect)
+        version = self._top().delete(name, **condition(expect))
+        if self._filling is not None:
+            self.filling.end_own(key)
+        return version
+
+    def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
+        """Return a transaction of the mount store."""
+        return self._top().transaction(notes)
+
+    def push(self, key: str) -> None:
+        """Move *key* from the mount store to the backing store.
+
+        It is set there before it is deleted here, so what interrupts it loses
+        nothing: at worst both have the key, and it can be pushed again.  What is
+        written to the mount store meanwhile stays there.
+
+        Raises:
+            KeyNotFound: the mount store has no such key.
+            VersionConflict: with ``fill``, the backing store has changed the
+                key since the user's write began; both values stay where they are.
+            TransactionError: the mount store has a transaction open, whose
+                rollback would not take back what the backing store got.
+            StoreError: the backing store could not be written; the mount store
+                still has the key.
+        """
+        name = self._name_on_top(checked_key(key))
+        if self._filling is not None:
+            self.filling.push(key)
+            return
+        if getattr(self.mount_store, "in_transaction", False):
+            raise in_transaction_error(key, self.backing_store)
+        value = self.mount_store.get(name)
+        with closing_value(value):
+            writable(self.backing_store).set(key, value)
+        pushed = version_of(value) if honours_expect(self.mount_store) else None
+        # Conflict: the user wrote the key again while we pushed, and that stays.
+        with contextlib.suppress(VersionConflict):
+            self._top().delete(name, **condition(pushed))
+
+    def _short(self, key: str) -> str:
+        return key[len(self.mount_point) :]
 
 
 def _if_any(value: Value | None, read: Callable[[Value], _T]) -> _T | None:

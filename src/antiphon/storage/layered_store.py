@@ -1,0 +1,195 @@
+"""Writing to one store what shows in front of others.
+
+A joined store and a mounted one write into their first store only.  The first
+write of a key that only a store below has must not lose what it leaves alone:
+setting the data keeps the metadata, and the other way round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from antiphon.errors import ReadOnlyStore, VersionConflict
+from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
+from antiphon.storage.changes import conflict
+from antiphon.storage.checks import checked_expect, checked_key
+from antiphon.storage.conditions import check_honours, condition, honours_expect
+from antiphon.storage.journal import ABSENT, Version
+from antiphon.storage.metadata import normalise
+from antiphon.storage.replaying import Replayable
+from antiphon.storage.utils import BUFFER_BYTES, Readable
+from antiphon.storage.value import split_value
+
+#: How often a first write is tried while others make the same key.
+_TRIES = 100
+
+
+class LayeredStore(AbstractStore):
+    """A store whose writes go to one store that lies over others."""
+
+    # -- What a subclass says ------------------------------------------------
+
+    def _top(self) -> AbstractStore:
+        """Return the store that takes the writes."""
+        raise NotImplementedError
+
+    def _name_on_top(self, key: str) -> str:
+        """Return the key of *key* in the store that takes the writes; raise if it has none."""
+        return key
+
+    def _get_below(self, key: str) -> Any:
+        """Return the value that the stores below have under *key*; raise ``KeyError``."""
+        raise NotImplementedError
+
+    def _begin_write(self, key: str) -> None:
+        """Do what has to be done just before *key* is written."""
+
+    # -- Writing -------------------------------------------------------------
+
+    @property
+    def honours_expect(self) -> bool:
+        """Whether writes may be conditional: where they may in the store that takes them."""
+        return honours_expect(self._top())
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
+        name, wanted = self._prepare(key, expect)
+        self._begin_write(key)
+        return self._top().set(name, value, buffer_size, **condition(wanted))
+
+    def set_data(
+        self,
+        key: str,
+        data: Readable,
+        buffer_size: int = BUFFER_BYTES,
+        *,
+        expect: Version | None = None,
+    ) -> Version | None:
+        with Replayable(data) as source:
+            return self._change(
+                key,
+                expect,
+                lambda top, name, wanted: top.set_data(name, source.again(), buffer_size, **wanted),
+                lambda below: (source.again(), metadata_of(below)),
+                reads_data=False,
+            )
+
+    def set_metadata(
+        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
+    ) -> Version | None:
+        plain = normalise(metadata)
+        return self._change(
+            key,
+            expect,
+            lambda top, name, wanted: top.set_metadata(name, plain, **wanted),
+            lambda below: (split_value(below)[0], plain),
+        )
+
+    def update_metadata(
+        self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
+    ) -> Version | None:
+        plain = normalise(metadata)
+        return self._change(
+            key,
+            expect,
+            lambda top, name, wanted: top.update_metadata(name, plain, **wanted),
+            lambda below: (split_value(below)[0], {**metadata_of(below), **plain}),
+        )
+
+    def _change(
+        self,
+        key: str,
+        expect: Version | None,
+        write: Callable[[AbstractStore, str, dict[str, Any]], Version | None],
+        copy_up: Callable[[Any], tuple[Readable, Mapping[str, Any]]],
+        *,
+        reads_data: bool = True,
+    ) -> Version | None:
+        """Change *key* on top, or make it there of what is below and what is new.
+
+        Args:
+            key: the key.
+            expect: what the caller expects.
+            write: changes a key that is on top, or on neither.
+            copy_up: returns what the value of a key that is only below becomes.
+            reads_data: whether it takes the data of that value.
+        """
+        top = self._top()
+        for tries_left in reversed(range(_TRIES)):
+            name, wanted = self._prepare(key, expect)
+            self._begin_write(key)
+            below = None if top.exists(name) else self._below_if_any(key)
+            if below is None:
+                return write(top, name, condition(wanted))
+            with closing_value(below) if reads_data else contextlib.nullcontext():
+                try:
+                    made = copy_up(below)
+                    return top.set(name, made, **condition(self._for_copy(top, wanted)))
+                except VersionConflict:
+                    # Somebody made the key on top meanwhile; that is changed now.
+                    if expect is not None or not tries_left:
+                        raise
+        raise AssertionError("unreachable: the last try raises")
+
+    def _for_copy(self, top: AbstractStore, wanted: Version | None) -> Version | None:
+        if wanted is not None or not honours_expect(top):
+            return wanted
+        # A transaction that deleted the key before has its condition already.
+        return None if getattr(top, "in_transaction", False) else ABSENT
+
+    def _prepare(self, key: str, expect: Version | None) -> tuple[str, Version | None]:
+        """Return the key on top, and what to expect there for *expect* to hold of the whole."""
+        name = self._name_on_top(checked_key(key))
+        wanted = checked_expect(expect)
+        if wanted is None:
+            return name, None
+        top = self._top()
+        check_honours(top, wanted)
+        if top.exists(name):
+            return name, wanted
+        below = self._below_if_any(key)
+        present = None if below is None else getattr(below, "version", None)
+        if wanted != (ABSENT if below is None else present):
+            raise conflict(key, wanted, present, self)
+        return name, ABSENT
+
+    def _below_if_any(self, key: str) -> Any:
+        try:
+            return self._get_below(key)
+        except KeyError:
+            return None
+
+
+@contextlib.contextmanager
+def closing_value(value: Any) -> Iterator[None]:
+    """Close the stream of *value* at the end of the block, if it can be closed."""
+    try:
+        yield
+    finally:
+        close = getattr(split_value(value)[0], "close", None)
+        if close is not None:
+            close()
+
+
+def metadata_of(value: Any) -> Mapping[str, Any]:
+    """Return the metadata of a value, or of a tuple (stream, metadata); open no stream."""
+    return value.metadata if hasattr(value, "metadata") else split_value(value)[1]
+
+
+def writable(store: AbstractReadOnlyStore) -> AbstractStore:
+    """Return *store* if it is one that can be written.
+
+    Raises:
+        ReadOnlyStore: it is not.
+    """
+    if not hasattr(store, "set_data"):
+        raise ReadOnlyStore(f"{store!r} can only be read")
+    return store  # type: ignore[return-value]
