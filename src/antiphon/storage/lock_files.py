@@ -21,7 +21,7 @@ import secrets
 import stat
 from typing import NamedTuple
 
-from antiphon.storage.lock_holder import identity, is_dead
+from antiphon.storage.lock_holder import identity, is_dead, this_process
 
 #: Seconds after which a claim is a dead process's: it is held for a few system calls.
 CLAIM_MAX_S = 30.0
@@ -149,16 +149,16 @@ def give_back(instance: Instance, lock_dir: str) -> bool:
         if made:
             _unlink(claim)
         return False
-    try:
-        return _remove_if_same(instance)
-    finally:
-        _unlink(claim)
+    # The link was made of this very instance, and nobody else can remove that now.
+    _unlink(instance.path)
+    _unlink(claim)
+    return True
 
 
 def is_ours(instance: Instance) -> bool:
     """Whether the holding says so itself that it is this process's."""
-    lines = instance.data.split(b"\n")
-    return len(lines) == 6 and identity("").split(b"\n")[5] == lines[5]
+    process = this_process()
+    return process is not None and instance.data.endswith(b"\n" + process)
 
 
 def sweep(lock_dir: str) -> None:

@@ -39,14 +39,19 @@ def identity(uid: object) -> bytes:
     Args:
         uid: tells the locks of one process apart.
     """
-    pid = os.getpid()
-    # Encore's: host, process, user, uid, LOCK.
-    lines = [host(), pid, user(), uid, "LOCK"]
-    place, started = _place(), _started(pid)
+    lines = [host(), os.getpid(), user(), uid, "LOCK"]
     text = "\n".join(str(line) for line in lines).encode("utf-8", "surrogateescape")
+    process = this_process()
+    return text if process is None else text + b"\n" + process
+
+
+@functools.cache
+def this_process() -> bytes | None:
+    """Return the line that says which process this is; None where that cannot be known."""
+    place, started = _place(), _started(os.getpid())
     if place is None or started is None:
-        return text
-    return text + b"\n" + b" ".join([_PROCESS, place, started])
+        return None
+    return b" ".join([_PROCESS, place, started])
 
 
 def is_dead(data: bytes) -> bool:
@@ -104,3 +109,12 @@ def _is_gone(pid: int) -> bool:
     except OSError:
         pass  # It is there, and another user's, hidden from us.
     return False
+
+
+def _forget() -> None:
+    this_process.cache_clear()
+    _place.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
