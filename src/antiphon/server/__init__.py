@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from antiphon.server.app import MAX_VALUE_BYTES, UPLOAD_IDLE_S, RequestRecord, StoreApp
+from antiphon.server.app import MAX_VALUE_BYTES, UPLOAD_IDLE_S, StoreApp
 from antiphon.server.authentication import (
     Account,
     Accounts,
@@ -20,7 +20,9 @@ from antiphon.server.authentication import (
     token_hash,
 )
 from antiphon.server.calls import Identity
+from antiphon.server.exchange import RequestRecord, Served
 from antiphon.server.several import StoresApp
+from antiphon.server.views import Views
 from antiphon.server.workers import Workers
 from antiphon.storage.read_only_store import AbstractReadOnlyStore
 
@@ -65,15 +67,16 @@ def store_app(
             ``close()``, or the server's end, ends.
         observe: is told of each request, on the event loop: it must not wait.
     """
-    return StoreApp(
-        store,
+    served = Served(
         name=name,
+        views=Views(store),
         authenticator=authenticator,
         max_value_bytes=max_value_bytes,
         upload_idle_s=upload_idle_s,
-        workers=workers,
+        workers=workers or Workers(),
         observe=observe,
     )
+    return StoreApp(served, owns_workers=workers is None)
 
 
 def stores_app(stores: Mapping[str, AbstractReadOnlyStore], **options: Any) -> StoresApp:

@@ -2,156 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self
 
-from antiphon.server import reading, searching, writing
-from antiphon.server.answers import Answer, Headers, Refused, answer_to_error
-from antiphon.server.authentication import Authenticator
-from antiphon.server.calls import Call, Identity
-from antiphon.server.routing import Target, target_of
-from antiphon.server.uploads import (
-    COLLECTED_BYTES,
-    ClientGone,
-    Incoming,
-    UploadStream,
-    too_large,
-)
-from antiphon.server.views import Views
-from antiphon.server.workers import Workers
-
-logger = logging.getLogger(__name__)
-
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+from antiphon.server.exchange import Exchange, Receive, Scope, Send, Served
 
 #: Largest value that is taken, unless told otherwise: 16 GiB.
 MAX_VALUE_BYTES = 1 << 34
 
-#: Bytes of a body of JSON: metadata have at most 4 MiB.
-MAX_JSON_BYTES = 1 << 23
-
 #: Seconds without a byte after which an upload is given up.
 UPLOAD_IDLE_S = 30.0
 
-#: What a client may still send after it was refused, before the connection is
-#: closed: one that is cut off while it sends does not read why.
-_LINGER_BYTES = 1 << 24
-_LINGER_S = 2.0
-
-_NO_BODY = io.BytesIO()
-
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    """What a method does to a part: ``body`` is ``""``, ``json`` or ``data``."""
-
-    handle: Callable[[Call], Answer]
-    body: str = ""
-    writes: bool = False
-
-
-_GET_DATA = _Operation(reading.get_data)
-
-#: Everything that can be asked for; HEAD is GET without its body.
-OPERATIONS: dict[str, dict[str, _Operation]] = {
-    "data": {"GET": _GET_DATA, "PUT": _Operation(writing.put_data, "data", True)},
-    "metadata": {
-        "GET": _Operation(reading.get_metadata),
-        "PUT": _Operation(writing.put_metadata, "json", True),
-        "POST": _Operation(writing.post_metadata, "json", True),
-    },
-    "value": {
-        "GET": _Operation(reading.get_value),
-        "PUT": _Operation(writing.put_value, "data", True),
-    },
-    "auth": {
-        "GET": _Operation(reading.get_permissions),
-        "PUT": _Operation(writing.put_permissions, "json", True),
-        "POST": _Operation(writing.post_permissions, "json", True),
-    },
-    "key": {"DELETE": _Operation(writing.delete_key, "", True)},
-    "file": {"GET": _GET_DATA},
-    "query": {
-        "GET": _Operation(searching.get_query),
-        "POST": _Operation(searching.post_query, "json"),
-        "OPTIONS": _Operation(searching.probe),
-    },
-    "info": {"GET": _Operation(searching.get_info)},
-    "index": {"GET": _Operation(searching.get_index)},
-    "head": {"GET": _Operation(searching.get_head)},
-    "since": {"GET": _Operation(searching.get_since)},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """One request that was answered, for logs and metrics.
-
-    Attributes:
-        store: the name that the store is served under.
-        method: of HTTP.
-        part: what was asked for; ``""`` if that is nothing that there is.
-        key: the key, where there is one.
-        status: of the answer; 0 if the client went before there was one.
-        bytes_in, bytes_out: of the bodies.
-        seconds: from the request's head to the answer's end.
-        user_tag: who asked; None if nobody had to say.
-        client: the client's address, or ``""``.
-    """
-
-    store: str
-    method: str
-    part: str
-    key: str | None
-    status: int
-    bytes_in: int
-    bytes_out: int
-    seconds: float
-    user_tag: str | None
-    client: str
-
 
 class StoreApp:
-    """Serves one store; see ``store_app``."""
+    """Serves one store; made by ``store_app``.
 
-    def __init__(
-        self,
-        store: Any,
-        *,
-        name: str,
-        authenticator: Authenticator | None,
-        max_value_bytes: int,
-        upload_idle_s: float,
-        workers: Workers | None,
-        observe: Callable[[RequestRecord], None] | None,
-    ) -> None:
-        self.store = store
-        self.name = name
-        self.authenticator = authenticator
-        self.max_value_bytes = max_value_bytes
-        self.upload_idle_s = upload_idle_s
-        self.observe = observe
-        self.views = Views(store)
-        self.challenges: Headers = [
-            (b"www-authenticate", challenge.encode())
-            for challenge in (authenticator.challenges if authenticator is not None else ())
-        ]
-        self._owns_workers = workers is None
-        self.workers = workers or Workers()
+    Args:
+        served: the store, and how it is served.
+        owns_workers: whether ``close`` ends the threads.
+    """
+
+    def __init__(self, served: Served, *, owns_workers: bool) -> None:
+        self.served = served
+        self._owns_workers = owns_workers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _Exchange(self, scope, receive, send).run()
+            await Exchange(self.served, scope, receive, send).run()
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -166,7 +43,7 @@ class StoreApp:
     def close(self) -> None:
         """End the threads, unless they were given; the store stays as it is.  Twice is fine."""
         if self._owns_workers:
-            self.workers.close()
+            self.served.workers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -178,249 +55,3 @@ class StoreApp:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, app: StoreApp, scope: Scope, receive: Receive, send: Send) -> None:
-        self._app = app
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._method: str = scope["method"]
-        self._headers = _headers_of(scope["headers"])
-        self._target: Target | None = None
-        self._user: Identity | None = None
-        self._incoming: Incoming | None = None
-        self._status = 0
-        self._sent = 0
-
-    async def run(self) -> None:
-        """Answer the request, whatever it is."""
-        started = time.perf_counter()
-        try:
-            try:
-                answer = await self._answered()
-            except ClientGone:
-                return
-            except Exception as exc:
-                key = None if self._target is None else self._target.key
-                answer = answer_to_error(exc, key, self._app.challenges)
-            await self._deliver(answer)
-        finally:
-            if self._app.observe is not None:
-                self._app.observe(self._record(time.perf_counter() - started))
-
-    async def _answered(self) -> Answer:
-        """Return the answer to the request, or raise why there is none."""
-        scope = self._scope
-        path = below_root(scope)
-        self._target = target_of(path, scope["query_string"], self._method)
-        operations = OPERATIONS[self._target.part]
-        method = "GET" if self._method == "HEAD" else self._method
-        operation = operations.get(method)
-        if operation is None:
-            raise _not_allowed(self._method, operations)
-        if method != "OPTIONS":
-            self._user = await self._identified()
-        self._check_right(operation)
-        return await self._performed(operation)
-
-    async def _identified(self) -> Identity | None:
-        authenticator = self._app.authenticator
-        if authenticator is None:
-            return None
-        raw = self._headers.get(b"authorization")
-        header = None if raw is None else raw.decode("latin-1")
-        known = authenticator.recall(header)
-        if known is not None:
-            return known
-        return await self._app.workers.run_password(authenticator.authenticate, header)
-
-    def _check_right(self, operation: _Operation) -> None:
-        if not operation.writes:
-            return
-        if self._app.views.is_readonly:
-            allowed = [(b"allow", b"GET, HEAD, OPTIONS")]
-            raise Refused(
-                405,
-                "the store cannot be written",
-                error="ReadOnlyStore",
-                headers=allowed,
-                closes=True,
-            )
-        if self._user is not None and not self._user.may_write:
-            raise Refused(
-                403,
-                f"the user {self._user.tag!r} may only read",
-                error="AuthorizationError",
-                closes=True,
-            )
-
-    async def _performed(self, operation: _Operation) -> Answer:
-        workers = self._app.workers
-        if not operation.body:
-            if self._app.views.is_direct and not operation.writes:
-                return operation.handle(self._call(_NO_BODY))
-            return await workers.run(operation.handle, self._call(_NO_BODY))
-        is_data = operation.body == "data"
-        limit = self._body_limit(is_data)
-        self._incoming = Incoming(self._receive, limit, self._app.upload_idle_s)
-        pieces = await self._incoming.collect(COLLECTED_BYTES if is_data else limit)
-        head = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if self._incoming.ended:
-            return await workers.run(operation.handle, self._call(io.BytesIO(head)))
-        stream = UploadStream(self._incoming, head, asyncio.get_running_loop())
-        try:
-            return await workers.run_upload(operation.handle, self._call(stream))
-        finally:
-            stream.close()
-
-    def _body_limit(self, is_data: bool) -> int:
-        """Return how long the body may be; a longer one is refused before it is read."""
-        limit = self._app.max_value_bytes if is_data else MAX_JSON_BYTES
-        if b"antiphon-metadata-length" in self._headers:
-            limit += MAX_JSON_BYTES
-        declared = self._headers.get(b"content-length")
-        # The server beneath has checked that it is a number.
-        if declared is not None and int(declared) > limit:
-            raise too_large(limit)
-        return limit
-
-    def _call(self, body: Any) -> Call:
-        views = self._app.views
-        assert self._target is not None  # noqa: S101 - routed before
-        return Call(
-            store=views.of(self._user),
-            is_authorizing=views.is_authorizing,
-            key=self._target.key or "",
-            headers=self._headers,
-            query_string=self._scope["query_string"],
-            body=body,
-            user=self._user,
-            max_value_bytes=self._app.max_value_bytes,
-        )
-
-    # -- Sending ---------------------------------------------------------------
-
-    async def _deliver(self, answer: Answer) -> None:
-        has_unread_body = self._has_unread_body()
-        closes = answer.closes or has_unread_body
-        headers = [*answer.headers, *([(b"connection", b"close")] if closes else [])]
-        self._status = answer.status
-        try:
-            await self._send(
-                {"type": "http.response.start", "status": answer.status, "headers": headers}
-            )
-            if self._method == "HEAD":
-                await self._send({"type": "http.response.body", "body": b""})
-                return
-            if has_unread_body:
-                await self._body(answer.body, more=True)
-                await self._linger()
-                await self._body(b"", more=False)
-            elif answer.rest is None:
-                await self._body(answer.body, more=False)
-            else:
-                await self._body(answer.body, more=True)
-                await self._send_rest(answer)
-        finally:
-            if answer.rest is not None:
-                self._app.workers.release(answer.rest.close)
-
-    async def _body(self, piece: bytes, *, more: bool) -> None:
-        self._sent += len(piece)
-        await self._send({"type": "http.response.body", "body": piece, "more_body": more})
-
-    async def _send_rest(self, answer: Answer) -> None:
-        """Send piece by piece; if one fails, leave the answer incomplete.
-
-        The server beneath then cuts the connection, so that the client sees it.
-        """
-        assert answer.rest is not None  # noqa: S101 - asked before
-        length = dict(answer.headers).get(b"content-length")
-        gone = asyncio.ensure_future(self._until_gone())
-        try:
-            while not gone.done():
-                piece = await self._app.workers.run(answer.rest.next)
-                if not piece:
-                    break
-                await self._body(piece, more=True)
-            if gone.done() or (length is not None and self._sent != int(length)):
-                return
-            await self._body(b"", more=False)
-        except Exception:
-            logger.exception("an answer was cut short")
-        finally:
-            gone.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await gone
-
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    def _has_unread_body(self) -> bool:
-        """Return whether the client is still sending what nobody will read."""
-        if self._incoming is not None:
-            return not self._incoming.ended
-        length = self._headers.get(b"content-length", b"0")
-        return length != b"0" or b"transfer-encoding" in self._headers
-
-    async def _linger(self) -> None:
-        if b"expect" in self._headers and self._incoming is None:
-            return  # It has not begun to send, and asking for more would make it.
-        with contextlib.suppress(TimeoutError, ClientGone):
-            async with asyncio.timeout(_LINGER_S):
-                left = _LINGER_BYTES
-                while left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        return
-
-    def _record(self, seconds: float) -> RequestRecord:
-        target, client = self._target, self._scope.get("client")
-        return RequestRecord(
-            store=self._app.name,
-            method=self._method,
-            part="" if target is None else target.part,
-            key=None if target is None else target.key,
-            status=self._status,
-            bytes_in=0 if self._incoming is None else self._incoming.received,
-            bytes_out=self._sent,
-            seconds=seconds,
-            user_tag=None if self._user is None else self._user.tag,
-            client="" if not client else str(client[0]),
-        )
-
-
-def below_root(scope: Scope) -> bytes:
-    """Return the raw path below what the application is mounted at."""
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None:
-        # A server that keeps no raw path: what it decoded is encoded again.
-        raw = quote(scope["path"], safe="/").encode()
-    root = scope.get("root_path", "")
-    if root:
-        for written in (root.encode(), quote(root, safe="/~!$&'()*+,;=:@").encode()):
-            if raw.startswith(written):
-                return raw[len(written) :]
-    return raw
-
-
-def _headers_of(pairs: Any) -> dict[bytes, bytes]:
-    headers: dict[bytes, bytes] = {}
-    for name, value in pairs:
-        headers[name] = headers[name] + b", " + value if name in headers else value
-    return headers
-
-
-def _not_allowed(method: str, operations: Mapping[str, _Operation]) -> Refused:
-    allowed = [*operations, *(["HEAD"] if "GET" in operations else [])]
-    return Refused(
-        405,
-        f"{method} is not possible here (possible: {', '.join(allowed)})",
-        headers=[(b"allow", ", ".join(allowed).encode())],
-    )

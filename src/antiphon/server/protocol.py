@@ -8,6 +8,7 @@ and a connection until the server is stopped.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +19,9 @@ MAX_HEAD_BYTES = 1 << 22
 #: Seconds in which a head must have come, counted from its first byte or from
 #: the connection's beginning.
 HEAD_TIMEOUT_S = 30.0
+
+#: Longest URL that httptools.parse_url (0.9) takes: it counts with 16 bits.
+_PARSED_BYTES = (1 << 16) - 1
 
 _TOO_LARGE = b"the head of the request is too large"
 
@@ -66,7 +70,17 @@ def limited_protocol(
 
         def on_headers_complete(self) -> None:
             self._in_head = False
+            url = self.url
+            if len(url) <= _PARSED_BYTES:
+                super().on_headers_complete()
+                return
+            self.url = b"/"
             super().on_headers_complete()
+            # The application has not been started yet, only been planned.
+            path, _, query = url.partition(b"?")
+            self.scope["raw_path"] = path
+            self.scope["path"] = unquote(path.decode("ascii", "replace"))
+            self.scope["query_string"] = query
 
         def _expect_head(self) -> None:
             self._timer = self.loop.call_later(head_timeout_s, self._give_up)

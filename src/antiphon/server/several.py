@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from antiphon.errors import InvalidKey
 from antiphon.server.answers import Refused, answer_to_error
-from antiphon.server.app import Receive, Scope, Send, StoreApp, below_root
+from antiphon.server.app import StoreApp
+from antiphon.server.exchange import Receive, Scope, Send, below_root
 from antiphon.server.routing import decoded
 
 _PREFIX = "/stores/"

@@ -50,6 +50,21 @@ class ServedStore:
         return f"{self.url}/"
 
 
+def _open_signal_pipe() -> None:
+    """Let uvloop open the pipe that it keeps until the process ends.
+
+    It does so with its first loop; a test that looks for files that are left
+    open would find it.
+    """
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        uvloop.new_event_loop().close()
+
+
+_open_signal_pipe()
+
+
 @contextlib.contextmanager
 def serve(
     store: AbstractReadOnlyStore,

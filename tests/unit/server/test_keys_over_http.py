@@ -354,7 +354,7 @@ def plain() -> Iterator[tuple[PlainStore, Asker]]:
 
 def test_a_store_of_another_maker_is_served(plain: tuple[PlainStore, Asker]) -> None:
     """It needs neither sizes nor versions nor a journal."""
-    store, ask = plain
+    _, ask = plain
     new, again = (ask("PUT", "/keys/a/data", content=b"0123456789") for _ in range(2))
     header = base64.b64encode(b'{"x": 1}').decode()
     ask("PUT", "/keys/a/value", content=b"0123456789", headers={"Antiphon-Metadata": header})

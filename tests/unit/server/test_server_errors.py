@@ -119,9 +119,7 @@ def test_an_unreachable_store_says_when_to_ask_again() -> None:
         ("PATCH", "/data/a", {"GET", "HEAD"}),
     ],
 )
-def test_methods_that_are_not_there(
-    ask: Asker, method: str, path: str, allowed: set[str]
-) -> None:
+def test_methods_that_are_not_there(ask: Asker, method: str, path: str, allowed: set[str]) -> None:
     """405 says which methods there are."""
     answer = ask(method, path)
 
