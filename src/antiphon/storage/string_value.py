@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, BinaryIO
 
+from antiphon.errors import InvalidValue
 from antiphon.storage.abstract_store import Value
 
 
@@ -14,9 +15,12 @@ class StringValue(Value):
     """A value made of bytes and metadata, such as one hands to ``set``.
 
     Args:
-        data: the bytes.
+        data: the bytes; a ``bytearray`` or ``memoryview`` is copied.
         metadata: its metadata; copied whenever it is handed out.
         created, modified: seconds since the Unix epoch, UTC; None is now.
+
+    Raises:
+        InvalidValue: *data* are no bytes, or *metadata* no dictionary.
     """
 
     def __init__(
@@ -26,6 +30,10 @@ class StringValue(Value):
         created: float | None = None,
         modified: float | None = None,
     ) -> None:
+        if not isinstance(data, bytes):
+            data = _as_bytes(data)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise InvalidValue(f"metadata must be a dictionary, not {type(metadata).__name__}")
         self._data = data
         self._stream: BytesIO | None = None
         self._metadata = metadata if metadata is not None else {}
@@ -49,3 +57,14 @@ class StringValue(Value):
     def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
         """Return a new stream of ``data[start:end]``, counted as in Python slices."""
         return BytesIO(self._data[start:end])
+
+
+def _as_bytes(data: object) -> bytes:
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    hint = ""
+    if isinstance(data, str):
+        hint = "; say how the text is to be written, as in text.encode('utf-8')"
+    elif hasattr(data, "read"):
+        hint = "; hand a stream to set() as (stream, metadata)"
+    raise InvalidValue(f"the data of a value must be bytes, not {type(data).__name__}{hint}")

@@ -89,15 +89,20 @@ def buffer_iterator(
 
     Args:
         filelike: what is read; it is not closed.
-        buffer_size: bytes asked for at a time; a piece may be shorter.
+        buffer_size: bytes asked for at a time; a piece may be shorter.  Below 1
+            the default is used.
         progress: called as ``progress(step=bytes_so_far)`` after each read, the
             last empty one included.
         max_bytes: stop after that many bytes; None reads to the end.
     """
     done = 0
+    wanted = buffer_size if buffer_size > 0 else BUFFER_BYTES
     while max_bytes is None or done < max_bytes:
-        size = buffer_size if max_bytes is None else min(buffer_size, max_bytes - done)
-        piece = filelike.read(size)
+        if max_bytes is None:
+            piece = filelike.read(wanted)
+        else:
+            # Some sources give more than they are asked for.
+            piece = filelike.read(min(wanted, max_bytes - done))[: max_bytes - done]
         done += len(piece)
         if progress is not None:
             progress(step=done)

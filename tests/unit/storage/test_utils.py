@@ -19,6 +19,7 @@ from antiphon.storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
+from antiphon.storage.string_value import StringValue
 from antiphon.storage.utils import (
     BufferIteratorIO,
     DummyTransactionContext,
@@ -288,3 +289,34 @@ def test_a_store_may_have_no_hooks(context: Callable[[Any], Any]) -> None:
         pass
     with pytest.raises(KeyError), context(store):
         raise KeyError
+
+
+@pytest.mark.parametrize("buffer_size", [0, -1, -100])
+def test_a_buffer_iterator_ignores_a_size_that_makes_no_sense(buffer_size: int) -> None:
+    """Nothing is lost, and no more than the maximum is given."""
+    assert [b"data"] == list(buffer_iterator(io.BytesIO(b"data"), buffer_size))
+    assert [b"da"] == list(buffer_iterator(io.BytesIO(b"data"), buffer_size, max_bytes=2))
+
+
+def test_a_buffer_iterator_keeps_to_its_maximum_whatever_a_source_gives() -> None:
+    """A source that ignores the size it is asked for is cut off."""
+
+    class Generous(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(3)
+
+    pieces = buffer_iterator(Generous(b"0123456789"), 2, max_bytes=5)
+
+    assert b"01234" == b"".join(pieces)
+
+
+def test_a_progress_manager_is_a_progress_callback() -> None:
+    """``iterdata(progress=…)`` takes one inside its block, as the manual says."""
+    manager = EventManager()
+    steps: list[int] = []
+    manager.connect(StoreProgressStepEvent, lambda event: steps.append(event.step))
+    with StoreProgressManager(manager, None, key="a", metadata={}) as progress:
+        pieces = list(StringValue(b"0123456789").iterdata(4, progress))
+
+    assert [b"0123", b"4567", b"89"] == pieces
+    assert [4, 8, 10, 10] == steps

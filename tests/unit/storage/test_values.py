@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from io import BytesIO
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from antiphon.errors import InvalidValue
 from antiphon.events.api import EventManager
 from antiphon.storage.abstract_store import AuthorizationError
 from antiphon.storage.events import (
@@ -93,3 +96,25 @@ def test_the_class_of_an_event_says_what_happened() -> None:
     assert "action" not in vars(StoreSetEvent())
     assert StoreSetEvent.travels
     assert not StoreProgressStartEvent.travels
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [("text", "encode"), (BytesIO(b"x"), "stream"), (None, "NoneType"), (5, "int"), ([1], "list")],
+)
+def test_a_string_value_of_what_are_no_bytes_is_refused(data: Any, hint: str) -> None:
+    """At once, with a hint, not when it is stored."""
+    with pytest.raises(InvalidValue, match=hint):
+        StringValue(data)
+    with pytest.raises(InvalidValue, match="dictionary, not str"):
+        StringValue(b"", "title")  # type: ignore[arg-type]
+
+
+def test_a_string_value_of_changeable_bytes_is_a_copy() -> None:
+    """What is changed afterwards does not change the value."""
+    given = bytearray(b"data")
+    values = [StringValue(given), StringValue(memoryview(given)[1:])]  # type: ignore[arg-type]
+    given[:] = b"xxxx"
+
+    assert [b"data", b"ata"] == [value.data.read() for value in values]
+    assert [4, 3] == [value.size for value in values]
