@@ -318,7 +318,7 @@ def _items(operation: Operation, keys: int, turn: int) -> list[Item]:
         numbers = list(range(begin, begin + operation.calls))
     else:
         numbers = [draw.randrange(keys) for _ in range(operation.calls)]
-    return [Item.of(each, turn + 1, bulk=operation.name == "multiset") for each in numbers]
+    return [Item.of(each, turn + 1, bulk=operation.name.startswith("multi")) for each in numbers]
 
 
 def _take_turn(cell: Cell, call: Call, given: Sequence[Any], turn: int) -> None:
@@ -390,15 +390,17 @@ def _figures(calls: Sequence[float]) -> str:
 
 def _bulk(measured: Measured) -> Iterator[str]:
     for name in measured.names:
-        single = measured.cells.get(("set", name))
-        bulk = measured.cells.get(("multiset", name))
-        if single is not None and bulk is not None:
-            ratios = [
-                one * BULK / many
-                for one, many in zip(single.turns, bulk.turns, strict=True)
-                if one is not None and many is not None
-            ]
-            yield f"{name}: {BULK} keys by multiset are {statistics.median(ratios):.1f} x as quick"
+        for one_by_one, together in (("set", "multiset"), ("get", "multiget")):
+            single = measured.cells.get((one_by_one, name))
+            bulk = measured.cells.get((together, name))
+            if single is not None and bulk is not None:
+                ratios = [
+                    one * BULK / many
+                    for one, many in zip(single.turns, bulk.turns, strict=True)
+                    if one is not None and many is not None
+                ]
+                ratio = statistics.median(ratios)
+                yield f"{name}: {BULK} keys by {together} are {ratio:.1f} x as quick"
 
 
 def _verdict(measured: Measured) -> Iterator[str]:

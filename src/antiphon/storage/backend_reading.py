@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, ClassVar, TypeVar
 
 from antiphon.errors import NotConnected
 from antiphon.storage.abstract_store import AbstractStore
@@ -17,6 +17,8 @@ from antiphon.storage.metadata import copied, encode_conditions, matches
 from antiphon.storage.overlay import Overlay
 from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value, select_from
+
+_T = TypeVar("_T")
 
 
 class _Open(threading.local):
@@ -58,10 +60,7 @@ class BackendReading(BackendHooks, AbstractStore):
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         key = self._checked(key)
-        if self._overlays(key):
-            metadata: dict[str, Any] | None = copied(self._found(key).metadata)
-        else:
-            metadata = self._read_metadata(key)
+        metadata = self._view_metadata(key)
         if metadata is None:
             raise missing(key, self)
         return metadata if select is None else select_from(metadata, select)
@@ -71,6 +70,44 @@ class BackendReading(BackendHooks, AbstractStore):
         if self._overlays(key):
             return self._view(key) is not None
         return self._exists(key)
+
+    def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
+        for key, record in self._ahead(keys, self._read_many, self._view):
+            if record is None:
+                raise missing(key, self)
+            yield StoredValue(record)
+
+    def multiget_data(self, keys: Iterable[str]) -> Iterator[BinaryIO]:
+        return (value.data for value in self.multiget(keys))
+
+    def multiget_metadata(
+        self, keys: Iterable[str], select: Iterable[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        names = None if select is None else list(select)
+        for key, metadata in self._ahead(keys, self._read_many_metadata, self._view_metadata):
+            if metadata is None:
+                raise missing(key, self)
+            yield metadata if names is None else select_from(metadata, names)
+
+    def _ahead(
+        self,
+        keys: Iterable[str],
+        read_many: Callable[[Sequence[str]], Sequence[_T | None]],
+        view: Callable[[str], _T | None],
+    ) -> Iterator[tuple[str, _T | None]]:
+        """Yield each of *keys* with what is read, as many at a time as the backend likes."""
+        rest = iter(keys)
+        while some := [self._checked(key) for key in itertools.islice(rest, self._read_ahead)]:
+            if self._overlay is None:
+                yield from zip(some, read_many(some), strict=True)
+            else:
+                yield from ((key, view(key)) for key in some)
+
+    def _view_metadata(self, key: str) -> dict[str, Any] | None:
+        if not self._overlays(key):
+            return self._read_metadata(key)
+        record = self._view(key)
+        return None if record is None else copied(record.metadata)
 
     def query(
         self, select: Iterable[str] | None = None, **kwargs: Any

@@ -117,7 +117,11 @@ class AbstractReadOnlyStore:
         return True
 
     def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
-        """Yield the value of each of *keys*, read as they are asked for."""
+        """Yield the value of each of *keys*, read as they are asked for.
+
+        Where it is quicker several are read at once: so *keys* may be taken up to
+        a hundred ahead of what was yielded.  Raises as ``get`` does.
+        """
         for key in keys:
             yield self.get(key)
 

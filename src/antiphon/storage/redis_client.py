@@ -40,6 +40,9 @@ _T = TypeVar("_T")
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 
+#: Commands of together no more than this are sent in one piece; copying more costs more.
+_JOINED_BYTES = 1 << 18
+
 #: As good as no limit: redis-py's own is 100, and a program with more threads would fail.
 _MAX_CONNECTIONS = 1 << 20
 
@@ -206,8 +209,11 @@ class RedisClient:
         Others' commands may run between them.  Raises as ``call`` does; the
         commands after the one that failed were run.
         """
-        packed = [pack_command(*command) for command in commands]
-        return self._again(lambda: _checked(self._exchange(packed, len(packed), retry)), retry)
+        return self.calls_packed([pack_command(*command) for command in commands], retry=retry)
+
+    def calls_packed(self, commands: Sequence[bytes], *, retry: bool = True) -> list[Any]:
+        """Do what ``calls`` does with commands that ``pack_command`` made."""
+        return self._again(lambda: _checked(self._exchange(commands, len(commands), retry)), retry)
 
     def run(
         self, script: Script, keys: Sequence[Any], args: Sequence[Any], *, retry: bool = True
@@ -260,7 +266,7 @@ class RedisClient:
         connection = self._take(may_be_stale=may_be_stale)
         answers: list[Any] = []
         try:
-            connection.send_packed_command(commands)
+            connection.send_packed_command(_in_one(commands))
             for _ in range(count):
                 try:
                     answers.append(connection.read_response())
@@ -374,6 +380,16 @@ def _checked(answers: list[Any]) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def _in_one(commands: Sequence[bytes]) -> Sequence[bytes]:
+    """Return *commands* as what is sent at once.
+
+    Redis answers, and writes its log, as often as something arrives.
+    """
+    if len(commands) == 1 or sum(map(len, commands)) > _JOINED_BYTES:
+        return commands
+    return [b"".join(commands)]
 
 
 def _packed(call: ScriptCall | PackedCall | bytes, *, by_source: bool = False) -> bytes:

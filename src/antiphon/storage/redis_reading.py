@@ -20,6 +20,7 @@ from antiphon.storage.redis_layout import (
     parse_entry,
 )
 from antiphon.storage.redis_values import Values
+from antiphon.storage.redis_wire import pack_command
 
 #: Keys, or journal entries, fetched in one round trip.
 _PAGE = 500
@@ -52,9 +53,19 @@ class Reader:
 
     def record(self, key: str) -> Record | None:
         """Return what is under *key*, in one round trip; large data come when they are read."""
-        header_text, lines, inline = self._client.call(
-            "HMGET", self._layout.record(key), "h", "m", "d"
-        )
+        return self._record(key, self._client.call_packed(self._asking(key)))
+
+    def records(self, keys: Iterable[str]) -> list[Record | None]:
+        """Return what is under each of *keys*, in one round trip; see ``record``."""
+        asked = list(keys)
+        found = self._client.calls_packed([self._asking(key) for key in asked])
+        return [self._record(key, fields) for key, fields in zip(asked, found, strict=True)]
+
+    def _asking(self, key: str) -> bytes:
+        return pack_command("HMGET", self._layout.record(key), "h", "m", "d")
+
+    def _record(self, key: str, fields: list[bytes | None]) -> Record | None:
+        header_text, lines, inline = fields
         if header_text is None:
             return None
         header = Header.parse(header_text)
@@ -62,7 +73,7 @@ class Reader:
             raise IncompatibleStore(f"the record of {key!r:.200} is not complete: {header_text!r}")
         return Record(
             header.size,
-            metadata_of(lines),
+            metadata_of(lines or b""),
             header.created,
             header.modified,
             header.version,
@@ -71,8 +82,13 @@ class Reader:
 
     def metadata(self, key: str) -> dict[str, Any] | None:
         """Return the metadata of *key*, or None."""
-        lines = self._client.call("HGET", self._layout.record(key), "m")
-        return None if lines is None else metadata_of(lines)
+        return self.metadata_of_many([key])[0]
+
+    def metadata_of_many(self, keys: Iterable[str]) -> list[dict[str, Any] | None]:
+        """Return the metadata of each of *keys*, or None, in one round trip."""
+        asked = [pack_command("HGET", self._layout.record(key), "m") for key in keys]
+        found = self._client.calls_packed(asked)
+        return [None if lines is None else metadata_of(lines) for lines in found]
 
     def exists(self, key: str) -> bool:
         """Return whether there is *key*."""

@@ -57,6 +57,8 @@ class RedisStore(BackendStore):
         InvalidURL: a part of the URL makes no sense.
     """
 
+    _read_ahead = 100
+
     def __init__(
         self,
         url: str,
@@ -153,6 +155,12 @@ class RedisStore(BackendStore):
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         return self._here.reader.metadata(key)
+
+    def _read_many(self, keys: Sequence[str]) -> Sequence[Record | None]:
+        return self._here.reader.records(keys)
+
+    def _read_many_metadata(self, keys: Sequence[str]) -> Sequence[dict[str, Any] | None]:
+        return self._here.reader.metadata_of_many(keys)
 
     def _exists(self, key: str) -> bool:
         return self._here.reader.exists(key)
