@@ -12,7 +12,7 @@ from typing import Any
 
 from antiphon.errors import StoreError, StoreUnavailable
 from antiphon.storage.changes import Change, Committed, Staged, action_of
-from antiphon.storage.file_errors import mapped, unreadable
+from antiphon.storage.file_errors import mapped, mapping, unreadable
 from antiphon.storage.file_index import Index
 from antiphon.storage.file_layout import (
     Layout,
@@ -71,15 +71,15 @@ class Committer:
         token = uuid.uuid4().hex
         path = self._layout.staged_file(token)
         size = 0
-        with _mapping(f"cannot write {path}"):
+        with mapping(f"cannot write {path}"):
             stream = open(path, "xb", buffering=0)  # noqa: SIM115 - closed below
         try:
             with stream:
                 for chunk in chunks:
-                    with _mapping(f"cannot write {path}"):
+                    with mapping(f"cannot write {path}"):
                         _write_all(stream.fileno(), chunk)
                     size += len(chunk)
-                with _mapping(f"cannot write {path}"):
+                with mapping(f"cannot write {path}"):
                     if self._medium.durable:
                         os.fsync(stream.fileno())
                         sync(self._layout.staged)
@@ -90,7 +90,9 @@ class Committer:
 
     def discard(self, staged: Staged) -> None:
         """Remove a staged value that no commit took."""
-        with _mapping("cannot remove a staged value"):
+        # Under the lock: a commit that was interrupted may have been decided
+        # all the same, and is then carried out first.
+        with mapping("cannot remove a staged value"), self._medium.locked():
             remove(self._layout.staged_file(staged.token))
 
     # -- Commits -------------------------------------------------------------
@@ -104,7 +106,8 @@ class Committer:
         except BaseException as exc:
             if not isinstance(exc, StoreUnavailable):
                 for staged in aside.values():
-                    remove(self._layout.staged_file(staged.token))
+                    with contextlib.suppress(StoreError):
+                        self.discard(staged)
             raise
 
     def _set_aside(self, changes: Sequence[Change]) -> dict[int, Staged]:
@@ -128,18 +131,20 @@ class Committer:
         what = f"cannot write {changes[0].key!r:.80} into {self._layout.root}"
         try:
             renewed = [
-                self._prepare(step, drafts[step.journal.key], written) if step.final else False
+                self._prepare(step, drafts[step.key], written) if step.final else False
                 for step in steps
             ]
             end = self._medium.append(steps)
-        except OSError as exc:
+        except BaseException as exc:
             _remove_all(written)
-            raise mapped(exc, what) from exc
-        except BaseException:
-            _remove_all(written)
+            if isinstance(exc, OSError) and not isinstance(exc, StoreError):
+                raise mapped(exc, what) from exc
             raise
         self._place(steps, renewed, written, what)
-        self._medium.advance(steps, end)
+        try:
+            self._medium.advance(steps, end)
+        except OSError as exc:
+            raise _undone(exc, what) from exc
         self._drop_unused(changes, steps, aside)
         return committed
 
@@ -167,7 +172,7 @@ class Committer:
             )
             metadata = _apply(change, draft, aside.get(number), now_ns / 1e9, version, self._layout)
             committed.append(Committed(journal, metadata))
-            steps.append(Step(journal, None, draft.name, last[key] == number))
+            steps.append(Step(key, journal, None, draft.name, last[key] == number))
         return steps, drafts, committed
 
     def _prepare(self, step: Step, draft: _Draft, written: list[str]) -> bool:
@@ -184,7 +189,7 @@ class Committer:
             found = print_of(self._layout.staged_file(draft.data.decode()))
             if found is None:
                 raise StoreError(
-                    f"the staged data of {step.journal.key!r:.200} are gone: they wait an hour"
+                    f"the staged data of {step.key!r:.200} are gone: they wait an hour"
                     " for their commit"
                 )
             data_print = found
@@ -198,7 +203,7 @@ class Committer:
             written.append(path)
             metadata_print = write_new(path, text.encode())
         if before is None and is_hashed(step.name):
-            replace_file(self._layout.key(step.name), step.journal.key.encode(), durable=False)
+            replace_file(self._layout.key(step.name), step.key.encode(), durable=False)
         step.entry = Entry(
             step.name,
             text,
@@ -218,14 +223,24 @@ class Committer:
                     place(self._layout, step, new_metadata=new_metadata)
                     touched = True
         except OSError as exc:
-            if not touched and all(os.path.exists(path) for path in written):
-                with _mapping(what):
+            if not touched and self._is_untouched(next(s for s in steps if s.final)):
+                with mapping(what):
                     self._medium.retract()
                 _remove_all(written)
                 raise mapped(exc, what) from exc
-            raise StoreUnavailable(
-                f"{what}: {exc.strerror}; it is decided, and done by whoever writes next"
-            ) from exc
+            raise _undone(exc, what) from exc
+
+    def _is_untouched(self, step: Step) -> bool:
+        """Return whether not even the first thing to be done for *step* was done."""
+        if step.entry is None:
+            first = self._layout.metadata(step.name)
+        elif step.source is Source.STAGED:
+            first = self._layout.staged_file(step.data.decode())
+        elif step.source is Source.INLINE:
+            first = self._layout.new_data(step)
+        else:
+            first = self._layout.new_metadata(step)
+        return os.path.exists(first)
 
     def _drop_unused(
         self, changes: Sequence[Change], steps: list[Step], aside: dict[int, Staged]
@@ -297,15 +312,13 @@ def _write_all(fd: int, chunk: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def _undone(exc: OSError, what: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{what}: {exc.strerror or exc}; it is decided, and is finished by whoever writes next"
+    )
+
+
 def _remove_all(paths: list[str]) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
             remove(path)
-
-
-@contextlib.contextmanager
-def _mapping(what: str) -> Any:
-    try:
-        yield
-    except OSError as exc:
-        raise mapped(exc, what) from exc

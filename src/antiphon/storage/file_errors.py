@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 from antiphon.errors import (
     IncompatibleStore,
@@ -36,6 +38,18 @@ def mapped(exc: OSError, what: str) -> StoreError:
             " the directory and all in it"
         )
     return StoreUnavailable(f"{what}: {reason}")
+
+
+@contextlib.contextmanager
+def mapping(what: str) -> Iterator[None]:
+    """Turn errors of the operating system in the block into ours; see ``mapped``."""
+    try:
+        yield
+    except OSError as exc:
+        # Some of ours are OSError too.
+        if isinstance(exc, StoreError):
+            raise
+        raise mapped(exc, what) from exc
 
 
 def unreadable(key: str, path: str) -> IncompatibleStore:

@@ -48,7 +48,7 @@ class Index:
             self.journal.append(step.journal)
             self.head = step.journal.version
             if step.final:
-                self.put(step.journal.key, step.entry)
+                self.put(step.key, step.entry)
 
     def put(self, key: str, entry: Entry | None) -> None:
         """Make *entry* that of *key*; None: there is no such key."""

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from antiphon.errors import IncompatibleStore
+from antiphon.errors import IncompatibleStore, StoreUnavailable
 from antiphon.storage.file_record import (
     FRAME_BYTES,
     MAX_RECORD_BYTES,
@@ -36,7 +36,7 @@ _MARK = struct.Struct("<QQ")
 _CHECK = struct.Struct("<I")
 _MARK_BYTES = _MARK.size + _CHECK.size
 
-_sync_data = getattr(os, "fdatasync", os.fsync)
+_HAS_DATA_SYNC = hasattr(os, "fdatasync")
 
 
 class Mark(NamedTuple):
@@ -62,11 +62,16 @@ class MarkFile:
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     def raw(self) -> bytes:
         """Return its bytes, to be compared with those of before."""
-        return os.pread(self._fd, _MARK_BYTES, 0)
+        try:
+            return os.pread(self._fd, _MARK_BYTES, 0)
+        except OSError as exc:
+            state = "the store was disconnected meanwhile" if self._fd < 0 else exc.strerror
+            raise StoreUnavailable(f"cannot read {self._path}: {state}") from exc
 
     def write(self, mark: Mark) -> bytes:
         """Move the mark; return its bytes."""
@@ -76,7 +81,8 @@ class MarkFile:
         return raw
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
 
 def parse_mark(raw: bytes) -> Mark | None:
@@ -115,15 +121,14 @@ class Log:
         (self._salt,) = _SALT.unpack(head[len(_MAGIC) :])
 
     @classmethod
-    def create(cls, path: str, generation: int, *, durable: bool) -> Log:
+    def create(cls, path: str, generation: int) -> Log:
         """Make an empty log in place of whatever is there."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             os.write(fd, _MAGIC + os.urandom(_SALT.size))
-            if durable:
-                os.fsync(fd)
+            os.fsync(fd)
         finally:
             os.close(fd)
         return cls(path, generation)
@@ -143,7 +148,7 @@ class Log:
             while written < len(record):
                 written += os.pwrite(self._fd, record[written:], offset + written)
             if durable:
-                _sync_data(self._fd)
+                os.fdatasync(self._fd) if _HAS_DATA_SYNC else os.fsync(self._fd)
         except BaseException:
             # If this fails too, whoever comes next finds half a record and
             # removes it, or a whole one and carries it out.

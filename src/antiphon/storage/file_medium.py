@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import struct
@@ -12,8 +11,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from antiphon.errors import IncompatibleStore, StoreUnavailable
+from antiphon.errors import IncompatibleStore, StoreError, StoreUnavailable
 from antiphon.storage.changes import StoreIdentity
+from antiphon.storage.file_durability import boot_id, recorded_boot, sync_all
+from antiphon.storage.file_errors import mapped
 from antiphon.storage.file_identity import read_identity, write_identity
 from antiphon.storage.file_index import Index
 from antiphon.storage.file_layout import (
@@ -21,6 +22,7 @@ from antiphon.storage.file_layout import (
     Verifier,
     carry_out,
     collect,
+    print_of,
     remove,
     replace_file,
     sync,
@@ -76,7 +78,7 @@ class Medium:
             identity = read_identity(self.layout)
             if identity is None:
                 identity = self._create()
-            elif _boot_id() != _read(self.layout.boot):
+            elif boot_id() != recorded_boot(self.layout):
                 self._verify()
             else:
                 self._repair()
@@ -90,9 +92,9 @@ class Medium:
         for number in layout.generations():
             remove(layout.log(number))
             remove(layout.snapshot(number))
-        Log.create(layout.log(1), 1, durable=self.durable).close()
+        Log.create(layout.log(1), 1).close()
         self._marks.write(Mark(1, LOG_START))
-        replace_file(layout.boot, _boot_id(), durable=False)
+        replace_file(layout.boot, boot_id(), durable=False)
         steps = all_steps(layout, self.refresh())
         if steps:
             self.advance(steps, self.append(steps))
@@ -202,12 +204,17 @@ class Medium:
     def locked(self) -> Iterator[Index]:
         """Hold the directory's lock, with everything settled and the index up to date."""
         with self._take_lock() as forced:
-            with self._mutex:
-                if self._seen != self._marks.raw() or self._open_log.size() != self._offset:
-                    self._repair()
-                    self._catch_up()
-            if forced:
-                self._begin_epoch()
+            try:
+                with self._mutex:
+                    if self._seen != self._marks.raw() or self._open_log.size() != self._offset:
+                        self._repair()
+                        self._catch_up()
+                if forced:
+                    self._begin_epoch()
+            except OSError as exc:
+                if isinstance(exc, StoreError):
+                    raise
+                raise mapped(exc, f"cannot settle what is half done in {self.layout.root}") from exc
             yield self.index
 
     @property
@@ -262,42 +269,26 @@ class Medium:
         layout, old = self.layout, self._open_log
         generation = old.generation + 1
         path = layout.snapshot(generation)
-        if self.durable:
-            self._sync_files(old)
+        # Synced even if commits are not: a power cut may take the last of them,
+        # but is not to spoil what was written long ago.
+        sync_all(layout, old, self._offset)
         with self._mutex:
-            write_snapshot(self.index, path, durable=self.durable)
-        log = Log.create(layout.log(generation), generation, durable=self.durable)
+            write_snapshot(self.index, path)
+        log = Log.create(layout.log(generation), generation)
         try:
-            if self.durable:
-                sync(layout.hidden)
-            old.append(Kind.END, b"", self._offset, durable=self.durable)
+            sync(layout.hidden)
+            old.append(Kind.END, b"", self._offset, durable=True)
+            with self._mutex:
+                self._seen = self._marks.write(Mark(generation, LOG_START))
+                self._log, self._offset = log, LOG_START
+                self._snapshot_bytes = os.path.getsize(path)
         except BaseException:
-            log.close()
+            if self._log is not log:
+                log.close()
             raise
-        with self._mutex:
-            self._seen = self._marks.write(Mark(generation, LOG_START))
-            self._log, self._offset = log, LOG_START
-            self._snapshot_bytes = os.path.getsize(path)
         old.close()
         remove(layout.log(old.generation))
         remove(layout.snapshot(old.generation))
-
-    def _sync_files(self, log: Log) -> None:
-        """Wait until the disk has all that the log is about."""
-        if _sync_file_system(self.layout.root):
-            return
-        names = {
-            step.name
-            for found in log.records(LOG_START, self._offset)
-            if found.kind == Kind.COMMIT
-            for step in unpack(found.body)
-        }
-        for name in names:
-            for path in (self.layout.data(name), self.layout.metadata(name)):
-                with contextlib.suppress(FileNotFoundError):
-                    sync(path)
-        for directory in {os.path.dirname(self.layout.data(name)) for name in names}:
-            sync(directory)
 
     def _begin_epoch(self) -> None:
         """Begin a new history: the former holder of the lock may still be writing."""
@@ -317,7 +308,8 @@ class Medium:
     def _repair(self) -> None:
         """Carry out what was decided and not finished; drop what was not decided."""
         mark = parse_mark(self._marks.raw())
-        if mark is None or not os.path.exists(self.layout.log(mark.generation)):
+        length = None if mark is None else print_of(self.layout.log(mark.generation))
+        if mark is None or length is None or length.size < mark.offset:
             self._verify()
             return
         steps: list[Step] = []
@@ -340,7 +332,7 @@ class Medium:
         self._conclude(end)
         if repaired:
             logger.warning("repaired %d files in %s after a crash", repaired, self.layout.root)
-        replace_file(self.layout.boot, _boot_id(), durable=False)
+        replace_file(self.layout.boot, boot_id(), durable=False)
 
     def _read_on(self, mark: Mark, visit: Callable[[Step], object]) -> Mark:
         """Visit the steps after *mark*, cut off half a record, and return the end."""
@@ -372,28 +364,3 @@ class Medium:
             if number != mark.generation:
                 remove(self.layout.log(number))
                 remove(self.layout.snapshot(number))
-
-
-def _boot_id() -> bytes:
-    """Return what changes when the machine starts anew."""
-    return _read("/proc/sys/kernel/random/boot_id") or os.urandom(16)
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
-
-
-def _sync_file_system(path: str) -> bool:
-    """Wait until the disk has all of a file system; False if this machine cannot."""
-    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if function is None:
-        return False
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return bool(function(fd) == 0)
-    finally:
-        os.close(fd)

@@ -92,6 +92,7 @@ class Step:
     """One change of one key within a commit, as the log has it.
 
     Attributes:
+        key: the key.
         journal: its journal entry.
         entry: the key afterwards; None if it is gone, or a later step of the
             same commit tells.
@@ -102,6 +103,7 @@ class Step:
         data: the data if ``INLINE``, the token if ``STAGED``.
     """
 
+    key: str
     journal: JournalEntry
     entry: Entry | None
     name: str
@@ -151,7 +153,7 @@ def _packed(step: Step) -> Iterable[bytes]:
     flags = Flag.FINAL if step.final else 0
     if event_id is None:
         flags |= Flag.FOREIGN
-    key, name, text = journal.key.encode(), step.name.encode("utf-8", "surrogateescape"), b""
+    key, name, text = step.key.encode(), step.name.encode("utf-8", "surrogateescape"), b""
     created = modified = 0.0
     data_print = metadata_print = NO_PRINT
     if entry is not None:
@@ -210,12 +212,13 @@ def _unpacked(body: bytes) -> Iterable[Step]:
         for length in (publisher_length, key_length, name_length, text_length, data_length):
             pieces.append(body[at : at + length])
             at += length
-        publisher, key, raw_name, text, data = pieces
+        publisher, raw_key, raw_name, text, data = pieces
+        key = raw_key.decode()
         name = raw_name.decode("utf-8", "surrogateescape")
         version = Version(epoch, sequence + number, entry_id)
         journal = JournalEntry(
             version=version,
-            key=key.decode(),
+            key=key,
             action=_ACTIONS[action],
             event_id=None if flags & Flag.FOREIGN else EventId(publisher, counter),
             owner=publisher,
@@ -233,4 +236,4 @@ def _unpacked(body: bytes) -> Iterable[Step]:
                 Print(*prints[:3]),
                 Print(*prints[3:]),
             )
-        yield Step(journal, entry, name, bool(flags & Flag.FINAL), Source(source), data)
+        yield Step(key, journal, entry, name, bool(flags & Flag.FINAL), Source(source), data)

@@ -127,7 +127,7 @@ def _steps(layout: Layout, index: Index, changes: list[tuple[str, str, _Files]])
         action = "delete" if entry is None else "set" if before is None else "update"
         last = number == len(changes)
         journal = JournalEntry(version, key, action, None, b"", last, now_ns)
-        steps.append(Step(journal, entry, name, source=Source.FOUND))
+        steps.append(Step(key, journal, entry, name, source=Source.FOUND))
     return steps
 
 

@@ -25,7 +25,7 @@ FORMAT = 1
 _ITEMS_A_LINE = 1000
 
 
-def write_snapshot(index: Index, path: str, *, durable: bool) -> None:
+def write_snapshot(index: Index, path: str) -> None:
     """Write *index* to *path*, replacing what is there; ``OSError`` leaves nothing."""
     aside = f"{path}.new"
     try:
@@ -36,8 +36,7 @@ def write_snapshot(index: Index, path: str, *, durable: bool) -> None:
                 checksum = zlib.crc32(line, checksum)
             stream.write(b"%d\n" % checksum)
             stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
+            os.fsync(stream.fileno())
         os.rename(aside, path)
     except BaseException:
         if os.path.exists(aside):

@@ -66,7 +66,7 @@ class FileValue(Value):
     def data(self) -> BinaryIO:
         """The stream of the bytes: one and the same at every access."""
         if self._stream is None:
-            self._stream = open(self._path, "rb")
+            self._stream = open(self._path, "rb")  # noqa: SIM115 - the caller closes it
         return self._stream
 
     @property

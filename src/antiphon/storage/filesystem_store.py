@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import Any, BinaryIO, Protocol
 
 from antiphon.errors import (
@@ -20,12 +19,12 @@ from antiphon.schemes import mask_url
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIdentity
 from antiphon.storage.directory_lock import LOCK_TIMEOUT_S, DirectoryLock
-from antiphon.storage.file_commit import INLINE_BYTES, Committer
-from antiphon.storage.file_errors import mapped, unreadable
-from antiphon.storage.file_layout import Layout, print_from
+from antiphon.storage.file_commit import Committer
+from antiphon.storage.file_errors import mapped, mapping, unreadable
+from antiphon.storage.file_layout import Layout
 from antiphon.storage.file_medium import Medium
 from antiphon.storage.file_names import file_name
-from antiphon.storage.file_record import NO_PRINT, Entry
+from antiphon.storage.file_reading import READ, held, open_data, record_of
 from antiphon.storage.file_rescan import all_steps, key_steps
 from antiphon.storage.file_value import OpenFile
 from antiphon.storage.journal import JournalEntry, Position
@@ -46,8 +45,6 @@ JOURNAL_LENGTH = 10_000
 
 #: Attempts at reading a key that others change, before they are made to wait.
 _ATTEMPTS = 3
-
-_READ = os.O_RDONLY | os.O_CLOEXEC
 
 
 class HeldLock(Protocol):
@@ -161,20 +158,15 @@ class FileSystemStore(BackendStore):
         self._check_directory()
         # Absolute: the program may go to another directory.
         layout = Layout(os.path.abspath(self.path))
-        with contextlib.ExitStack() as undo:
-            try:
-                layout.make()
-                lock = self._make_lock(layout.lock)
-                undo.callback(lock.close)
-                medium = Medium(
-                    layout, lock.held, durable=self._durable, journal_length=self._journal_length
-                )
-                undo.callback(medium.close)
-                identity = medium.open()
-            except OSError as exc:
-                if isinstance(exc, StoreError):
-                    raise
-                raise mapped(exc, f"cannot open the store in {self.path}") from exc
+        with contextlib.ExitStack() as undo, mapping(f"cannot open the store in {self.path}"):
+            layout.make()
+            lock = self._make_lock(layout.lock)
+            undo.callback(lock.close)
+            medium = Medium(
+                layout, lock.held, durable=self._durable, journal_length=self._journal_length
+            )
+            undo.callback(medium.close)
+            identity = medium.open()
             undo.pop_all()
         self._parts = _Parts(medium, lock, self)
         return identity
@@ -189,7 +181,7 @@ class FileSystemStore(BackendStore):
             parts.close()
 
     def _claim(self, system: str) -> str | None:
-        with _mapped(f"cannot record the system of {self!r}"):
+        with mapping(f"cannot record the system of {self!r}"):
             return self._connected_parts().medium.claim(system)
 
     def _connected_parts(self) -> _Parts:
@@ -202,41 +194,30 @@ class FileSystemStore(BackendStore):
 
     def _read(self, key: str) -> Record | None:
         parts = self._connected_parts()
-        medium, layout = parts.medium, parts.layout
-        known = medium.index.entries.get(key)
+        entry = parts.medium.index.entries.get(key)
         for _ in range(_ATTEMPTS):
-            name = file_name(key) if known is None else known.name
-            # Opened before the index is brought up to date: then the file with
-            # the number that the index has cannot be a later or earlier one.
+            name = file_name(key) if entry is None else entry.name
+            # Opened before the index is brought up to date: then the file that
+            # has the number in the index cannot be of a later or earlier version.
+            fd = open_data(parts.layout.data(name))
+            data = None
             try:
-                fd = os.open(layout.data(name), _READ)
-            except (FileNotFoundError, NotADirectoryError):
-                fd = -1
-            except OSError as exc:
-                raise mapped(exc, f"cannot read {layout.data(name)}") from exc
-            try:
-                known = medium.refresh().entries.get(key)
-                if known is None:
-                    return None
-                if known.text is not None and known.name == name:
-                    if fd < 0:
-                        if known.data == NO_PRINT:
-                            return _record(known, b"")
-                    elif print_from(os.fstat(fd)) == known.data:
-                        if known.data.size <= INLINE_BYTES:
-                            return _record(known, os.pread(fd, known.data.size, 0))
-                        record = _record(known, OpenFile(fd))
-                        fd = -1
-                        return record
+                entry = parts.medium.refresh().entries.get(key)
+                if entry is not None and entry.name == name and entry.text is not None:
+                    data = held(fd, entry)
             finally:
-                if fd >= 0:
+                if fd >= 0 and not isinstance(data, OpenFile):
                     os.close(fd)
+            if entry is None:
+                return None
+            if data is not None:
+                return record_of(entry, data)
         return self._read_at_rest(parts, key)
 
     def _read_at_rest(self, parts: _Parts, key: str) -> Record | None:
         """Read *key* while nobody writes; take up what another program did to it."""
         layout = parts.layout
-        with _mapped(f"cannot read {key!r:.80} in {self!r}"), parts.medium.locked() as index:
+        with mapping(f"cannot read {key!r:.80} in {self!r}"), parts.medium.locked() as index:
             if key in index.entries:
                 self._take_up(parts.medium, key_steps(layout, index, key))
             entry = index.entries.get(key)
@@ -245,10 +226,10 @@ class FileSystemStore(BackendStore):
             if entry.text is None:
                 raise unreadable(key, layout.metadata(entry.name))
             try:
-                file = OpenFile(os.open(layout.data(entry.name), _READ))
+                file = OpenFile(os.open(layout.data(entry.name), READ))
             except FileNotFoundError:
-                return _record(entry, b"")
-        return _record(entry, file)
+                return record_of(entry, b"")
+        return record_of(entry, file)
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         entry = self._connected_parts().medium.refresh().entries.get(key)
@@ -281,8 +262,8 @@ class FileSystemStore(BackendStore):
 
     def _open_staged(self, staged: Staged, start: int, end: int) -> BinaryIO:
         path = self._connected_parts().layout.staged_file(staged.token)
-        with _mapped(f"cannot read {path}"):
-            return OpenFile(os.open(path, _READ)).open(start, end)
+        with mapping(f"cannot read {path}"):
+            return OpenFile(os.open(path, READ)).open(start, end)
 
     def _discard(self, staged: Staged) -> None:
         self._connected_parts().committer.discard(staged)
@@ -299,7 +280,7 @@ class FileSystemStore(BackendStore):
         """
         self._check_connected()
         parts = self._connected_parts()
-        with _mapped(f"cannot look at the files of {self!r}"), parts.medium.locked() as index:
+        with mapping(f"cannot look at the files of {self!r}"), parts.medium.locked() as index:
             steps = all_steps(parts.layout, index)
             self._take_up(parts.medium, steps)
         return len(steps)
@@ -335,34 +316,6 @@ class FileSystemStore(BackendStore):
                 cache.connect()
                 parts.cache = cache
             return parts.cache.cache_ledger()
-
-
-def _record(entry: Entry, data: bytes | OpenFile) -> Record:
-    assert entry.text is not None  # noqa: S101 - the caller looked
-    open_data: Callable[[int, int], BinaryIO]
-    if isinstance(data, bytes):
-        held = data
-        open_data = lambda start, end: BytesIO(held[start:end])  # noqa: E731
-    else:
-        open_data = data.open
-    return Record(
-        entry.data.size,
-        decode(entry.text),
-        entry.created,
-        entry.modified,
-        entry.version,
-        open_data,
-    )
-
-
-@contextlib.contextmanager
-def _mapped(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if isinstance(exc, StoreError):
-            raise
-        raise mapped(exc, what) from exc
 
 
 _PARAMETERS: dict[str, Callable[[str], Any]] = {

@@ -1,0 +1,63 @@
+"""What a file store asks of the machine so that a power cut takes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+from antiphon.storage.file_layout import Layout, sync
+from antiphon.storage.file_log import LOG_START, Log
+from antiphon.storage.file_record import Kind, unpack
+
+
+def boot_id() -> bytes:
+    """Return what changes when the machine starts anew.
+
+    Where the system does not say, it is another one each time: then files are
+    checked at each connect.
+    """
+    return _content("/proc/sys/kernel/random/boot_id") or os.urandom(16)
+
+
+def recorded_boot(layout: Layout) -> bytes | None:
+    """Return the boot in which the files were last checked."""
+    return _content(layout.boot)
+
+
+def sync_all(layout: Layout, log: Log, end: int) -> None:
+    """Wait until the disk has all that the log, up to *end*, is about."""
+    if _sync_file_system(layout.root):
+        return
+    names = {
+        step.name
+        for found in log.records(LOG_START, end)
+        if found.kind == Kind.COMMIT
+        for step in unpack(found.body)
+    }
+    for name in names:
+        for path in (layout.data(name), layout.metadata(name)):
+            with contextlib.suppress(FileNotFoundError):
+                sync(path)
+    for directory in {os.path.dirname(layout.data(name)) for name in names}:
+        sync(directory)
+
+
+def _sync_file_system(path: str) -> bool:
+    """Wait until the disk has all of a file system; False if this machine cannot."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return bool(function(fd) == 0)
+    finally:
+        os.close(fd)
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
