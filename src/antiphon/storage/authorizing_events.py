@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.events.api import BaseEvent, EventManager
@@ -30,6 +30,8 @@ from antiphon.storage.permissions import PERMISSIONS_NAME, Permissions, User, ha
 _KEPT = frozenset(
     {"operation_id", "steps", "step", "exit_state", "_event_id", "_position", "_delivery"}
 )
+
+_E = TypeVar("_E", bound=BaseEvent)
 
 #: Says what an event's key permits, given the event's metadata.
 PermissionsOf = Callable[[Mapping[str, Any]], Permissions]
@@ -154,6 +156,6 @@ def _without_permissions(event: StoreKeyEvent) -> StoreKeyEvent:
     return changed
 
 
-def _with_source(event: BaseEvent, source: object) -> Any:
+def _with_source(event: _E, source: object) -> _E:
     event.source = source
     return event

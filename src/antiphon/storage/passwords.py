@@ -12,6 +12,8 @@ import binascii
 import hashlib
 import hmac
 import os
+from collections.abc import Callable
+from typing import Any
 
 from antiphon.errors import InvalidValue
 
@@ -74,6 +76,56 @@ def verify_password(password: str | bytes, stored: str | bytes) -> bool:
         return False
     found = scrypt(secret, salt, log2_n=costs[0], block_size=costs[1], parallelism=costs[2])
     return hmac.compare_digest(found, expected)
+
+
+class PasswordEncoder:
+    """An encoder with a salt of its own for each password, as ``make_encoder()`` returns.
+
+    It encodes the same password differently each time, so a store asks its
+    ``verify`` instead of comparing.
+    """
+
+    def __call__(self, password: bytes) -> bytes:
+        """Return what is kept of *password*."""
+        return hash_password(password).encode("ascii")
+
+    def verify(self, password: bytes, stored: bytes) -> bool:
+        """Return whether *stored* was made of *password*."""
+        return verify_password(password, stored)
+
+
+def make_encoder(salt: bytes | None = None, hasher: Callable[[bytes], bytes] | None = None) -> Any:
+    """Return a function that makes of a password what is kept of it.
+
+    Args:
+        salt: is hashed with each password; keep it secret, and the same for as
+            long as there are passwords made with it.  None draws one for each
+            password, which is best; it is kept beside the hash.
+        hasher: makes a hash of salt and password together.  None is scrypt,
+            which is slow on purpose.  ``sha1_hasher`` is for passwords that
+            Encore has made; whoever gets hold of them soon has them in clear.
+
+    Raises:
+        InvalidValue: *salt* is not bytes, or *hasher* is given without one.
+    """
+    if salt is None:
+        if hasher is not None:
+            raise InvalidValue("a hasher needs a salt that is the same each time: give one")
+        return PasswordEncoder()
+    if not isinstance(salt, bytes):
+        raise InvalidValue(f"a salt must be bytes, not {type(salt).__name__}")
+    if hasher is None:
+        return lambda password: scrypt(password, salt)
+    return lambda password: hasher(salt + password)
+
+
+def sha1_hasher(s: bytes) -> bytes:
+    """Return the SHA-1 of *s*: only for passwords that Encore has made.
+
+    A graphics card tries billions a second.  ``set_password`` with another
+    encoder replaces them one by one.
+    """
+    return hashlib.sha1(s, usedforsecurity=False).digest()
 
 
 def scrypt(

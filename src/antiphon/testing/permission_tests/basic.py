@@ -200,7 +200,8 @@ class PermissionSuite:
         """Whatever else is permitted."""
         alice.set("a", value(b"old", n=1))
         alice.update_permissions("a", {right: {"bob"}})
-        for write in [*writes_of(bob, "a"), lambda: bob.update_metadata("a", {"n": 2})]:
+        update: Callable[[], object] = lambda: bob.update_metadata("a", {"n": 2})  # noqa: E731
+        for write in [*writes_of(bob, "a"), update]:
             with pytest.raises(AuthorizationError):
                 write()
 
