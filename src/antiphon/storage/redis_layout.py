@@ -59,6 +59,10 @@ class Layout:
         """Return the key of the record of *key*."""
         return self.prefix + b"k:" + key.encode()
 
+    def record_of(self, key: bytes) -> bytes:
+        """Return the key of the record of a key that Redis gave."""
+        return self.prefix + b"k:" + key
+
     def generation(self, token: str) -> bytes:
         """Return the key of the chunks of one large value."""
         return self.prefix + b"g:" + token.encode()
@@ -140,9 +144,13 @@ def metadata_lines(metadata: Mapping[str, Any]) -> str:
 
 
 def _line(name: str, value: object) -> str:
-    written = json.dumps("!" + name if name.startswith("!") else name)
+    written = _written(name)
     text = metadata_codec.encode({name: value})
     return f"{written}\t{text[len(written) + 2 : -1]}"
+
+
+def _written(name: str) -> str:
+    return json.dumps("!" + name if name.startswith("!") else name)
 
 
 def _is_flat(name: str, value: object) -> bool:
@@ -157,6 +165,21 @@ def metadata_of(lines: bytes) -> dict[str, Any]:
         return {}
     text = lines.decode().replace("\t", ":").replace("\n", ",")
     return metadata_codec.decode("{" + text + "}")
+
+
+def condition_lines(conditions: Mapping[str, Any]) -> set[str]:
+    """Return the lines that metadata must have to fulfil *conditions*.
+
+    Raises:
+        InvalidValue: no metadata can have one of the values.
+    """
+    encoded = metadata_codec.encode_conditions(conditions)
+    return {f"{_written(name)}\t{text}" for name, text in encoded.items()}
+
+
+def is_exact(condition: str) -> bool:
+    """Return whether the index tells by itself who fulfils a condition: it has no digest of it."""
+    return len(condition.partition("\t")[2]) <= INDEXED_BYTES
 
 
 def index_range(condition: str) -> tuple[bytes, bytes]:

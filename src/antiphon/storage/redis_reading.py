@@ -13,9 +13,10 @@ from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_layout import (
     Header,
     Layout,
+    condition_lines,
     fulfils,
     index_range,
-    metadata_lines,
+    is_exact,
     metadata_of,
     parse_entry,
 )
@@ -104,11 +105,22 @@ class Reader:
 
     def query(self, conditions: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield key and metadata of what matches *conditions*, page by page."""
-        lines = {metadata_lines({name: value}) for name, value in conditions.items()}
+        lines = condition_lines(conditions)
+        return self._matching(lines)
+
+    def matching_keys(self, conditions: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the keys of what ``query`` yields."""
+        lines = condition_lines(conditions)
+        if len(lines) == 1 and all(map(is_exact, lines)):
+            # One look at the index is one moment, in which index and records agree.
+            return (key.decode() for page in self._candidates(lines) for key in page)
+        return (key for key, _ in self._matching(lines))
+
+    def _matching(self, lines: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         encoded = {line.encode() for line in lines}
         for page in self._candidates(lines):
-            names = [self._layout.record(key.decode()) for key in page]
-            found = self._client.calls([("HGET", name, "m") for name in names])
+            asked = [pack_command("HGET", self._layout.record_of(key), "m") for key in page]
+            found = self._client.calls_packed(asked)
             for key, metadata in zip(page, found, strict=True):
                 # The index is asked in another moment than the record, and has
                 # digests in place of long values: the metadata decide.

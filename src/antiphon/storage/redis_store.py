@@ -171,6 +171,9 @@ class RedisStore(BackendStore):
     def _query(self, conditions: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
         return self._here.reader.query(conditions)
 
+    def _matching_keys(self, conditions: Mapping[str, Any]) -> Iterable[str]:
+        return self._here.reader.matching_keys(conditions)
+
     def _commit(self, changes: Sequence[Change]) -> list[Committed]:
         return self._here.committer.commit(changes)
 
