@@ -1,0 +1,1 @@
+"""Serves stores over HTTP, for ``DynamicURLStore``, ``StaticURLStore`` and others."""

@@ -1,0 +1,92 @@
+"""One store that is opened again and again until it is there, and then watched."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+
+from antiphon import AntiphonError, BrokerEventManager, open_store
+from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.authorizing_store import AuthorizingStore
+
+logger = logging.getLogger("antiphon.service.store")
+
+#: Seconds before a store that could not be opened is tried again, and at most.
+_FIRST_RETRY_S = 0.5
+_LAST_RETRY_S = 10.0
+
+#: Seconds between two looks at whether an open store still answers.
+_CHECK_INTERVAL_S = 3.0
+
+#: A key that is looked for to see whether the store answers.
+_PROBE_KEY = "antiphon.probe"
+
+
+class OpenedStore:
+    """A store that is served.
+
+    Args:
+        name: for logs and health.
+        url: which store it is.
+        bus: is told of its changes; None tells listeners in this process only.
+        authorizing: whether it is served with owners and permissions.
+
+    Raises:
+        AntiphonError: the URL makes no sense; nothing was connected.
+    """
+
+    def __init__(
+        self, name: str, url: str, bus: BrokerEventManager | None, *, authorizing: bool = False
+    ) -> None:
+        self.name = name
+        self._inner: AbstractStore = open_store(url, event_manager=bus)
+        self.store: AbstractStore = self._inner
+        if authorizing:
+            self.store = AuthorizingStore(self._inner)
+            self.store.event_manager = self._inner.event_manager
+        self._problem: str | None = "it is being opened"
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name=f"store {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open the store."""
+        self._thread.start()
+
+    def problem(self) -> str | None:
+        """Return why the store does not answer, or None if it does."""
+        return self._problem
+
+    def _watch(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while not self._stopping.is_set():
+            problem = self._look()
+            if problem is not None and problem != self._problem:
+                logger.warning("store %r does not answer, trying again: %s", self.name, problem)
+            elif problem is None and self._problem is not None:
+                logger.info("store %r is served", self.name)
+            self._problem = problem
+            wait_s = _CHECK_INTERVAL_S if problem is None else retry_s
+            retry_s = _FIRST_RETRY_S if problem is None else min(2 * retry_s, _LAST_RETRY_S)
+            self._stopping.wait(wait_s)
+
+    def _look(self) -> str | None:
+        try:
+            if not self._inner.is_connected():
+                self._inner.connect()
+            self._inner.exists(_PROBE_KEY)
+        except AntiphonError as exc:
+            return str(exc)
+        except Exception as exc:  # a store of somebody else's may raise anything
+            logger.exception("store %r failed", self.name)
+            return type(exc).__name__
+        return None
+
+    def stop(self) -> None:
+        """Close the store."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        with contextlib.suppress(AntiphonError):
+            if self._inner.is_connected():
+                self._inner.disconnect()

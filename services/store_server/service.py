@@ -1,0 +1,175 @@
+"""The store server as a service."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from antiphon import BrokerEventManager, open_bus
+from antiphon.server import Account, Accounts, accounts_in, stores_app, token_hash
+from antiphon.server.serving import TLS, HttpServer
+from services.skeleton import BadSettings, Service
+from services.skeleton.metrics import bus_metrics
+from services.store_server.opened import OpenedStore
+from services.store_server.requests import RequestLog
+from services.store_server.settings import StoreServerSettings, UserSettings
+
+logger = logging.getLogger("antiphon.service.store_server")
+
+#: What the rest of the end gets of ``stop_timeout_s``, once requests have ended.
+_CLOSING_S = 2.0
+
+
+class StoreServer(Service):
+    """The stores of the settings over HTTP, each change an event on the bus.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        AntiphonError: a URL makes no sense, or the address is taken.  A store
+            or broker that does not answer is no error: it is tried until it
+            does, and ``/readyz`` says so.
+    """
+
+    def __init__(self, settings: StoreServerSettings) -> None:
+        self._log = RequestLog(access_log=settings.access_log, log_keys=settings.log_keys)
+        self._bus = _opened_bus(settings)
+        try:
+            self._stores = [
+                OpenedStore(name, store.url, self._bus, authorizing=store.authorizing)
+                for name, store in settings.stores.items()
+            ]
+            self._users = (
+                None
+                if settings.users_url is None
+                else OpenedStore("users", settings.users_url, None)
+            )
+            self._app = stores_app(
+                {opened.name: opened.store for opened in self._stores},
+                authenticator=_accounts(settings, self._users),
+                max_value_bytes=settings.max_value_bytes,
+                upload_idle_s=settings.upload_idle_s,
+                observe=self._log.observe,
+            )
+            self._server = _listening(self._app, settings)
+        except BaseException:
+            if self._bus is not None:
+                self._bus.close(0)
+            raise
+        self._told_error: str | None = None
+
+    def start(self) -> None:
+        """Begin to serve, and to open the stores."""
+        if self._bus is not None:
+            self._bus.on_state(lambda state: logger.info("the bus is %s", state))
+        for opened in self._all_stores():
+            opened.start()
+        self._server.start()
+        logger.info("serving stores", extra={"stores_url": f"{self._server.url}/stores"})
+
+    def stop(self) -> None:
+        """Take no more requests, let the running ones end, and close everything."""
+        self._server.stop()
+        self._app.close()
+        for opened in self._all_stores():
+            opened.stop()
+        if self._bus is not None:
+            self._bus.close(1.0)
+
+    def _all_stores(self) -> list[OpenedStore]:
+        return [*self._stores, *([self._users] if self._users is not None else [])]
+
+    def tick(self) -> None:
+        """Log why the bus is not connected, once for each reason."""
+        error = self._bus.last_error if self._bus is not None else None
+        text = str(error) if error is not None else None
+        if text is not None and text != self._told_error:
+            logger.warning("the bus is not connected, trying again: %s", text)
+        self._told_error = text
+
+    def readiness(self) -> Mapping[str, str | None]:
+        """Each store answers, and the bus is connected and not blocked."""
+        found = {f"store {opened.name}": opened.problem() for opened in self._all_stores()}
+        if self._bus is not None:
+            found["bus"] = _bus_problem(self._bus)
+        return found
+
+    def failure(self) -> str | None:
+        """A server whose thread has ended, and a bus that was closed, do not come back."""
+        if not self._server.is_running:
+            return "the HTTP server has ended"
+        return "the bus is closed" if self._bus is not None and self._bus.is_closed else None
+
+    def metrics(self) -> Iterable[Metric]:
+        """The figures of requests and stores, and the bus's."""
+        yield from self._log.metrics()
+        answers = GaugeMetricFamily(
+            "antiphon_store_answers", "1 while the store answers.", labels=["store"]
+        )
+        for opened in self._stores:
+            answers.add_metric([opened.name], float(opened.problem() is None))
+        yield answers
+        if self._bus is not None:
+            yield from bus_metrics(self._bus)
+
+
+def _opened_bus(settings: StoreServerSettings) -> BrokerEventManager | None:
+    if not settings.amqp_url:
+        return None
+    return open_bus(settings.amqp_url, origin=settings.origin, system=settings.system, wait=False)
+
+
+def _bus_problem(bus: BrokerEventManager) -> str | None:
+    stats = bus.stats()
+    if not stats.is_connected:
+        return str(bus.last_error or f"not connected to {bus.url} yet")
+    return stats.blocked_because and f"the broker takes nothing: {stats.blocked_because}"
+
+
+def _accounts(settings: StoreServerSettings, users: OpenedStore | None) -> Accounts:
+    return Accounts(
+        [_account(user) for user in settings.users],
+        find=None if users is None else accounts_in(users.store, may=settings.users_may),
+        anonymous=None if settings.anonymous == "nothing" else settings.anonymous,
+    )
+
+
+def _account(user: UserSettings) -> Account:
+    own = () if user.token is None else (token_hash(user.token.get_secret_value()),)
+    return Account(
+        user.name,
+        None if user.password_hash is None else user.password_hash.get_secret_value(),
+        (*own, *user.token_hashes),
+        user.tags,
+        user.may,
+    )
+
+
+def _listening(app: object, settings: StoreServerSettings) -> HttpServer:
+    tls = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        tls = TLS(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    place = f"{settings.store_host}:{settings.store_port}"
+    try:
+        return HttpServer(
+            app,
+            host=settings.store_host,
+            port=settings.store_port,
+            tls=tls,
+            grace_s=max(1.0, settings.stop_timeout_s - _CLOSING_S - 3),
+        )
+    except ssl.SSLError as exc:
+        raise BadSettings(
+            f"tls_certificate, tls_key, tls_client_ca: no good certificate: {exc.reason}"
+        ) from None
+    except FileNotFoundError as exc:
+        raise BadSettings(f"tls_certificate, tls_key, tls_client_ca: {exc.strerror}") from None
+    except OSError as exc:
+        raise BadSettings(
+            f"store_host, store_port: cannot listen on {place}: {exc.strerror or exc}"
+        ) from None
