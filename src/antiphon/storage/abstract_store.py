@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from antiphon.errors import AuthorizationError, StoreError
+from antiphon.errors import AuthorizationError, InvalidValue, StoreError
 from antiphon.storage.journal import Version
 from antiphon.storage.read_only_store import AbstractReadOnlyStore
 from antiphon.storage.utils import BUFFER_BYTES, Readable
@@ -217,6 +217,8 @@ class AbstractStore(AbstractReadOnlyStore):
         expect: Version | None = None,
     ) -> Version | None:
         """Store *data* as the data of *key*; see ``set_data``."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InvalidValue(f"the data of {key!r:.80} must be bytes, not {type(data).__name__}")
         return self._set_data_from(key, BytesIO(data), buffer_size, expect)
 
     def _set_data_from(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from antiphon.errors import AuthorizationError, VersionConflict
+from antiphon.errors import AuthorizationError, KeyNotFound, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.authorizing_events import AuthorizedEvents
 from antiphon.storage.changes import conflict, missing
@@ -179,7 +179,13 @@ class AuthorizedWrites:
             with self._lock, self.acting(view):
                 return attempt(self._find(view, user, key, right, makes=makes), {})
         for tries_left in reversed(range(_TRIES)):
-            found = self._find(view, user, key, right, makes=makes)
+            try:
+                found = self._find(view, user, key, right, makes=makes)
+            except KeyNotFound:
+                if expect in (None, ABSENT):
+                    raise
+                # The same for a key that the user may not see.
+                raise conflict(key, expect, None, view) from None
             wanted = self._condition(key, found, expect, view)
             try:
                 with self.acting(view):

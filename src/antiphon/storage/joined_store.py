@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from antiphon.errors import (
     InvalidValue,
+    KeyNotFound,
     PermissionsUnsupported,
     ReadOnlyStore,
     TransactionError,
@@ -17,10 +18,10 @@ from antiphon.storage.abstract_store import (
     AbstractReadOnlyStore,
     AbstractStore,
 )
-from antiphon.storage.changes import missing
+from antiphon.storage.changes import conflict, missing
 from antiphon.storage.checks import checked_expect, checked_key
 from antiphon.storage.conditions import check_honours, condition
-from antiphon.storage.journal import Version
+from antiphon.storage.journal import ABSENT, Version
 from antiphon.storage.layered_store import LayeredStore, writable
 from antiphon.storage.utils import BUFFER_BYTES
 from antiphon.storage.value import Value
@@ -167,7 +168,12 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
                 first, so a rollback would not bring the key back.
         """
         expect = checked_expect(expect)
-        number, store = self._holder(key)
+        try:
+            number, store = self._holder(key)
+        except KeyNotFound:
+            if expect in (None, ABSENT):
+                raise
+            raise conflict(key, expect, None, self) from None
         if number and getattr(self._top(), "in_transaction", False):
             raise TransactionError(
                 f"cannot delete {key!r:.200} from {store!r} inside a transaction of"

@@ -484,13 +484,16 @@ class PermissionSuite:
         assert not alice.exists("a")
 
     def test_conditions_tell_nothing_of_hidden_keys(self, alice: Any, bob: Any) -> None:
-        """They are hidden first, and compared then."""
+        """To who may not see a key, its version is that of no key."""
         version = alice.set("a", value())
         for expect in (ABSENT, version):
             with pytest.raises(AuthorizationError):
                 bob.set("a", value(), expect=expect)
+        for key in ("a", "no-key"):
             with pytest.raises(KeyError):
-                bob.delete("a", expect=expect)
+                bob.delete(key, expect=ABSENT)
+            with pytest.raises(VersionConflict, match="it does not exist"):
+                bob.delete(key, expect=version)
 
         assert alice.exists("a")
 

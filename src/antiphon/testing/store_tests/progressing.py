@@ -36,7 +36,8 @@ class Progressing(SuiteBase):
         ] == kinds  # fmt: skip
         progress = heard[:-1]
         assert 1 == len({event.operation_id for event in progress})
-        assert all(e.source is store and e.key == "a" and e.metadata == {"n": 1} for e in progress)
+        source = self.emitter(store)
+        assert all(e.source is source and e.key == "a" and e.metadata == {"n": 1} for e in progress)
         assert (25, [10, 20, 25]) == (heard[0].steps, [event.step for event in heard[1:4]])
         assert "normal" == heard[4].exit_state
 
