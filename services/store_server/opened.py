@@ -44,7 +44,6 @@ class OpenedStore:
         self.store: AbstractStore = self._inner
         if authorizing:
             self.store = AuthorizingStore(self._inner)
-            self.store.event_manager = self._inner.event_manager
         self._problem: str | None = "it is being opened"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"store {name}", daemon=True)

@@ -11,7 +11,8 @@ from antiphon.errors import IncompatibleStore, InvalidValue
 from antiphon.server.answers import Refused
 from antiphon.server.conditions import etag_of, matches_any, strong_tags, version_of
 from antiphon.storage import metadata as codec
-from antiphon.storage.journal import ABSENT, Version
+from antiphon.storage.conditions import honours_expect
+from antiphon.storage.journal import ABSENT, Journal, Version
 from antiphon.storage.permissions import PERMISSIONS_NAME
 from antiphon.storage.utils import Readable
 
@@ -81,7 +82,7 @@ class Call:
         wanted, unwanted = self.header(b"if-match"), self.header(b"if-none-match")
         if wanted is None and unwanted is None:
             return {}
-        if not keeps_versions(self.store):
+        if not honours_expect(self.store):
             raise _conflict("the store has no versions that a condition could name")
         if wanted is None and unwanted is not None and unwanted.strip() == "*":
             return {"expect": ABSENT}
@@ -113,12 +114,7 @@ class Call:
 
 def has_journal(store: Any) -> bool:
     """Return whether *store* tells of its past."""
-    return callable(getattr(store, "head", None)) and callable(getattr(store, "since", None))
-
-
-def keeps_versions(store: Any) -> bool:
-    """Return whether writes to *store* may be conditional."""
-    return bool(store.info().get("versions", has_journal(store)))
+    return isinstance(store, Journal) and store.store_id is not None
 
 
 def _conflict(why: str) -> Refused:

@@ -25,12 +25,12 @@ from antiphon.server.calls import (
     conditions_from,
     has_journal,
     json_object,
-    keeps_versions,
     metadata_text,
 )
 from antiphon.server.conditions import matches_any
 from antiphon.server.routing import parameters
 from antiphon.storage import metadata as codec
+from antiphon.storage.conditions import honours_expect
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.value import select_from
 
@@ -219,7 +219,7 @@ def _entry_lines(call: Call, entries: Iterator[JournalEntry], limit: int) -> Ite
 def _entry_text(call: Call, entry: JournalEntry) -> str:
     epoch, sequence, entry_id = entry.version
     # A user who may not see the key learns that something changed, and not what.
-    is_hidden = call.is_authorizing and not call.store.exists(entry.key)
+    is_hidden = entry.key is None or (call.is_authorizing and not call.store.exists(entry.key))
     line = [
         epoch,
         sequence,
@@ -248,7 +248,7 @@ def get_info(call: Call) -> Answer:
             "origin": about.get("origin"),
             "readonly": bool(about.get("readonly")),
             "authorizing": call.is_authorizing,
-            "versions": keeps_versions(call.store),
+            "versions": honours_expect(call.store),
             "journal": has_journal(call.store),
             "user_tag": None if call.user is None else call.user.tag,
             "max_value_bytes": call.max_value_bytes,
