@@ -115,7 +115,7 @@ class DictMemoryStore(BackendStore):
             return self._all_rows()
         encoded = encode_conditions(conditions)
         with self._lock:
-            keys = self._index.find(encoded, self._items())
+            keys = self._index.find(encoded, self._items)
             entries = [self._entries[key] for key in keys]
         rows = zip(keys, entries, strict=True)
         if len(encoded) > 1:
@@ -138,7 +138,7 @@ class DictMemoryStore(BackendStore):
             return super()._matching_keys(conditions)
         encoded = encode_conditions(conditions)
         with self._lock:
-            return iter(self._index.find(encoded, self._items()))
+            return iter(self._index.find(encoded, self._items))
 
     def _stage(self, chunks: Iterable[bytes]) -> Staged:
         data = b"".join(chunks)

@@ -7,7 +7,7 @@ change keeps the index right, and a query costs what its hits cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from antiphon.storage.metadata import text_of
@@ -48,13 +48,15 @@ class MemoryIndex:
                 if new is not None:
                     _add(by_text, new, key)
 
-    def find(self, conditions: Mapping[str, str], items: Iterable[Item]) -> Sequence[str]:
+    def find(
+        self, conditions: Mapping[str, str], items: Callable[[], Iterable[Item]]
+    ) -> Sequence[str]:
         """Return keys among which are all that fulfil *conditions*.
 
         Args:
             conditions: what ``encode_conditions`` made, at least one; with one,
                 just the keys that fulfil it are returned.
-            items: all keys; looked at only for a name that has no index yet.
+            items: returns all keys; called for each name that has no index yet.
         """
         least: Sequence[str] | dict[str, None] | None = None
         for name, text in conditions.items():
@@ -64,12 +66,12 @@ class MemoryIndex:
                 least = found
         return list(least or ())
 
-    def _index_of(self, name: str, items: Iterable[Item]) -> dict[str, _Keys]:
+    def _index_of(self, name: str, items: Callable[[], Iterable[Item]]) -> dict[str, _Keys]:
         # Taken out and put back, so that the first one is that to let go.
         by_text = self._by_name.pop(name, None)
         if by_text is None:
             by_text = {}
-            for key, metadata in items:
+            for key, metadata in items():
                 if name in metadata:
                     _add(by_text, text_of(metadata[name]), key)
             if len(self._by_name) >= MAX_INDEXED:
