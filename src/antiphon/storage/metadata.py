@@ -176,7 +176,9 @@ def _normal(value: Any, depth: int) -> Any:
         return _text(value)
     if isinstance(value, int) and kind is not bool:
         if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-            raise _Refused(f"the integer {value} has more than 64 bits")
+            # Python writes no number of thousands of digits.
+            shown = f"{value}" if value.bit_length() < 200 else f"of {value.bit_length()} bits"
+            raise _Refused(f"the integer {shown} has more than 64 bits")
         return int(value)
     if depth > MAX_DEPTH:
         raise _Refused(f"it is nested more than {MAX_DEPTH} deep")

@@ -80,11 +80,16 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+class ForeignTable(IncompatibleStore):
+    """Another program made the table."""
+
+
 def identify(connection: sqlite3.Connection, table: str, location: str) -> StoreIdentity | None:
     """Return who the store in *table* is; None if there is none yet.
 
     Raises:
-        IncompatibleStore: a newer version made it, or another program.
+        IncompatibleStore: a newer version made it.
+        ForeignTable: another program made it.
     """
     present = {
         name.lower()
@@ -93,9 +98,9 @@ def identify(connection: sqlite3.Connection, table: str, location: str) -> Store
     if f"{table}.meta".lower() not in present:
         if table.lower() not in present:
             return None
-        raise IncompatibleStore(
-            f"table {table!r} in {location} is not of Antiphon's making (Encore's tables cannot be"
-            " opened yet); name another table, and copy key by key with the program that made it"
+        raise ForeignTable(
+            f"table {table!r} in {location} is not of Antiphon's making; name another table, and"
+            " copy key by key with the program that made it"
         )
     meta = dict(connection.execute(f"SELECT name, value FROM {Tables.of(table).meta}"))
     found = meta.get("format")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from antiphon.errors import InvalidURL, NotConnected, StoreError
+from antiphon.errors import IncompatibleStore, InvalidURL, NotConnected, StoreError
 from antiphon.schemes import mask_url
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIdentity
@@ -15,12 +16,13 @@ from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.opening import url_flag, url_parameters, url_path
 from antiphon.storage.sqlite_commit import Committer, decoded
+from antiphon.storage.sqlite_encore import Takeover, is_encore_table
 from antiphon.storage.sqlite_index import Index
 from antiphon.storage.sqlite_journal import JournalReader
 from antiphon.storage.sqlite_ledger import SqliteLedger
 from antiphon.storage.sqlite_medium import TIMEOUT_S, Medium
 from antiphon.storage.sqlite_query import Search, keys_of
-from antiphon.storage.sqlite_schema import Tables, claim, create, identify
+from antiphon.storage.sqlite_schema import ForeignTable, Tables, claim, create, identify
 from antiphon.storage.sqlite_values import Values, inline_opener
 
 # ruff: noqa: S608 - names are quoted, values are bound
@@ -79,6 +81,9 @@ class SqliteStore(BackendStore):
         durable: whether a commit that returned survives a power cut; False is
             quicker, and a power cut may take the last commits with it.
         journal_length: journal entries to keep, at least.
+        migrate: whether a table that Encore made is taken over at the first
+            connect, in one transaction; Encore's is kept as ``<table>.encore``.
+            False refuses it with ``IncompatibleStore``.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class SqliteStore(BackendStore):
         timeout_s: float = TIMEOUT_S,
         durable: bool = True,
         journal_length: int = JOURNAL_LENGTH,
+        migrate: bool = True,
     ) -> None:
         if index not in ("dynamic", "static", None):
             raise ValueError(f"index is {index!r}; it must be 'dynamic', 'static' or None")
@@ -105,6 +111,7 @@ class SqliteStore(BackendStore):
         self._timeout_s = timeout_s
         self._durable = durable
         self._journal_length = journal_length
+        self._migrate = migrate
         self._parts: _Parts | None = None
         t = self._tables
         self._select = (
@@ -126,7 +133,10 @@ class SqliteStore(BackendStore):
     def _open_medium(self, credentials: Any) -> StoreIdentity:
         medium = Medium(self.location, timeout_s=self._timeout_s, durable=self._durable)
         try:
-            identity = medium.read(lambda c: identify(c, self.table, self.location))
+            try:
+                identity = medium.read(lambda c: identify(c, self.table, self.location))
+            except ForeignTable as exc:
+                identity = self._take_over(medium, exc)
             if identity is None:
                 identity = medium.write(
                     # Another process may have been quicker.
@@ -140,6 +150,33 @@ class SqliteStore(BackendStore):
             medium.close()
             raise
         return identity
+
+    def _take_over(self, medium: Medium, foreign: ForeignTable) -> StoreIdentity:
+        """Make the table ours, if it is one that Encore made."""
+        if not medium.read_one(lambda c: is_encore_table(c, self.table)):
+            raise foreign
+        if not self._migrate:
+            raise IncompatibleStore(
+                f"table {self.table!r} in {self.location} is Encore's, and migrate=False forbids to"
+                " take it over; allow it, which keeps Encore's table beside ours, or open a copy"
+            )
+        takeover = Takeover(
+            self.table,
+            Index(self._tables, self.table, dynamic=self._index == "dynamic"),
+            Values(medium, self._tables),
+            self.location,
+            is_indexed=self._index == "dynamic",
+        )
+
+        def work(connection: sqlite3.Connection) -> StoreIdentity:
+            try:
+                # Another process may have been quicker.
+                present = identify(connection, self.table, self.location)
+            except ForeignTable:
+                return takeover.run(connection)
+            return present or create(connection, self.table)
+
+        return medium.write(work)
 
     def _prepare_index(self, parts: _Parts) -> None:
         wanted = self.index_columns if self._index is not None else frozenset()
@@ -271,6 +308,7 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "timeout_s": float,
     "durable": url_flag,
     "journal_length": int,
+    "migrate": url_flag,
 }
 
 

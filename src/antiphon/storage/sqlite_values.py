@@ -104,6 +104,30 @@ class Values:
         # The commit that takes the value syncs the log, and with it all of this.
         self._medium.write(work, durable=False)
 
+    def put(self, connection: sqlite3.Connection, chunks: Iterable[bytes]) -> int:
+        """Write a value, used at once, in the transaction of the caller.
+
+        Args:
+            connection: where the transaction is.
+            chunks: ``CHUNK_BYTES`` each, the last one fewer.
+
+        Returns:
+            Its generation.
+        """
+        t = self._tables
+        generation = self._begin(connection)
+        size = 0
+        for number, chunk in enumerate(chunks):
+            size += len(chunk)
+            connection.execute(
+                f"INSERT INTO {t.chunks} (id, data) VALUES (?, ?)",
+                (generation << _NUMBER_BITS | number, chunk),
+            )
+        connection.execute(
+            f"UPDATE {t.generations} SET state = 'used', size = ? WHERE id = ?", (size, generation)
+        )
+        return generation
+
     def discard(self, generation: int) -> None:
         """Let a staged value go, if no commit took it."""
         t = self._tables

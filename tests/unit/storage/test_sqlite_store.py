@@ -128,14 +128,14 @@ def test_a_newer_format_is_refused(path: Path) -> None:
 
 
 def test_a_table_of_another_program_is_refused(path: Path) -> None:
-    """Encore's table, or anybody's, is not touched."""
+    """It is not touched; for Encore's see test_sqlite_encore.py."""
     with sqlite3.connect(path) as sql:
         sql.execute(
-            "CREATE TABLE store (key text primary key, metadata dict, created float,"
+            "CREATE TABLE store (key text primary key, metadata text, created float,"
             " modified float, data blob)"
         )
         before = sql.execute("SELECT * FROM sqlite_master").fetchall()
-    with pytest.raises(IncompatibleStore, match="Encore"):
+    with pytest.raises(IncompatibleStore, match="not of Antiphon's making"):
         SqliteStore(path).connect()
 
     assert before == sql.execute("SELECT * FROM sqlite_master").fetchall()
