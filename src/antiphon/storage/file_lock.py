@@ -110,9 +110,17 @@ class _FileLockBase:
             now = time.monotonic()
             present = self._blockers()
             seen = {each.token: seen.get(each.token, now) for each in present}
-            due = [each for each in present if self._is_due(each, now - seen[each.token])]
-            if due:
-                self._remove(due)
+            dead = [each for each in present if is_dead(each.data)]
+            # By how long this one has held it: a lock that passes from hand to hand is in use.
+            late = [
+                each
+                for each in present
+                if 0 < self.force_timeout < now - seen[each.token] and each not in dead
+            ]
+            if late:
+                self._before_force()
+            if dead or late:
+                self._remove(dead + late)
             elif 0 < self.timeout < now - began:
                 return False
             else:
@@ -121,9 +129,8 @@ class _FileLockBase:
                 time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311
         return True
 
-    def _is_due(self, blocker: Instance, waited_s: float) -> bool:
-        # By how long this one has held it: a lock that passes from hand to hand is in use.
-        return 0 < self.force_timeout < waited_s or is_dead(blocker.data)
+    def _before_force(self) -> None:
+        """Called before the lock is taken from a holder that may be alive."""
 
     def _remove(self, blockers: Sequence[Instance]) -> bool:
         removed = [lock_files.take_away(each, self._dir) for each in blockers]

@@ -119,6 +119,14 @@ class Medium:
                 log.close()
             self._marks.close()
 
+    def distrust(self) -> None:
+        """Read everything anew, and check it, at the next lock: it was lost to another by force."""
+        with self._mutex:
+            log, self._log = self._log, None
+            if log is not None:
+                log.close()
+            self._seen = None
+
     # -- Reading -------------------------------------------------------------
 
     def refresh(self) -> Index:

@@ -119,7 +119,7 @@ def take_away(instance: Instance, lock_dir: str) -> bool:
     try:
         return _remove_if_same(instance)
     finally:
-        _unlink(claim)
+        remove_if_there(claim)
 
 
 def give_back(instance: Instance, lock_dir: str) -> bool:
@@ -147,11 +147,11 @@ def give_back(instance: Instance, lock_dir: str) -> bool:
     if claimed is None or claimed.token != instance.token:
         # Ours was taken away just before: this may be a link to the next holder's lock.
         if made:
-            _unlink(claim)
+            remove_if_there(claim)
         return False
     # The link was made of this very instance, and nobody else can remove that now.
-    _unlink(instance.path)
-    _unlink(claim)
+    remove_if_there(instance.path)
+    remove_if_there(claim)
     return True
 
 
@@ -173,7 +173,13 @@ def sweep(lock_dir: str) -> None:
         if name.endswith(_CLAIM):
             take_away(left, lock_dir)
         elif name.endswith(_ASIDE):
-            _unlink(path)
+            remove_if_there(path)
+
+
+def remove_if_there(path: str) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _claim_of(instance: Instance, lock_dir: str) -> str:
@@ -184,7 +190,7 @@ def _remove_if_same(instance: Instance) -> bool:
     present = look(instance.path)
     if present is None or present.token != instance.token:
         return False
-    _unlink(instance.path)
+    remove_if_there(instance.path)
     return True
 
 
@@ -217,8 +223,3 @@ def _write_new(path: str, data: bytes) -> None:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)

@@ -1,0 +1,232 @@
+"""The lock of a store's directory on a disk that several machines share.
+
+It is made of files.  ``flock`` is of no use there: not every file system has
+it between machines, and the lock of a machine that went down stays.  The price
+is that a holder may lose it: one that keeps it for longer than is allowed is
+taken for dead, and may still be alive.  Therefore
+
+1. whoever takes it by force first leaves a note beside it,
+2. every holder that finds the note begins a new epoch, in a new log, and only
+   then removes the note,
+3. a holder asks just before it touches a file whether it still has the lock,
+   and one that lost it checks everything before it goes on (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from antiphon.errors import LockError, StoreUnavailable
+from antiphon.storage import lock_files
+from antiphon.storage.file_lock import FileLock
+from antiphon.storage.lock_files import Instance
+
+#: Seconds between two looks at a lock that another process holds.
+_POLL_INTERVAL_S = 0.002
+
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+#: What flock() says where it is not supported.
+_NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+
+#: File systems of which each machine has its own view, until files are opened and synced.
+_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs"}
+
+
+class SharedDiskLock:
+    """The lock of one directory, for the threads of one store object.
+
+    Args:
+        path: the lock is a file of that name with ``.lock`` after it; what
+            lies beside it is the store's.
+        timeout_s: seconds to wait for other holders.
+        force_timeout_s: seconds after which a holder is taken for dead; 0: never.
+
+    Attributes:
+        was_lost: whether a holder in this process lost the lock by force, and
+            nobody has called ``recovered()`` since.
+        epoch: returns the epoch of the store; set once that is known.
+    """
+
+    def __init__(self, path: str, timeout_s: float, force_timeout_s: float) -> None:
+        self.was_lost = False
+        self.epoch: Callable[[], int] | None = None
+        self._hidden = os.path.dirname(path)
+        self._note = f"{path}.forced"
+        self._thread = threading.Lock()
+        self._timeout_s = timeout_s
+        self._force_timeout_s = force_timeout_s
+        self._lock = _NotingLock(path, self._note, timeout_s, force_timeout_s)
+        self._holding: Instance | None = None
+        self._is_remote = is_remote(self._hidden)
+        self._guard = self._kept_out(path)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the lock; the block gets whether a holder lost it since the last new epoch.
+
+        Raises:
+            StoreUnavailable: it was not free in time; or, after the block,
+                another took it meanwhile by force.
+        """
+        if not self._thread.acquire(timeout=self._timeout_s):
+            raise self._busy("another thread")
+        try:
+            self._acquire()
+            try:
+                yield from self._as_holder()
+            except BaseException:
+                self._release()
+                raise
+            if not self._release():
+                raise self._lost()
+        finally:
+            self._thread.release()
+
+    def _as_holder(self) -> Iterator[bool]:
+        forced = self.was_lost or self.needs_epoch()
+        before = self.epoch() if self.epoch is not None else None
+        if self._is_remote:
+            _touch_shared_files(self._hidden, flush=False)
+        try:
+            yield forced
+        finally:
+            if self._is_remote:
+                _touch_shared_files(self._hidden, flush=True)
+            is_begun = self.epoch is not None and self.epoch() != before
+            # A note that is there after we lost the lock is for the next holder.
+            if forced and is_begun and self._is_held():
+                lock_files.remove_if_there(self._note)
+
+    def check(self) -> None:
+        """Raise ``StoreUnavailable`` unless the holder still has the lock; call it held."""
+        if not self._is_held():
+            self.was_lost = True
+            raise self._lost()
+
+    def needs_epoch(self) -> bool:
+        """Whether a holder lost the lock by force since the last new epoch."""
+        return os.path.exists(self._note)
+
+    def recovered(self) -> None:
+        """Take note that everything was checked after a loss."""
+        self.was_lost = False
+
+    def close(self) -> None:
+        """Let stores that lock otherwise write to the directory."""
+        with self._thread:
+            guard, self._guard = self._guard, -1
+            if guard >= 0:
+                os.close(guard)
+
+    def _is_held(self) -> bool:
+        present = lock_files.look(self._lock.full_path)
+        return present is not None and present == self._holding
+
+    def _acquire(self) -> None:
+        try:
+            if not self._lock.acquire():
+                raise self._busy("another process")
+            self._holding = lock_files.look(self._lock.full_path)
+        except LockError as exc:
+            raise StoreUnavailable(str(exc)) from exc
+
+    def _release(self) -> bool:
+        self._holding = None
+        try:
+            self._lock.release()
+        except LockError:
+            self.was_lost = True
+            return False
+        return True
+
+    def _kept_out(self, path: str) -> int:
+        """Keep stores that use ``flock`` from writing, where that is to be had at all.
+
+        Their lock and ours know nothing of each other.  Ours is shared, so any
+        number of stores like this one may be open.
+        """
+        descriptor = os.open(path, _OPEN, 0o666)
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return descriptor
+            except OSError as exc:
+                if exc.errno in _NO_FLOCK:
+                    return descriptor
+                if not isinstance(exc, BlockingIOError) or time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    raise self._busy("a store that locks by flock") from exc
+            time.sleep(_POLL_INTERVAL_S)
+
+    def _busy(self, holder: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{holder} has held the lock {self._lock.full_path} for {self._timeout_s:g} s;"
+            " see whether a process that uses the directory hangs or is stopped"
+        )
+
+    def _lost(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"another process took the lock {self._lock.full_path} by force, since this one held"
+            f" it for more than {self._force_timeout_s:g} s; whether the write happened,"
+            " reading tells"
+        )
+
+
+class _NotingLock(FileLock):
+    """A lock that leaves a note before it is taken by force."""
+
+    def __init__(self, path: str, note: str, timeout_s: float, force_timeout_s: float) -> None:
+        super().__init__(
+            path,
+            poll_interval=_POLL_INTERVAL_S,
+            timeout=timeout_s,
+            force_timeout=force_timeout_s,
+        )
+        self._note = note
+
+    def _before_force(self) -> None:
+        # Another process may be the next holder, so that has to find it.
+        Path(self._note).touch()
+
+
+def is_remote(path: str) -> bool:
+    """Whether *path* is on a file system that other machines may change; True if unknown."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return True
+    real = os.path.realpath(path)
+    best, kind = "", "unknown"
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mount = left.split()[4].encode().decode("unicode_escape")
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, right.split()[0]
+    return kind == "unknown" or kind in _REMOTE or kind.startswith("fuse")
+
+
+def _touch_shared_files(directory: str, *, flush: bool) -> None:
+    """Have the machine look at the server's files anew, or send it what it has written.
+
+    NFS promises no more than that: who opens a file sees what was synced or
+    closed before.
+    """
+    for name in os.listdir(directory):
+        if name == "mark" or name.startswith("log-"):
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(os.path.join(directory, name), os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if flush:
+                        os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
