@@ -26,6 +26,7 @@ from antiphon.storage.http_values import Permissions
 from antiphon.storage.journal import Version
 from antiphon.storage.metadata import copied, normalise
 from antiphon.storage.observing import emit_observed
+from antiphon.storage.permissions import checked_permissions
 from antiphon.storage.streams import checked_chunks
 from antiphon.storage.utils import (
     BUFFER_BYTES,
@@ -176,10 +177,10 @@ class HttpWriting(AbstractAuthorizingStore):
         return self._here.permissions(checked_key(key))
 
     def set_permissions(self, key: str, permissions: Mapping[str, Any]) -> None:
-        self._send_permissions("PUT", key, permissions)
+        self._send_permissions("PUT", key, checked_permissions(permissions))
 
     def update_permissions(self, key: str, permissions: Mapping[str, Any]) -> None:
-        self._send_permissions("POST", key, permissions)
+        self._send_permissions("POST", key, checked_permissions(permissions, partial=True))
 
     def _send_permissions(self, method: str, key: str, permissions: Mapping[str, Any]) -> None:
         done = self._here.send_permissions(method, checked_key(key), dict(permissions))
