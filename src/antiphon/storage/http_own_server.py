@@ -77,7 +77,7 @@ class OwnServer(HttpServer):
                 answer.length - before,
                 metadata,
                 self.opener(key, version_of(answer)),
-                lambda: self.permissions(key),
+                lambda: self.permissions_of_value(key),
             )
         except BaseException:
             answer.close()
@@ -104,7 +104,8 @@ class OwnServer(HttpServer):
         return codec.decode(answer.whole().decode(errors="replace"))
 
     def exists(self, key: str) -> bool:
-        with self.ask("HEAD", self.url(key, "data"), key=key, also=(404,)) as answer:
+        # 403: the user may know that it is there, and not read it.
+        with self.ask("HEAD", self.url(key, "data"), key=key, also=(404, 403)) as answer:
             return answer.status != 404
 
     def size(self, key: str) -> tuple[int | None, Version | None]:

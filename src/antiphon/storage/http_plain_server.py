@@ -43,7 +43,7 @@ class PlainServer(HttpServer):
             self.metadata(key),
             lambda: self.open_data(key),
             lambda start, end: self.open_range(key, start, end),
-            lambda: self.permissions(key),
+            lambda: self.permissions_of_value(key),
         )
 
     def metadata(self, key: str) -> dict[str, Any]:
@@ -68,7 +68,9 @@ class PlainServer(HttpServer):
                 yield key, select_from(metadata, select)
 
     def query_keys(self, conditions: Mapping[str, str]) -> Iterator[str]:
-        answer = self.ask("GET", self._places.query_url, params=conditions)
+        # Names as they are in the JSON that the server holds, where a ! is doubled.
+        params = {f"!{n}" if n.startswith("!") else n: text for n, text in conditions.items()}
+        answer = self.ask("GET", self._places.query_url, params=params)
         for line in answer.lines():
             try:
                 key = line.removesuffix(b"\r").decode()

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from antiphon.errors import StoreError, VersionConflict
+from antiphon.errors import (
+    AuthorizationError,
+    InvalidKey,
+    PermissionsUnsupported,
+    StoreError,
+    VersionConflict,
+)
 from antiphon.storage.changes import missing
 from antiphon.storage.http_bodies import OpenAt, data_of, open_range, part_of
 from antiphon.storage.http_client import HttpAnswer, HttpClient
@@ -35,6 +41,11 @@ Body = bytes | Iterable[bytes]
 WANTS_JSON = {"Accept": "application/json"}
 SENDS_JSON = {**WANTS_JSON, "Content-Type": "application/json"}
 SENDS_DATA = {**WANTS_JSON, "Content-Type": "application/octet-stream"}
+
+
+#: Characters of a URL that every server takes, and what those answer that take no more.
+_SAFE_URL_LENGTH = 8000
+_TOO_LONG = (400, 414, 431)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,12 @@ class HttpServer:
         if answer.status == 404 and key is not None:
             answer.close()
             raise missing(key, self._store)
+        if answer.status in _TOO_LONG and key is not None and len(url) > _SAFE_URL_LENGTH:
+            answer.close()
+            raise InvalidKey(
+                f"the key {key[:80]!r}… makes a URL of {len(url)} characters, which is more than"
+                f" the server of {self._store!r} takes"
+            )
         what = f"{self._store!r}" if key is None else f"key {key!r:.200} in {self._store!r}"
         if answer.status < 400:
             there = answer.header("Location")
@@ -211,6 +228,13 @@ class HttpServer:
         """Return the permissions of *key*."""
         answer = self.ask("GET", self.url(key, "permissions"), key=key, headers=WANTS_JSON)
         return parse_permissions(answer.json())
+
+    def permissions_of_value(self, key: str) -> Permissions:
+        """Return what ``Value.permissions`` does: where there are none nobody owns them."""
+        try:
+            return self.permissions(key)
+        except PermissionsUnsupported as exc:
+            raise AuthorizationError(str(exc)) from None
 
     def send_permissions(self, method: str, key: str, permissions: Permissions) -> Done | None:
         """Replace (PUT) or add to (POST) the permissions of *key*."""
