@@ -32,7 +32,7 @@ def assert_consistent(url: str, namespace: str, *, after_crash: bool = False) ->
         url: of the database.
         namespace: of the store.
         after_crash: whether Redis crashed; it may then have torn a staging, and
-            have chunks that no key refers to.
+            have chunks without an end of their time that are only noted as staged.
 
     Returns:
         The journal.
@@ -58,6 +58,7 @@ def _check(store: RedisStore, raw: Any, namespace: str, after_crash: bool) -> li
     expected = {}
     present: set[str] = set()
     for entry in entries:
+        assert entry.key is not None
         if entry.action != "delete":
             assert entry.action == ("update" if entry.key in present else "set")
         expected[entry.key] = entry.version
@@ -93,9 +94,11 @@ def _assert_layout(raw: Any, prefix: str, keys: set[str], after_crash: bool) -> 
             index.add(name_text + b"\0" + value + b"\0" + key.encode())
     assert set(raw.zrange(prefix + "index", 0, -1)) == index
     # What no key refers to is on its way out, and what one refers to is not.
+    staging = {f"{prefix}g:{token.decode()}" for token in raw.zrange(prefix + "staging", 0, -1)}
+    assert not staging & generations
     for name in {n for n in names if n.startswith(prefix + "g:")} | generations:
-        if name in generations or not after_crash:
-            assert (raw.ttl(name) == -1) == (name in generations)
+        is_leaving = raw.ttl(name) != -1 or (after_crash and name in staging)
+        assert is_leaving == (name not in generations)
     assert prefix + "intent" not in names
 
 

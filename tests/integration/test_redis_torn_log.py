@@ -86,3 +86,51 @@ def test_a_half_that_came_to_life_is_made_whole(redis_server: Redis) -> None:
     restart(redis_server)
 
     assert 7 == len(assert_consistent(url, "n", after_crash=True))
+
+
+def test_chunks_whose_end_was_torn_off_are_collected(redis_server: Redis) -> None:
+    """Staged data that came to life without an end of their time go when it would be over."""
+    url = redis_server.redis_url
+    with RedisStore(url, namespace="n") as store:
+        token = store._stage([b"x" * 600_000]).token
+        _tear(redis_server, 0.9999)
+        store.set("a", StringValue(b"1", {}))
+    restart(redis_server)
+    with raw_client(url) as raw:
+        orphan = "{n}:g:" + token
+        assert (2, -1) == (raw.hlen(orphan), raw.ttl(orphan))
+        assert_consistent(url, "n", after_crash=True)
+        raw.zadd("{n}:staging", {token: 1})
+        with RedisStore(url, namespace="n") as store:
+            store.set("large", StringValue(b"y" * 100_000, {}))
+
+        assert 0 == raw.exists(orphan)
+        assert 1 == len(raw.keys("{n}:g:*"))
+    assert_consistent(url, "n")
+
+
+def test_what_is_committed_is_not_collected(redis_url: str) -> None:
+    """However a large value came to its key, nothing notes it as staged any more."""
+    with RedisStore(redis_url, namespace="n") as store, raw_client(redis_url) as raw:
+        store.set("a", StringValue(b"x" * 100_000, {}))
+        store.set("b", StringValue(b"x" * 3_000_000, {}))
+        with store.transaction():
+            store.delete("a")
+            store.set("a", StringValue(b"y" * 3_000_000, {}))
+        with pytest.raises(OSError):
+            store.set("b", (_Failing(), {}))
+
+        assert 0 == raw.zcard("{n}:staging")
+
+
+class _Failing:
+    """A stream that fails when much of it was read."""
+
+    def __init__(self) -> None:
+        self._left = 10
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if not self._left:
+            raise OSError("the source failed")
+        return b"z" * 500_000

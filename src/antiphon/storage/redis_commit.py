@@ -126,17 +126,18 @@ class Committer:
         """Apply *changes*, all or none; the contract is that of ``BackendStore._commit``."""
         if not changes:
             return []
-        words, stagings = self._words(changes)
+        words, aside = self._words(changes)
+        stagings = [c for token, data in aside.items() for c in self._values.staging(token, data)]
         if self._is_simple(changes):
             answer = self._request(changes, words, stagings)
         else:
             answer = self._plan(changes, words, stagings)
         if answer[0] == b"OK":
             return _committed(changes, answer)
-        for _, (generation,), _ in stagings:
+        for token in aside:
             # Their time ends anyway, and the refusal is what the caller must hear of.
             with contextlib.suppress(StoreError):
-                self._values.discard_generation(generation)
+                self._values.discard(token)
         raise self._refusal(changes, answer)
 
     def _finish(self, call: Callable[..., Any]) -> None:
@@ -210,13 +211,13 @@ class Committer:
 
     # -- Words ---------------------------------------------------------------
 
-    def _words(self, changes: Sequence[Change]) -> tuple[list[bytes], list[ScriptCall]]:
-        """Return what a script takes for each change, and what is to be staged before it."""
+    def _words(self, changes: Sequence[Change]) -> tuple[list[bytes], dict[str, bytes]]:
+        """Return what a script takes for each change, and by token what to stage before."""
         words: list[bytes] = []
-        stagings: list[ScriptCall] = []
+        aside: dict[str, bytes] = {}
         room = _MAX_COMMIT_BYTES
         for change in changes:
-            letter, data = self._data(change, room, stagings)
+            letter, data = self._data(change, room, aside)
             room -= len(change.data) if isinstance(change.data, bytes) else 0
             words += (
                 change.key.encode(),
@@ -227,9 +228,9 @@ class Committer:
                 metadata_lines(change.metadata).encode() if change.metadata else b"",
                 data,
             )
-        return words, stagings
+        return words, aside
 
-    def _data(self, change: Change, room: int, stagings: list[ScriptCall]) -> tuple[str, bytes]:
+    def _data(self, change: Change, room: int, aside: dict[str, bytes]) -> tuple[str, bytes]:
         data = change.data
         if data is None or change.delete:
             return "", b""
@@ -240,9 +241,9 @@ class Committer:
         token = change.entry_id.hex()
         if len(data) > room:
             # Too much for one round trip: a call of its own.
-            self._client.run(*self._values.staging(token, data))
+            self._values.stage_at_once(token, data)
         else:
-            stagings.append(self._values.staging(token, data))
+            aside[token] = data
         return "g", f"{token} {len(data)} {CHUNK_BYTES}".encode()
 
     # -- Refusals ------------------------------------------------------------

@@ -98,6 +98,7 @@ class RedisStore(BackendStore):
         try:
             identity = self._identify(client, retry=False)
             self._medium = _Medium(client, identity, self._grace_s, self)
+            self._medium.values.sweep()
             _warn_of_eviction(client)
         except BaseException:
             client.close()

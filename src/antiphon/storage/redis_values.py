@@ -25,6 +25,14 @@ STAGED_TTL_S = 3600
 #: Chunks sent in one round trip while staging: what is held in memory.
 _CHUNKS_A_TRIP = 4
 
+#: Seconds after which a staged value is removed although a crash tore its time to live from it.
+_TORN_TTL_S = 3600
+
+#: How many of these are removed when something is staged, and when a store is opened.
+_SWEEP = 10
+_SWEEP_ON_OPENING = 1000
+
+_ENLIST = load_script("enlist")
 _STAGE = load_script("stage")
 _DISCARD = load_script("discard")
 _CHUNK = load_script("chunk")
@@ -51,6 +59,7 @@ class Values:
         self._client = client
         self._layout = layout
         self._staged_ttl_s = staged_ttl_s
+        self._staging_key = layout.name("staging")
 
     # -- Writing -------------------------------------------------------------
 
@@ -77,20 +86,34 @@ class Values:
             raise
         return Staged(token, size)
 
-    def staging(self, token: str, data: bytes) -> ScriptCall:
-        """Return the call that puts *data* aside in one step, under a token of the caller's."""
+    def staging(self, token: str, data: bytes) -> list[ScriptCall]:
+        """Return the calls that put *data* aside in one step, under a token of the caller's."""
         starts = range(0, len(data), CHUNK_BYTES)
         chunks = [data[start : start + CHUNK_BYTES] for start in starts]
         return self._staging(token, 0, chunks)
 
-    def _staging(self, token: str, first: int, chunks: list[bytes]) -> ScriptCall:
+    def _staging(self, token: str, first: int, chunks: list[bytes]) -> list[ScriptCall]:
         fields = [word for number, chunk in enumerate(chunks, first) for word in (number, chunk)]
-        # Sent again after a broken connection, it writes the same.
-        return _STAGE, [self._layout.generation(token)], [self._staged_ttl_s, *fields]
+        stage = [self._layout.generation(token)], [self._staged_ttl_s, *fields]
+        # Sent again after a broken connection, they write the same.
+        return [self._enlisting(token, _SWEEP), (_STAGE, *stage)]
+
+    def _enlisting(self, token: str, count: int) -> ScriptCall:
+        seconds = self._staged_ttl_s + _TORN_TTL_S
+        keys = [self._staging_key, self._layout.generation(token)]
+        return _ENLIST, keys, [self._layout.prefix, token, seconds, count]
+
+    def sweep(self) -> None:
+        """Remove what a crash left of stagings, once their time is over."""
+        self._client.run(*self._enlisting("", _SWEEP_ON_OPENING))
+
+    def stage_at_once(self, token: str, data: bytes) -> None:
+        """Do what ``staging`` returns."""
+        self._client.run_all(lambda is_repetition: self.staging(token, data))
 
     def _send(self, token: str, first: int, chunks: list[bytes]) -> None:
         if chunks:
-            self._client.run(*self._staging(token, first, chunks))
+            self._client.run_all(lambda is_repetition: self._staging(token, first, chunks))
 
     def _give_up(self, token: str) -> None:
         try:
@@ -102,11 +125,8 @@ class Values:
 
     def discard(self, token: str) -> None:
         """Remove what was staged, if it was not committed."""
-        self.discard_generation(self._layout.generation(token))
-
-    def discard_generation(self, name: bytes) -> None:
-        """Likewise, by its key."""
-        self._client.run(_DISCARD, [name], [])
+        keys = [self._layout.generation(token), self._staging_key]
+        self._client.run(_DISCARD, keys, [token])
 
     # -- Reading -------------------------------------------------------------
 

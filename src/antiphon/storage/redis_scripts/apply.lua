@@ -173,7 +173,7 @@ for i = 1, count do
         if not is_staged(name, size, chunk) then
           return refuse('UNSTAGED', text(i))
         end
-        persisted[#persisted + 1] = name
+        persisted[#persisted + 1] = generation
         inline, is_staged_now = nil, true
       else
         generation, size, chunk, inline = '-', #data, '0', data
@@ -244,7 +244,8 @@ in_batches('ZADD', index, come, BATCH * 2)
 in_batches('ZREM', index, gone, BATCH)
 in_batches('ZADD', keys, added, BATCH * 2)
 for _, generation in ipairs(persisted) do
-  redis.call('PERSIST', generation)
+  redis.call('PERSIST', prefix .. 'g:' .. generation)
+  redis.call('ZREM', prefix .. 'staging', generation)
 end
 for _, generation in ipairs(retired) do
   redis.call('EXPIRE', generation, request[4])

@@ -38,15 +38,16 @@ end
 -- First of the writes: without memory it is refused, and with it everything.  And before the
 -- entry: of a half that a crash left the key has to be in the list that a restart empties.
 redis.call('ZADD', keys, 0, key)
+if old_generation ~= '-' then
+  redis.call('EXPIRE', prefix .. 'g:' .. old_generation, ARGV[6])
+end
 redis.call('HSET', entry, 'h', header, 'm', ARGV[4])
 if generation == '-' then
   redis.call('HSET', entry, 'd', ARGV[5])
 else
   redis.call('HDEL', entry, 'd')
   redis.call('PERSIST', prefix .. 'g:' .. generation)
-end
-if old_generation ~= '-' then
-  redis.call('EXPIRE', prefix .. 'g:' .. old_generation, ARGV[6])
+  redis.call('ZREM', prefix .. 'staging', generation)
 end
 redis.call('UNLINK', reservation)
 return 1

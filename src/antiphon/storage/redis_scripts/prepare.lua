@@ -193,6 +193,7 @@ local function store(state)
   if state.staged then
     will('HDEL', state.record, 'd')
     will('PERSIST', prefix .. 'g:' .. state.generation)
+    will('ZREM', prefix .. 'staging', state.generation)
   end
   if not state.existed then
     will('ZADD', keys, '0', state.key)
