@@ -9,6 +9,8 @@ from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIde
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.metadata import copied
+from antiphon.storage.stored_value import StoredValue
+from antiphon.storage.value import Value
 
 
 class BackendHooks:
@@ -47,6 +49,11 @@ class BackendHooks:
     def _read_many_metadata(self, keys: Sequence[str]) -> Sequence[dict[str, Any] | None]:
         """Return what ``_read_metadata`` does for each of *keys*; see ``_read_many``."""
         return [self._read_metadata(key) for key in keys]
+
+    def _get(self, key: str) -> Value | None:
+        """Return the value of *key*, or None; cheaper than by ``_read`` if may be."""
+        record = self._read(key)
+        return None if record is None else StoredValue(record)
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         """Return a copy of the metadata of *key*, or None; cheaper than ``_read`` if may be."""

@@ -50,13 +50,17 @@ class BackendReading(BackendHooks, AbstractStore):
     # -- Reading -------------------------------------------------------------
 
     def get(self, key: str) -> Value:
-        key = self._checked(key)
-        # ``_found``, without calling it: this is what is called the most.
-        overlay = self._open.overlay
-        record = self._read(key) if overlay is None else self._view(key)
-        if record is None:
+        # What ``_checked`` finds nothing to say about, without calling it.
+        if type(key) is not str or len(key) > MAX_KEY_BYTES or not key.isascii():
+            key = self._checked(key)
+        elif not self._connected:
+            self._check_connected()
+        if self._open.overlay is not None:
+            return StoredValue(self._found(key))
+        value = self._get(key)
+        if value is None:
             raise missing(key, self)
-        return StoredValue(record)
+        return value
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         key = self._checked(key)

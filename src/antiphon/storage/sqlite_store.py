@@ -204,8 +204,7 @@ class SqliteStore(BackendStore):
 
     def _read(self, key: str) -> Record | None:
         parts = self._parts or self._connected_parts()
-        sql = self._select
-        row = parts.medium.read_one(lambda c: c.execute(sql, (key,)).fetchone())
+        row = parts.medium.fetch_one(self._select, (key,))
         if row is None:
             return None
         data, text, created, modified, epoch, sequence, entry_id, generation, size = row
@@ -233,14 +232,12 @@ class SqliteStore(BackendStore):
         )
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
-        sql = self._select_metadata
-        row = self._connected_parts().medium.read_one(lambda c: c.execute(sql, (key,)).fetchone())
+        row = self._connected_parts().medium.fetch_one(self._select_metadata, (key,))
         return None if row is None else decoded(key, row[0])
 
     def _exists(self, key: str) -> bool:
         sql = f"SELECT 1 FROM {self._tables.main} WHERE key = ?"
-        row = self._connected_parts().medium.read_one(lambda c: c.execute(sql, (key,)).fetchone())
-        return row is not None
+        return self._connected_parts().medium.fetch_one(sql, (key,)) is not None
 
     def _keys(self) -> Iterator[str]:
         return keys_of(self._connected_parts().medium, self._tables.main)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-from antiphon.storage.abstract_store import Value
 from antiphon.storage.changes import Record
 from antiphon.storage.journal import ABSENT
 from antiphon.storage.metadata import copied
+from antiphon.storage.value import Value
 
 
 class StoredValue(Value):
