@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,6 +61,26 @@ def test_nobody_listens_there() -> None:
     with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port}/0 cannot be reached") as caught:
         store.connect()
     assert SECRET not in _messages(caught.value)
+
+
+def test_an_unreachable_redis_is_told_in_one_line() -> None:
+    """The traceback has one cause, in one line, and ends with one sentence of ours."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    store = RedisStore(f"redis://127.0.0.1:{port}/0?namespace=n")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.connect()
+
+    text = "".join(traceback.format_exception(caught.value))
+    cause, _, ours = text.partition("The above exception was the direct cause")
+    assert [f"redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:{port}."] == [
+        line.removesuffix(" Connection refused.") for line in cause.strip().splitlines()
+    ]
+    assert 1 == ours.count("Traceback")
+    assert ours.strip().endswith(
+        f"Redis at redis://127.0.0.1:{port}/0 cannot be reached (Connection refused):"
+        " is it running, and is the address right?"
+    )
 
 
 def test_a_host_that_does_not_exist() -> None:

@@ -117,7 +117,7 @@ def test_what_is_committed_is_not_collected(redis_url: str) -> None:
         with store.transaction():
             store.delete("a")
             store.set("a", StringValue(b"y" * 3_000_000, {}))
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="the source failed"):
             store.set("b", (_Failing(), {}))
 
         assert 0 == raw.zcard("{n}:staging")

@@ -23,13 +23,12 @@ from redis.retry import Retry
 
 from antiphon.errors import (
     AuthorizationError,
-    IncompatibleStore,
     InvalidURL,
-    ReadOnlyStore,
     StoreError,
     StoreFull,
     StoreUnavailable,
 )
+from antiphon.storage.redis_refusals import refusal, unreachable
 from antiphon.storage.redis_scripts import Script
 from antiphon.storage.redis_url import RedisAddress
 from antiphon.storage.redis_wire import pack_command
@@ -45,42 +44,6 @@ _JOINED_BYTES = 1 << 18
 
 #: As good as no limit: redis-py's own is 100, and a program with more threads would fail.
 _MAX_CONNECTIONS = 1 << 20
-
-#: Redis names what is wrong by a first word; inside a Lua error it stands further on.
-_CODE = re.compile(
-    r"\b(OOM|READONLY|LOADING|BUSY|MISCONF|NOREPLICAS|MASTERDOWN|WRONGTYPE|MOVED|ASK|CROSSSLOT"
-    r"|TRYAGAIN|CLUSTERDOWN|NOPERM|NOAUTH|WRONGPASS|EXECABORT|NOPROTO)\b"
-)
-
-#: code -> (error, what it means and what to do)
-_MEANINGS: dict[str, tuple[type[StoreError], str]] = {
-    "READONLY": (ReadOnlyStore, "is a replica and takes no writes: use the address of its primary"),
-    "LOADING": (StoreUnavailable, "still loads its data: try again in a while"),
-    "BUSY": (StoreUnavailable, "is held up by somebody's script: try again, or see SCRIPT KILL"),
-    "MISCONF": (
-        StoreUnavailable,
-        "refuses writes, since it cannot write to its disk (MISCONF): see its log;"
-        " nothing was written",
-    ),
-    "NOREPLICAS": (StoreUnavailable, "refuses writes for want of replicas; nothing was written"),
-    "MASTERDOWN": (StoreUnavailable, "is a replica that lost its primary"),
-    "CLUSTERDOWN": (StoreUnavailable, "is a cluster that is down"),
-    "TRYAGAIN": (StoreUnavailable, "is a cluster that moves the namespace's slot: try again"),
-    "MOVED": (
-        IncompatibleStore,
-        "is a cluster, and another of its nodes has the namespace's slot; clusters are not"
-        " supported: give the address of a Redis that stands alone",
-    ),
-    "WRONGTYPE": (
-        IncompatibleStore,
-        "has keys of another program in this namespace: use another namespace",
-    ),
-    "NOPERM": (AuthorizationError, "does not permit that to this user (ACL)"),
-    "NOAUTH": (AuthorizationError, "wants a password: give one in the URL or to connect()"),
-    "WRONGPASS": (AuthorizationError, "refused the user name or password"),
-}
-_MEANINGS["ASK"] = _MEANINGS["CROSSSLOT"] = _MEANINGS["MOVED"]
-
 
 #: A script, its keys and its arguments.
 ScriptCall = tuple[Script, Sequence[Any], Sequence[Any]]
@@ -295,7 +258,7 @@ class RedisClient:
                 # whose answer was lost after a long wait.
                 is_late = retries > 0 and waited_s + pause_s > self.address.retry_s
                 if not retry or not isinstance(error, StoreUnavailable) or is_late:
-                    raise error from exc
+                    raise error from _short(exc)
             retries += 1
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -315,22 +278,11 @@ class RedisClient:
                 " give it in the URL or to connect()"
             )
         if isinstance(exc, NoPermissionError) or "The user executing the script can't" in str(exc):
-            return AuthorizationError(f"{where} {_MEANINGS['NOPERM'][1]}: {exc}")
+            return refusal(where, f"NOPERM {exc}", said=str(exc))
         if not isinstance(exc, ResponseError):
-            return self._unreachable(where, exc)
+            is_timeout = isinstance(exc, redis.exceptions.TimeoutError)
+            return unreachable(where, str(exc), type(exc).__name__, self.address, is_timeout)
         return self._refused(where, exc)
-
-    def _unreachable(self, where: str, exc: Exception) -> StoreError:
-        text = str(exc)
-        if "loading the dataset" in text.lower():
-            return StoreUnavailable(f"{where} {_MEANINGS['LOADING'][1]}")
-        if isinstance(exc, redis.exceptions.TimeoutError) and "connecting" not in text.lower():
-            reason = f"did not answer within {self.address.timeout_s:g} s"
-        elif "refused" in text or "connecting" in text.lower() or "No such file" in text:
-            reason = f"cannot be reached ({_reason(exc)}): is it running, and is the address right?"
-        else:
-            reason = f"broke the connection ({_reason(exc)})"
-        return StoreUnavailable(f"{where} {reason}")
 
     def _refused(self, where: str, exc: ResponseError) -> StoreError | InvalidURL:
         text = str(exc)
@@ -346,11 +298,7 @@ class RedisClient:
             text = f"TRYAGAIN {text}"
         if "DB index is out of range" in text or "invalid DB index" in text:
             return InvalidURL(f"{where}: it has no database {self.address.database}")
-        found = _CODE.search(text)
-        if found is None or found.group() not in _MEANINGS:
-            return StoreError(f"{where} refused: {text}")
-        kind, meaning = _MEANINGS[found.group()]
-        return kind(f"{where} {meaning}")
+        return refusal(where, text)
 
     def _no_memory(self) -> str:
         """Say what the limit is, where Redis tells."""
@@ -408,6 +356,7 @@ def _by_source(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> tupl
     return ("EVAL", script.source, len(keys), *keys, *args)
 
 
-def _reason(exc: Exception) -> str:
-    """Return the first line of an error's text, or its name."""
-    return (str(exc).splitlines() or [""])[0].rstrip(".") or type(exc).__name__
+def _short(exc: Exception) -> Exception:
+    """Return *exc* without what it came from: redis-py has four errors on top of each other."""
+    exc.__cause__, exc.__suppress_context__ = None, True
+    return exc.with_traceback(None)
