@@ -17,8 +17,8 @@ COPY services services
 ENV PATH=/opt/antiphon/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     ANTIPHON_HTTP_HOST=0.0.0.0 ANTIPHON_HTTP_PORT=8080
 USER antiphon
-EXPOSE 8080
-# Ready means: connected to the broker, and each cache vouched for.
+EXPOSE 8080 8090
+# Ready means: connected to the broker, each cache vouched for, each store answering.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-m", "services.healthcheck"]
 STOPSIGNAL SIGTERM

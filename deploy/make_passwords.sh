@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes a password for RabbitMQ and one for Redis into the volumes under /passwords: the
-# one that was given, else one at random.  One that is there stays: RabbitMQ has it in its
+# Writes a password for RabbitMQ, one for Redis and the token of the store server's first
+# user into the volumes under /passwords: the one that was given, else one at random.  One that is there stays: RabbitMQ has it in its
 # own data.
 set -eu
 
@@ -24,3 +24,4 @@ keep() {
 
 keep rabbitmq "$RABBITMQ_PASSWORD"
 keep redis "$REDIS_PASSWORD"
+keep store-server "$STORE_TOKEN"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import re
 
 from antiphon.storage.journal import Version
@@ -49,6 +50,11 @@ def is_unmodified(header: str, modified: float) -> bool:
 
 def http_date(seconds: float) -> bytes:
     """Return *seconds* since the Unix epoch as HTTP writes dates."""
+    return _http_date(int(seconds))
+
+
+@functools.lru_cache(1024)
+def _http_date(seconds: int) -> bytes:
     return email.utils.formatdate(seconds, usegmt=True).encode()
 
 

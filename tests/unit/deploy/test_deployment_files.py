@@ -12,6 +12,7 @@ import pytest
 from antiphon.testing.servers import containers
 from services.invalidator.settings import InvalidatorSettings
 from services.skeleton.settings import load
+from services.store_server.settings import StoreServerSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,9 +21,10 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 
 def make_passwords(folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the script that the container ``passwords`` runs."""
-    for name in ("rabbitmq", "redis"):
+    for name in ("rabbitmq", "redis", "store-server"):
         (folder / name).mkdir(exist_ok=True)
-    environment = {"RABBITMQ_PASSWORD": "", "REDIS_PASSWORD": "", "PATH": os.environ["PATH"]}
+    environment = dict.fromkeys(("RABBITMQ_PASSWORD", "REDIS_PASSWORD", "STORE_TOKEN"), "")
+    environment["PATH"] = os.environ["PATH"]
     return subprocess.run(
         ["sh", ROOT / "deploy" / "make_passwords.sh"],
         env=environment | given | {"PASSWORDS_FOLDER": str(folder)},
@@ -35,7 +37,7 @@ def test_ports_are_published_on_the_loopback_interface() -> None:
     """No port is reachable from other machines."""
     published = re.findall(r"^ +- (\S+:\d+)$", COMPOSE, re.MULTILINE)
 
-    assert len(published) == 4
+    assert len(published) == 6
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
@@ -55,14 +57,17 @@ def test_redis_keeps_everything() -> None:
 def test_no_password_is_in_a_file() -> None:
     """Passwords are references to the environment or to files in volumes."""
     sample = (ROOT / ".env.example").read_text()
-    caches = (ROOT / "deploy" / "caches.toml").read_text()
+    settings = "".join(path.read_text() for path in (ROOT / "deploy").glob("*.toml"))
 
     assert re.findall(r"^[^#\n]", sample, re.MULTILINE) == []
     assert re.findall(r"PASSWORD: (.*)", COMPOSE) == [
         "${RABBITMQ_PASSWORD:-}",
         "${REDIS_PASSWORD:-}",
     ]
-    assert set(re.findall(r":([^:@/]+)@", caches)) == {"${RABBITMQ_PASSWORD}", "${REDIS_PASSWORD}"}
+    assert re.findall(r"TOKEN: (.*)", COMPOSE) == ["${STORE_TOKEN:-}"]
+    assert re.findall(r'^token = "(.*)"', settings, re.MULTILINE) == ["${STORE_TOKEN}"]
+    found = set(re.findall(r":([^:@/]+)@", settings))
+    assert found == {"${RABBITMQ_PASSWORD}", "${REDIS_PASSWORD}"}
 
 
 def test_the_caches_file_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,12 +83,26 @@ def test_the_caches_file_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert settings.caches[0].title == "prices"
 
 
+def test_the_stores_file_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store server's settings can be loaded, and its user has the token that was made."""
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+        monkeypatch.delenv(name)
+    for name in ("RABBITMQ_PASSWORD", "REDIS_PASSWORD", "STORE_TOKEN"):
+        monkeypatch.setenv(name, "0123456789abcdef")
+
+    settings, secrets = load(StoreServerSettings, ROOT / "deploy" / "stores.toml")
+
+    assert ["catalogue"] == list(settings.stores)
+    assert "0123456789abcdef" in secrets
+
+
 def test_passwords_are_made_once(tmp_path: Path) -> None:
     """What was made at random at the first start stays at the next."""
     assert make_passwords(tmp_path).returncode == 0
     made = (tmp_path / "rabbitmq" / "password").read_text()
     assert re.fullmatch(r"[0-9a-f]{48}", made)
-    assert made != (tmp_path / "redis" / "password").read_text()
+    others = [(tmp_path / name / "password").read_text() for name in ("redis", "store-server")]
+    assert 3 == len({made, *others})
 
     make_passwords(tmp_path)
 
