@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from antiphon.errors import AuthenticationError, InvalidValue, NotConnected
+from antiphon.errors import AuthenticationError, InvalidKey, InvalidValue, NotConnected
 from antiphon.events.api import BaseEvent
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import missing
@@ -155,7 +155,7 @@ class SimpleAuthStore(AbstractStore):
         try:
             with contextlib.closing(self.user_key_store.get_data(self._user_key(username))) as data:
                 return data.read()
-        except KeyError:
+        except (KeyError, InvalidKey):
             return None
 
     def _user_key(self, username: str) -> str:

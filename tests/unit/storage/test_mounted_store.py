@@ -6,10 +6,19 @@ import io
 from typing import Any
 
 import pytest
+from encore_store import EncoreStore
 
-from antiphon.errors import InvalidKey, InvalidValue
+from antiphon.errors import (
+    InvalidKey,
+    InvalidValue,
+    StoreError,
+    StoreUnavailable,
+    TransactionError,
+    VersionConflict,
+)
 from antiphon.events.api import BaseEvent, EventManager
 from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.journal import ABSENT
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.testing.store_tests.base import FailingStream, content, everything, value
 
@@ -221,3 +230,117 @@ def test_an_empty_mount_point_covers_everything(
 
     assert b"over" == store.to_bytes("else")
     assert {"both", "else", "p/both", "p/only"} == set(store.query_keys())
+
+
+def test_conditions_are_on_what_shows(store: MountedStore) -> None:
+    """Whichever of the two stores it comes from."""
+    shown = store.get("p/only").version
+    with pytest.raises(VersionConflict):
+        store.set("p/only", value(), expect=ABSENT)
+    with pytest.raises(VersionConflict):
+        store.set_metadata("p/only", {}, expect=store.get("p/both").version)
+    mine = store.set_metadata("p/only", {"n": 9}, expect=shown)
+    with pytest.raises(VersionConflict):
+        store.update_metadata("p/only", {}, expect=shown)
+    with pytest.raises(VersionConflict):
+        store.delete("p/only", expect=shown)
+
+    assert (b"only", {"n": 9}) == content(store, "p/only")
+    store.delete("p/only", expect=mine)
+    assert shown == store.get("p/only").version
+
+
+def test_a_key_made_meanwhile_is_not_overwritten(
+    store: MountedStore, mount: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first write that copies up finds out, and changes what is there now."""
+    real_set = DictMemoryStore.set
+
+    def overtaken(target: DictMemoryStore, key: str, given: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        mount.set("only", value(b"theirs", n=7))
+        return real_set(target, key, given, **more)
+
+    monkeypatch.setattr(DictMemoryStore, "set", overtaken)
+    store.update_metadata("p/only", {"m": 1})
+
+    assert (b"theirs", {"n": 7, "m": 1}) == content(store, "p/only")
+
+
+def test_many_are_written_in_one_transaction(store: MountedStore, mount: DictMemoryStore) -> None:
+    """All of them, or none; what they leave alone is taken from the backing store."""
+    before = everything(mount)
+    with pytest.raises(KeyError):
+        store.multiset_data(["p/only", "outside"], [io.BytesIO(b"1"), io.BytesIO(b"2")])
+    assert before == everything(mount)
+    store.multiset_data(["p/only", "p/new"], [io.BytesIO(b"1"), io.BytesIO(b"2")])
+
+    assert (b"1", {"n": 1, "who": "backing"}) == content(mount, "only")
+    assert (b"2", {}) == content(mount, "new")
+
+
+def test_what_interrupts_a_push_loses_nothing(
+    store: MountedStore,
+    mount: DictMemoryStore,
+    backing: DictMemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At worst both stores have the key, and it can be pushed again."""
+
+    def fail(*args: object, **more: object) -> Any:
+        raise StoreUnavailable("it is gone")
+
+    for broken in (backing, mount):
+        with monkeypatch.context() as patch:
+            patch.setattr(broken, "set" if broken is backing else "delete", fail)
+            with pytest.raises(StoreUnavailable):
+                store.push("p/both")
+        assert b"mine" == mount.to_bytes("both")
+    store.push("p/both")
+
+    assert b"mine" == backing.to_bytes("p/both")
+    assert not mount.exists("both")
+
+
+def test_a_write_during_a_push_stays(
+    store: MountedStore,
+    mount: DictMemoryStore,
+    backing: DictMemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was not pushed, so it is not deleted."""
+    real_set = backing.set
+
+    def overtaken(*args: Any, **more: Any) -> Any:
+        done = real_set(*args, **more)
+        mount.set("both", value(b"newer"))
+        return done
+
+    monkeypatch.setattr(backing, "set", overtaken)
+    store.push("p/both")
+
+    assert (b"mine", b"newer") == (backing.to_bytes("p/both"), store.to_bytes("p/both"))
+
+
+def test_a_push_cannot_be_rolled_back(store: MountedStore, backing: DictMemoryStore) -> None:
+    """So it is refused inside a transaction."""
+    with pytest.raises(TransactionError, match="p/both"), store.transaction("push"):
+        store.push("p/both")
+
+    assert b"theirs" == backing.to_bytes("p/both")
+
+
+def test_stores_written_for_encore_can_be_mounted() -> None:
+    """They know no ``expect``, and are never given it."""
+    mount, backing = EncoreStore(), EncoreStore()
+    backing.set("p/a", value(b"old", n=1))
+    store = MountedStore("p/", mount, backing)
+    store.set_data("p/a", io.BytesIO(b"new"))
+    store.multiset(["p/b"], [value(b"b")])
+
+    assert {"a": (b"new", {"n": 1}), "b": (b"b", {})} == mount.held
+    store.push("p/a")
+    assert ({"b"}, (b"new", {"n": 1})) == (set(mount.held), backing.held["p/a"])
+    assert ["p/a", "p/b"] == sorted(store.query_keys())
+    with pytest.raises(StoreError, match="expect"):
+        store.set("p/a", value(), expect=ABSENT)
