@@ -5,8 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.storage import file_medium
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
-from antiphon.testing.store_suite import MakeStore, StoreSuite
+from antiphon.storage.opening import open_store
+from antiphon.testing.store_suite import (
+    Journalling,
+    MakeStore,
+    StoreSuite,
+    Streaming,
+    Transacting,
+)
+
+
+class TestFileSystemStoreOfShortLogs(Journalling, Transacting, Streaming):
+    """Directories whose log begins anew every few commits."""
+
+    @pytest.fixture(autouse=True)
+    def _short_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(file_medium, "CHECKPOINT_BYTES", 3000)
+
+    @pytest.fixture
+    def make_store(self, tmp_path: Path) -> MakeStore:
+        """All stores of a test share one directory."""
+        init_shared_store(tmp_path / "store")
+        return lambda: FileSystemStore(tmp_path / "store", durable=False)
 
 
 class TestFileSystemStore(StoreSuite):
@@ -22,10 +44,4 @@ class TestFileSystemStore(StoreSuite):
     def make_fresh_store(self, tmp_path: Path) -> MakeStore:
         """Each has a directory of its own."""
         numbers = itertools.count()
-
-        def make() -> FileSystemStore:
-            path = tmp_path / f"store{next(numbers)}"
-            init_shared_store(path)
-            return FileSystemStore(path, durable=False)
-
-        return make
+        return lambda: open_store(f"file://{tmp_path}/store{next(numbers)}?durable=no")

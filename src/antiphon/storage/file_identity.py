@@ -9,6 +9,11 @@ from antiphon.errors import IncompatibleStore
 from antiphon.storage.changes import StoreIdentity
 from antiphon.storage.file_layout import Layout, replace_file
 
+#: What Encore writes into the magic file, and what is added to it: without the
+#: line, files are called by their keys as they are.
+MAGIC = b"__version__ = 0\n"
+_OURS = b"# Antiphon: files are called by their keys, percent-encoded.\n"
+
 #: Number of the layout of the directory; a store with a higher one is refused.
 FORMAT = 1
 
@@ -36,8 +41,8 @@ def read_identity(layout: Layout) -> StoreIdentity | None:
             f"{layout.identity} cannot be read ({exc}): restore it from a backup"
         ) from exc
     raise IncompatibleStore(
-        f"the store in {layout.root} has format {found!r}, and this version of Antiphon knows"
-        f" {FORMAT}: upgrade Antiphon"
+        f"{layout.identity} says format {found!r}, and this version of Antiphon knows {FORMAT}:"
+        " upgrade Antiphon"
     )
 
 
@@ -50,3 +55,15 @@ def write_identity(layout: Layout, identity: StoreIdentity) -> StoreIdentity:
     }
     replace_file(layout.identity, json.dumps(fields, indent=1).encode() + b"\n")
     return identity
+
+
+def is_marked(layout: Layout) -> bool:
+    """Return whether this package has had the directory, so that names may be encoded."""
+    with open(layout.magic, "rb") as stream:
+        return _OURS in stream.read()
+
+
+def mark_as_ours(layout: Layout) -> None:
+    """Note in the magic file that names may be encoded from now on."""
+    if not is_marked(layout):
+        replace_file(layout.magic, MAGIC + _OURS)

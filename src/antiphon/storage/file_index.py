@@ -11,7 +11,7 @@ from uuid import UUID
 
 from antiphon.errors import IncompatibleStore, PositionLost
 from antiphon.storage.file_names import file_name, folded
-from antiphon.storage.file_record import Entry, Step
+from antiphon.storage.file_record import Entry, Source, Step
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.metadata import decode, text_of
 
@@ -49,20 +49,27 @@ class Index:
             self.head = step.journal.version
             if step.final:
                 self.put(step.key, step.entry)
+                if step.source is Source.FOUND and step.entry is not None:
+                    self.note_name(step.key, step.name)
 
     def put(self, key: str, entry: Entry | None) -> None:
         """Make *entry* that of *key*; None: there is no such key."""
         before = self.entries.get(key)
         if self._by_name:
             self._reindex(key, before, entry)
-        if before is not None and before.name != key:
-            self.odd_names.pop(folded(before.name), None)
+        if self.odd_names and before is not None and (entry is None or entry.name != before.name):
+            name = folded(before.name)
+            if self.odd_names.get(name) == key:
+                del self.odd_names[name]
         if entry is None:
             self.entries.pop(key, None)
             return
         self.entries[key] = entry
-        if entry.name != key and entry.name != file_name(key):
-            self.odd_names[folded(entry.name)] = key
+
+    def note_name(self, key: str, name: str) -> None:
+        """Remember what another program called the files of *key*, if it is unlike ours."""
+        if name != file_name(key):
+            self.odd_names[folded(name)] = key
 
     def begin_epoch(self, epoch: int) -> None:
         """Start a new history; the keys stay."""

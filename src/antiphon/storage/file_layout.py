@@ -34,10 +34,12 @@ class Layout:
 
     Args:
         root: the directory.
+        magic_fname: name of the file that makes it a store.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, magic_fname: str) -> None:
         self.root = root
+        self.magic = os.path.join(root, magic_fname)
         self.hidden = os.path.join(root, HIDDEN)
         self.new = os.path.join(self.hidden, "new")
         self.staged = os.path.join(self.hidden, "staged")

@@ -15,7 +15,7 @@ from antiphon.errors import IncompatibleStore, StoreError, StoreUnavailable
 from antiphon.storage.changes import StoreIdentity
 from antiphon.storage.file_durability import boot_id, recorded_boot, sync_all
 from antiphon.storage.file_errors import mapped
-from antiphon.storage.file_identity import read_identity, write_identity
+from antiphon.storage.file_identity import is_marked, mark_as_ours, read_identity, write_identity
 from antiphon.storage.file_index import Index
 from antiphon.storage.file_layout import (
     Layout,
@@ -70,6 +70,7 @@ class Medium:
         self._log: Log | None = None
         self._offset = 0
         self._seen: bytes | None = None
+        self._distrusted = False
         self._snapshot_bytes = 0
 
     def open(self) -> StoreIdentity:
@@ -82,6 +83,7 @@ class Medium:
                 self._verify()
             else:
                 self._repair()
+            mark_as_ours(self.layout)
             collect(self.layout)
         epoch = self.refresh().head.epoch
         return StoreIdentity(identity.store_id, epoch, identity.system)
@@ -95,7 +97,7 @@ class Medium:
         Log.create(layout.log(1), 1).close()
         self._marks.write(Mark(1, LOG_START))
         replace_file(layout.boot, boot_id(), durable=False)
-        steps = all_steps(layout, self.refresh())
+        steps = all_steps(layout, self.refresh(), encores=not is_marked(layout))
         if steps:
             self.advance(steps, self.append(steps))
         # Last: until it is there, whoever comes begins anew.
@@ -126,6 +128,7 @@ class Medium:
             if log is not None:
                 log.close()
             self._seen = None
+            self._distrusted = True
 
     # -- Reading -------------------------------------------------------------
 
@@ -214,7 +217,11 @@ class Medium:
         with self._take_lock() as forced:
             try:
                 with self._mutex:
-                    if self._seen != self._marks.raw() or self._open_log.size() != self._offset:
+                    if self._distrusted:
+                        self._verify()
+                        self._distrusted = False
+                        self._catch_up()
+                    elif self._seen != self._marks.raw() or self._open_log.size() != self._offset:
                         self._repair()
                         self._catch_up()
                 if forced:

@@ -6,6 +6,7 @@ are no key.  A file is taken for unchanged by its size and time of change.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -33,9 +34,10 @@ class _Files:
     metadata: Print | None = None
 
 
-def all_steps(layout: Layout, index: Index) -> list[Step]:
+def all_steps(layout: Layout, index: Index, *, encores: bool = False) -> list[Step]:
     """Return the changes that make *index* say what the files say.
 
+    *encores*: they are all Encore's, which encodes neither names nor metadata.
     ``index.entries`` of files that were only copied get their new fingerprints.
     """
     found = dict(_walk(layout.root, ""))
@@ -49,7 +51,7 @@ def all_steps(layout: Layout, index: Index) -> list[Step]:
     for name, files in found.items():
         if name in keys:
             continue
-        new_key = _key_of(layout, name, files)
+        new_key = _key_of(layout, name, files, encores=encores)
         if new_key is None:
             continue
         known = index.entries.get(new_key)
@@ -59,7 +61,7 @@ def all_steps(layout: Layout, index: Index) -> list[Step]:
         taken.add(new_key)
         changes = [change for change in changes if change[0] != new_key] if known else changes
         changes.append((new_key, name, files))
-    return _steps(layout, index, changes)
+    return _steps(layout, index, changes, encores=encores)
 
 
 def key_steps(layout: Layout, index: Index, key: str) -> list[Step]:
@@ -71,19 +73,18 @@ def key_steps(layout: Layout, index: Index, key: str) -> list[Step]:
     return _steps(layout, index, [(key, entry.name, files)])
 
 
-def read_metadata(path: str) -> str | None:
+def read_metadata(path: str, *, encores: bool = False) -> str | None:
     """Return the text of the metadata in a file; None if it has none that can be kept."""
     try:
         with open(path, "rb") as stream:
             content = stream.read().decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
+    if not encores:
+        with contextlib.suppress(IncompatibleStore, InvalidValue):
+            return encode(decode(content))
     try:
-        return encode(decode(content))
-    except (IncompatibleStore, InvalidValue):
-        pass
-    try:
-        # Encore knows no marks of ours, so a name may look like one.
+        # Encore knows no marks of ours, so a name of its users may look like one.
         return encode(normalise(json.loads(content)))
     except (ValueError, InvalidValue, RecursionError):
         return None
@@ -105,7 +106,13 @@ def _alike(one: Print, other: Print) -> bool:
     return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
 
 
-def _steps(layout: Layout, index: Index, changes: list[tuple[str, str, _Files]]) -> list[Step]:
+def _steps(
+    layout: Layout,
+    index: Index,
+    changes: list[tuple[str, str, _Files]],
+    *,
+    encores: bool = False,
+) -> list[Step]:
     now_ns = time.time_ns()
     epoch, sequence = index.head.epoch, index.head.sequence
     steps = []
@@ -117,7 +124,7 @@ def _steps(layout: Layout, index: Index, changes: list[tuple[str, str, _Files]])
             modified = max(files.metadata.mtime_ns, (files.data or NO_PRINT).mtime_ns) / 1e9
             entry = Entry(
                 name,
-                read_metadata(layout.metadata(name)),
+                read_metadata(layout.metadata(name), encores=encores),
                 modified if before is None else before.created,
                 modified,
                 version,
@@ -131,13 +138,15 @@ def _steps(layout: Layout, index: Index, changes: list[tuple[str, str, _Files]])
     return steps
 
 
-def _key_of(layout: Layout, name: str, files: _Files) -> str | None:
+def _key_of(layout: Layout, name: str, files: _Files, *, encores: bool) -> str | None:
     """Return the key of files that are new; None if they are none."""
     path = layout.metadata(name)
     if files.metadata is None:
         logger.warning("%s has no metadata beside it, and is no key", layout.data(name))
         return None
     try:
+        if encores:
+            return checked_key(name)
         if not is_hashed(name):
             return checked_key(key_of(name))
         with open(layout.key(name), encoding="utf-8", newline="") as stream:

@@ -66,6 +66,8 @@ def read_snapshot(index: Index, path: str) -> None:
             for item in json.loads(line):
                 key, entry = _entry(item)
                 index.put(key, entry)
+        for key in head["odd"]:
+            index.note_name(key, index.entries[key].name)
         for line in lines:
             index.journal.extend(map(_journal, json.loads(line)))
         index.head = Version(epoch, sequence, bytes.fromhex(entry_id))
@@ -81,6 +83,7 @@ def _lines(index: Index) -> Iterator[bytes]:
     head = {
         "format": FORMAT,
         "head": [index.head.epoch, index.head.sequence, index.head.entry_id.hex()],
+        "odd": list(index.odd_names.values()),
         "lines": -(-items // _ITEMS_A_LINE),
     }
     yield _line(head)

@@ -21,6 +21,7 @@ from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIde
 from antiphon.storage.directory_lock import LOCK_TIMEOUT_S, DirectoryLock
 from antiphon.storage.file_commit import Committer
 from antiphon.storage.file_errors import mapped, mapping, unreadable
+from antiphon.storage.file_identity import MAGIC
 from antiphon.storage.file_layout import Layout
 from antiphon.storage.file_medium import Medium
 from antiphon.storage.file_names import file_name
@@ -36,9 +37,8 @@ from antiphon.storage.sqlite_store import SqliteStore
 #: What Encore called the error of a path that is no store.
 FileSystemStoreError = StoreError
 
-#: The file that makes a directory a store, and what Encore writes into it.
+#: The file that makes a directory a store, unless it is told to be another.
 MAGIC_FNAME = ".FSStore"
-_MAGIC = b"__version__ = 0\n"
 
 #: Journal entries that are kept, unless the store was told otherwise: 3 MB in memory.
 JOURNAL_LENGTH = 10_000
@@ -71,7 +71,7 @@ def init_shared_store(path: str | os.PathLike[str], magic_fname: str = MAGIC_FNA
     try:
         os.makedirs(path, exist_ok=True)
         with contextlib.suppress(FileExistsError), open(magic, "xb") as stream:
-            stream.write(_MAGIC)
+            stream.write(MAGIC)
     except OSError as exc:
         raise mapped(exc, f"cannot make {magic}") from exc
 
@@ -157,7 +157,7 @@ class FileSystemStore(BackendStore):
     def _open_medium(self, credentials: Any) -> StoreIdentity:
         self._check_directory()
         # Absolute: the program may go to another directory.
-        layout = Layout(os.path.abspath(self.path))
+        layout = Layout(os.path.abspath(self.path), self._magic_fname)
         with contextlib.ExitStack() as undo, mapping(f"cannot open the store in {self.path}"):
             layout.make()
             lock = self._make_lock(layout.lock)
