@@ -43,6 +43,9 @@ local function reindex(old, new, key, come, gone)
     end
   end
   for line in pairs(present) do
-    gone[#gone + 1] = member(line, key)
+    -- A line without a tab was cut short by another program; it has no member.
+    if string.find(line, '\t', 1, true) then
+      gone[#gone + 1] = member(line, key)
+    end
   end
 end
