@@ -10,6 +10,7 @@ import pytest
 from redis_checks import assert_consistent, raw_client
 from redis_data import make_durable, read_data
 
+from antiphon.storage.redis_client import PackedCall
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.servers import Redis
@@ -100,6 +101,8 @@ def test_any_half_is_made_whole(redis_server: Redis, write: Write) -> None:
         run_all = store._here.client.run_all
 
         def apart(calls: Any) -> list[Any]:
+            if not isinstance(calls(False)[-1], PackedCall):
+                return run_all(calls)  # no commit
             # What writes the commit down, and what does it, in two round trips.
             answers = run_all(lambda is_repetition: calls(is_repetition)[:-1])
             states.append(_save(raw))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from redis_checks import assert_consistent, raw_client
 from redis_data import make_durable, read_data, restart, start, write_data
@@ -20,13 +22,21 @@ def redis_server(redis_server: Redis) -> Redis:
 
 def _tear(server: Redis, at: float) -> None:
     """Have Redis end in the middle of writing the last script's changes, at that part of them."""
+
+    def tear(log: bytes) -> int:
+        begin = log.rindex(b"*1\r\n$5\r\nMULTI\r\n")
+        end = log.index(b"*1\r\n$4\r\nEXEC\r\n", begin)
+        return begin + int((end - begin) * at)
+
+    _cut(server, tear)
+
+
+def _cut(server: Redis, end_of: Callable[[bytes], int]) -> None:
+    """Have Redis end when it had written its log so far."""
     server.kill()
     files = read_data(server)
     log = max(name for name in files if name.endswith(".incr.aof"))
-    content = files[log]
-    begin = content.rindex(b"*1\r\n$5\r\nMULTI\r\n")
-    end = content.index(b"*1\r\n$4\r\nEXEC\r\n", begin)
-    write_data(server, {**files, log: content[: begin + int((end - begin) * at)]})
+    write_data(server, {**files, log: files[log][: end_of(files[log])]})
     start(server)
 
 
@@ -89,13 +99,11 @@ def test_a_half_that_came_to_life_is_made_whole(redis_server: Redis) -> None:
 
 
 def test_chunks_whose_end_was_torn_off_are_collected(redis_server: Redis) -> None:
-    """Staged data that came to life without an end of their time go when it would be over."""
+    """Staged data that have no end of their time, because Redis died, go when it would be over."""
     url = redis_server.redis_url
     with RedisStore(url, namespace="n") as store:
         token = store._stage([b"x" * 600_000]).token
-        _tear(redis_server, 0.9999)
-        store.set("a", StringValue(b"1", {}))
-    restart(redis_server)
+        _cut(redis_server, lambda log: log.rindex(b"PEXPIREAT"))
     with raw_client(url) as raw:
         orphan = "{n}:g:" + token
         assert (2, -1) == (raw.hlen(orphan), raw.ttl(orphan))

@@ -155,7 +155,7 @@ class Committer:
         return len(changes) == 1 or len({change.key for change in changes}) == len(changes)
 
     def _request(
-        self, changes: Sequence[Change], words: list[bytes], stagings: list[ScriptCall]
+        self, changes: Sequence[Change], words: list[bytes], stagings: list[ScriptCall | bytes]
     ) -> list[Any]:
         """Have Redis decide and do at once; return the answer."""
         token, number = writer = self._writers.take()
@@ -177,7 +177,7 @@ class Committer:
                 return answer
 
     def _plan(
-        self, changes: Sequence[Change], words: list[bytes], stagings: list[ScriptCall]
+        self, changes: Sequence[Change], words: list[bytes], stagings: list[ScriptCall | bytes]
     ) -> list[Any]:
         """Have Redis decide, write down what it will do, and do that; return the answer."""
         token, number = writer = self._writers.take()

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from antiphon.errors import StoreError
 from antiphon.storage.changes import Staged
-from antiphon.storage.redis_client import RedisClient, ScriptCall
+from antiphon.storage.redis_client import PackedCall, RedisClient, ScriptCall
 from antiphon.storage.redis_layout import CHUNK_BYTES, NO_GENERATION, Header, Layout
 from antiphon.storage.redis_scripts import load_script
+from antiphon.storage.redis_wire import pack_command
 from antiphon.storage.streams import open_pieces, rechunked
 
 #: Seconds that a value stays readable after it was replaced; each piece that an
@@ -35,7 +36,7 @@ _SWEEP_ON_OPENING = 1000
 _ENLIST = load_script("enlist")
 _STAGE = load_script("stage")
 _DISCARD = load_script("discard")
-_CHUNK = load_script("chunk")
+_KEEP = load_script("keep")
 
 
 class Values:
@@ -86,17 +87,22 @@ class Values:
             raise
         return Staged(token, size)
 
-    def staging(self, token: str, data: bytes) -> list[ScriptCall]:
+    def staging(self, token: str, data: bytes) -> list[ScriptCall | bytes]:
         """Return the calls that put *data* aside in one step, under a token of the caller's."""
         starts = range(0, len(data), CHUNK_BYTES)
         chunks = [data[start : start + CHUNK_BYTES] for start in starts]
         return self._staging(token, 0, chunks)
 
-    def _staging(self, token: str, first: int, chunks: list[bytes]) -> list[ScriptCall]:
+    def _staging(self, token: str, first: int, chunks: list[bytes]) -> list[ScriptCall | bytes]:
+        name = self._layout.generation(token)
         fields = [word for number, chunk in enumerate(chunks, first) for word in (number, chunk)]
-        stage = [self._layout.generation(token)], [self._staged_ttl_s, *fields]
-        # Sent again after a broken connection, they write the same.
-        return [self._enlisting(token, _SWEEP), (_STAGE, *stage)]
+        # Sent again after a broken connection, they write the same.  The chunks are not given
+        # to a script, which would copy them twice.
+        return [
+            self._enlisting(token, _SWEEP),
+            pack_command("HSET", name, *fields),
+            (_STAGE, [name, self._staging_key], [token, self._staged_ttl_s]),
+        ]
 
     def _enlisting(self, token: str, count: int) -> ScriptCall:
         seconds = self._staged_ttl_s + _TORN_TTL_S
@@ -153,8 +159,12 @@ class Values:
     ) -> Callable[[int, int], BinaryIO]:
         name = self._layout.generation(generation)
 
+        keep = PackedCall((_KEEP, [name], [keep_s]))
+
         def load(number: int) -> bytes:
-            chunk: bytes | None = self._client.run(_CHUNK, [name], [number, keep_s])
+            # A script that returned the chunk would copy it twice.
+            ask = pack_command("HGET", name, number)
+            chunk: bytes | None = self._client.run_all(lambda is_repetition: [keep, ask])[1]
             if chunk is None:
                 raise StoreError(gone)
             return chunk

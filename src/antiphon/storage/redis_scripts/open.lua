@@ -8,7 +8,7 @@ local meta, journal = KEYS[1], KEYS[2]
 local COMMANDS = {'EXISTS', 'EXPIRE', 'GET', 'HDEL', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSET',
   'HSETNX', 'PERSIST', 'SET', 'TTL', 'UNLINK', 'XADD', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM',
   'ZADD', 'ZCARD', 'ZLEXCOUNT', 'ZRANGE', 'ZRANGEBYLEX', 'ZRANGEBYSCORE', 'ZREM',
-  'ZREMRANGEBYSCORE'}
+  'ZREMRANGEBYSCORE', 'ZSCORE'}
 if redis.acl_check_cmd then
   local missing = {}
   for _, command in ipairs(COMMANDS) do

@@ -26,7 +26,7 @@ def test_the_scripts_are_there() -> None:
         "apply",
         "stage",
         "discard",
-        "chunk",
+        "keep",
         "fill",
         "void",
         "void_prefix",
