@@ -42,7 +42,7 @@ class DynamicURLStore(HttpWriting):
 
     Args:
         base_url: what the URLs of keys begin with.
-        query_url: takes queries.
+        query_url: takes queries; None is ``query`` beside the keys, as in Antiphon's server.
         url_format: URL of a part of a key, made of ``base``, ``key``, ``part``.
         url_format_no_part: URL of a key, which DELETE is sent to.
         parts: words for ``permissions``, ``data`` and ``metadata`` in URLs.
@@ -67,7 +67,7 @@ class DynamicURLStore(HttpWriting):
     def __init__(
         self,
         base_url: str,
-        query_url: str,
+        query_url: str | None,
         url_format: str = _URL_FORMAT,
         url_format_no_part: str = _URL_FORMAT_NO_PART,
         parts: Mapping[str, str] = DEFAULT_PARTS,
@@ -79,6 +79,8 @@ class DynamicURLStore(HttpWriting):
         self._connecting = threading.Lock()
         self._server: HttpServer | None = None
         self.base_url, self._credentials = _without_credentials(base_url)
+        if query_url is None:
+            query_url = f"{base_url.rstrip('/').removesuffix('/keys')}/query"
         self.query_url, others = _without_credentials(query_url)
         self._credentials = self._credentials or others
         self.url_format = url_format
