@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,19 @@ def test_a_socket_that_does_not_exist(tmp_path: Any) -> None:
 
     with pytest.raises(StoreUnavailable, match=r"redis.sock\?db=0 cannot be reached"):
         store.connect()
+
+
+def test_who_takes_connections_and_says_nothing_is_given_up() -> None:
+    """A black hole costs the time that an answer may take, once, and leaves nothing open."""
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        url = f"redis://127.0.0.1:{hole.getsockname()[1]}/0?namespace=n"
+        store = RedisStore(url, timeout_s=0.2, retry_s=0.1)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.2 s"):
+            store.connect()
+
+        assert time.monotonic() - began < 2
+        assert not store.is_connected()
 
 
 def test_who_answers_is_no_redis() -> None:
