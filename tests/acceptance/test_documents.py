@@ -18,6 +18,7 @@ DOCUMENTS = [
     "README.md",
     "docs/tutorial/first-steps.md",
     "docs/how-to/test-with-real-servers.md",
+    "docs/how-to/serve-a-store.md",
 ]
 
 
