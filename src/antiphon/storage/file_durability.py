@@ -10,6 +10,12 @@ from antiphon.storage.file_layout import Layout, sync
 from antiphon.storage.file_log import LOG_START, Log
 from antiphon.storage.file_record import Kind, unpack
 
+#: File systems of one machine; any other may be shared, and cached by this one.
+_LOCAL = frozenset(
+    ["apfs", "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ntfs3", "overlay",
+     "ramfs", "tmpfs", "vfat", "xfs", "zfs"]
+)  # fmt: skip
+
 
 def boot_id() -> bytes:
     """Return what changes when the machine starts anew.
@@ -23,6 +29,17 @@ def boot_id() -> bytes:
 def recorded_boot(layout: Layout) -> bytes | None:
     """Return the boot in which the files were last checked."""
     return _content(layout.boot)
+
+
+def is_on_network(path: str) -> bool:
+    """Return whether a directory is on a disk that other machines may change, as far as known."""
+    device = os.stat(path).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    for line in (_content("/proc/self/mountinfo") or b"").splitlines():
+        mount, _, source = line.partition(b" - ")
+        if mount.split()[2] == number:
+            return source.split()[0].decode() not in _LOCAL
+    return False
 
 
 def sync_all(layout: Layout, log: Log, end: int) -> None:

@@ -59,11 +59,20 @@ class MarkFile:
 
     Args:
         path: the file; made if it is not there.
+        on_network: whether other machines see what is written only once it is synced.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, on_network: bool = False) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._on_network = on_network
+        self._fd = self._opened()
+
+    def _opened(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def reopen(self) -> None:
+        """Open it anew: only then a network disk promises what other machines wrote."""
+        _replace_descriptor(self._fd, self._opened())
 
     def raw(self) -> bytes:
         """Return its bytes, to be compared with those of before."""
@@ -78,6 +87,8 @@ class MarkFile:
         packed = _MARK.pack(*mark)
         raw = packed + _CHECK.pack(zlib.crc32(packed))
         os.pwrite(self._fd, raw, 0)
+        if self._on_network:
+            os.fsync(self._fd)
         return raw
 
     def close(self) -> None:
@@ -132,6 +143,10 @@ class Log:
         finally:
             os.close(fd)
         return cls(path, generation)
+
+    def reopen(self) -> None:
+        """Open it anew, for what other machines wrote; ``FileNotFoundError`` if it went."""
+        _replace_descriptor(self._fd, os.open(self.path, os.O_RDWR | os.O_CLOEXEC))
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
@@ -189,3 +204,10 @@ class Log:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _replace_descriptor(old: int, new: int) -> None:
+    try:
+        os.dup2(new, old, inheritable=False)
+    finally:
+        os.close(new)

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 from antiphon.errors import IncompatibleStore, StoreError, StoreUnavailable
 from antiphon.storage.changes import StoreIdentity
-from antiphon.storage.file_durability import boot_id, recorded_boot, sync_all
+from antiphon.storage.file_durability import boot_id, is_on_network, recorded_boot, sync_all
 from antiphon.storage.file_errors import mapped
 from antiphon.storage.file_identity import is_marked, mark_as_ours, read_identity, write_identity
 from antiphon.storage.file_index import Index
@@ -22,7 +22,6 @@ from antiphon.storage.file_layout import (
     Verifier,
     carry_out,
     collect,
-    print_of,
     remove,
     replace_file,
     sync,
@@ -66,7 +65,8 @@ class Medium:
         self._journal_length = journal_length
         self._mutex = threading.RLock()
         self.index = Index(journal_length, layout.root)
-        self._marks = MarkFile(layout.mark)
+        self._on_network = is_on_network(layout.hidden)
+        self._marks = MarkFile(layout.mark, on_network=self._on_network)
         self._log: Log | None = None
         self._offset = 0
         self._seen: bytes | None = None
@@ -152,20 +152,30 @@ class Medium:
             mark = parse_mark(raw)
             if raw == self._seen:
                 return
-            if mark is not None and (self._follow(mark) or self._load(mark)):
-                self._seen = raw
-                return
+            if mark is None:
+                continue
+            for lead in (self._follow, self._load):
+                with contextlib.suppress(FileNotFoundError):
+                    if lead(mark):
+                        self._seen = raw
+                        return
         raise StoreUnavailable(
             f"the log in {self.layout.hidden} is not what its mark says; disconnect and connect"
             " again, which repairs it"
         )
 
     def _follow(self, mark: Mark) -> bool:
-        """Read on from where the index is; whether that leads to *mark*."""
+        """Read on from where the index is; whether that leads to *mark*.
+
+        Raises:
+            FileNotFoundError: it leads to a generation that is gone.
+        """
         while self._log is not None:
             if self._log.generation == mark.generation:
                 if mark.offset < self._offset:
                     return False
+                if self._on_network:
+                    self._log.reopen()
                 self._apply(self._log.records(self._offset, mark.offset))
                 return self._offset == mark.offset
             if self._log.generation > mark.generation:
@@ -181,15 +191,12 @@ class Medium:
         return False
 
     def _load(self, mark: Mark) -> bool:
-        """Read the index anew; False if the generation went meanwhile."""
+        """Read the index anew; ``FileNotFoundError`` if the generation went meanwhile."""
         index = Index(self._journal_length, self.layout.root)
         path = self.layout.snapshot(mark.generation)
-        try:
-            if mark.generation > 1:
-                read_snapshot(index, path)
-            log = Log(self.layout.log(mark.generation), mark.generation)
-        except FileNotFoundError:
-            return False
+        if mark.generation > 1:
+            read_snapshot(index, path)
+        log = Log(self.layout.log(mark.generation), mark.generation)
         if self._log is not None:
             self._log.close()
         self.index, self._log, self._offset = index, log, LOG_START
@@ -217,6 +224,8 @@ class Medium:
         with self._take_lock() as forced:
             try:
                 with self._mutex:
+                    if self._on_network:
+                        self._marks.reopen()
                     if self._distrusted:
                         self._verify()
                         self._distrusted = False
@@ -323,8 +332,7 @@ class Medium:
     def _repair(self) -> None:
         """Carry out what was decided and not finished; drop what was not decided."""
         mark = parse_mark(self._marks.raw())
-        length = None if mark is None else print_of(self.layout.log(mark.generation))
-        if mark is None or length is None or length.size < mark.offset:
+        if mark is None or not self._reaches(mark):
             self._verify()
             return
         steps: list[Step] = []
@@ -332,6 +340,16 @@ class Medium:
         for step in steps:
             carry_out(self.layout, step)
         self._conclude(end)
+
+    def _reaches(self, mark: Mark) -> bool:
+        try:
+            log = Log(self.layout.log(mark.generation), mark.generation)
+        except FileNotFoundError:
+            return False
+        try:
+            return log.size() >= mark.offset
+        finally:
+            log.close()
 
     def _verify(self) -> None:
         """Check all files that the log is about, and settle as ``_repair`` does."""

@@ -29,6 +29,7 @@ from antiphon.storage import file_medium, filesystem_store
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.directory_lock import DirectoryLock
 from antiphon.storage.events import StoreModificationEvent
+from antiphon.storage.file_durability import is_on_network
 from antiphon.storage.file_value import FileValue
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
 from antiphon.storage.mounted_store import MountedStore
@@ -555,3 +556,32 @@ def test_a_relative_path_is_that_of_the_time_of_connecting(
         store.set("a", value())
 
     assert (path / "a.data").exists()
+
+
+def test_on_a_network_disk_files_are_opened_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another machine wrote is promised only then, and what this one wrote once synced."""
+    monkeypatch.setattr(file_medium, "is_on_network", lambda directory: True)
+    with FileSystemStore(path) as store, FileSystemStore(path) as other:
+        for number in range(6):
+            writer, reader = (store, other) if number % 2 else (other, store)
+            writer.set("a", value(str(number).encode()))
+            if number == 3:
+                begin_log(reader)
+            # As if this machine had cached the old ones.
+            for name in ("mark", f"log-{1 if number < 3 else 2}"):
+                file = path / ".antiphon" / name
+                copied = file.read_bytes()
+                file.unlink()
+                file.write_bytes(copied)
+            reader.set("b", value(str(number).encode()))
+            writer.set("c", value(b"x"))
+            assert str(number).encode() == writer.to_bytes("b")
+        assert 18 == len(journal_of(store)) == len(journal_of(other))
+
+
+def test_a_local_disk_is_no_network_disk(path: Path) -> None:
+    """As the system lists what is mounted."""
+    assert not is_on_network("/dev/shm")
+    assert is_on_network("/proc")
