@@ -2,7 +2,8 @@
 
 They put things into the stores behind their backs, through private parts of
 Encore's stores: the dictionary of ``DictMemoryStore``, and the adapter that its
-``sqlite_store`` registers for dictionaries when it is imported.
+``sqlite_store`` registers for dictionaries when it is imported.  One asks a
+private method for a URL.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from io import BytesIO
 from typing import Any
 
 from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.dynamic_url_store import DynamicURLStore
+from antiphon.storage.http_plain_server import PlainServer
+from antiphon.storage.http_servers import Places
 
 #: Protocol of the pickles in Encore's sqlite files.
 PICKLE_PROTOCOL = 2
@@ -60,6 +64,17 @@ class _Raw(MutableMapping[str, tuple[Any, ...]]):
 DictMemoryStore._store = property(_Raw)  # type: ignore[attr-defined]
 
 sqlite3.register_adapter(dict, lambda metadata: pickle.dumps(metadata, PICKLE_PROTOCOL))
+
+
+def _url(store: DynamicURLStore, key: str, part: str | None = None) -> str:
+    places = Places(
+        store.base_url, store.query_url, store.url_format, store.url_format_no_part, store.parts
+    )
+    asks_nobody: Any = None
+    return PlainServer(asks_nobody, places, store).url(key, part)
+
+
+DynamicURLStore._url = _url  # type: ignore[attr-defined]
 
 if not hasattr(unittest.TestCase, "assertEquals"):
     # Python 3.12 took it away, and nobody noticed: Encore's CI never ran the file.

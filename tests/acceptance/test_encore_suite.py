@@ -48,19 +48,6 @@ DIFFERENT = {
 }
 
 
-def is_there(module: str) -> bool:
-    """Return whether what *module* tests is there."""
-    if module == "storage/sqlite_store_test":
-        return False  # until Encore's files can be opened
-    *package, name = module.split("/")
-    tested = name.removeprefix("test_").removesuffix("_test")
-    tested = {"synchronous_executor": "synchronous"}.get(tested, tested)
-    try:
-        return importlib.util.find_spec(".".join(["antiphon", *package, tested])) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 #: Outcome of each test by "module::Class::test".
 Outcomes = dict[str, str]
 
@@ -157,7 +144,7 @@ def read_report(report: Path) -> Iterator[tuple[str, str]]:
         yield test, "passed" if not bad else f"{bad[0][0]}: {bad[0][1][:300]}"
 
 
-@pytest.mark.parametrize("module", [each for each in MODULES if is_there(each)])
+@pytest.mark.parametrize("module", MODULES)
 def test_the_tests_of_encore_pass(module: str, outcomes: Outcomes) -> None:
     """A program written for Encore, here its tests, runs on Antiphon with its imports changed."""
     mine = {test: outcome for test, outcome in outcomes.items() if test.split("::")[0] == module}
