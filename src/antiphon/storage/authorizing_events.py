@@ -13,18 +13,24 @@ import copy
 import hashlib
 import hmac
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.events.api import BaseEvent, EventManager
 from antiphon.storage.events import (
+    StoreDeleteEvent,
     StoreKeyEvent,
     StoreModificationEvent,
     StoreProgressEvent,
     StoreTransactionEvent,
 )
+from antiphon.storage.journal import Version
 from antiphon.storage.permissions import PERMISSIONS_NAME, Permissions, User, has_right, may_see
+
+#: Ended permissions that are remembered: a few megabytes.
+_REMEMBERED = 10_000
 
 #: What a redacted event keeps of its attributes, besides its source.
 _KEPT = frozenset(
@@ -73,6 +79,7 @@ class AuthorizedEvents:
         self._lock = threading.Lock()
         self._listening: tuple[UserEvents, ...] = ()
         self._acting = threading.local()
+        self._ended: OrderedDict[Version, Permissions] = OrderedDict()
 
     # -- Who listens, and who acts -------------------------------------------
 
@@ -87,9 +94,30 @@ class AuthorizedEvents:
         with self._lock:
             self._listening = tuple(each for each in self._listening if each is not events)
 
-    def listens(self) -> bool:
-        """Return whether any user's listener may be there to be told."""
-        return bool(self._listening)
+    def listens(self, cls: type[BaseEvent]) -> bool:
+        """Return whether ``tell`` would do anything with an event of class *cls*."""
+        return bool(self._listening) or issubclass(cls, StoreDeleteEvent)
+
+    # -- Who might see what once ---------------------------------------------
+
+    def remember(self, version: Version | None, permissions: Permissions) -> None:
+        """Note that the change at *version* ended *permissions*.
+
+        A key that was deleted has none any more, and one that was given away
+        others: who saw it before has to hear that it changed, or would keep it
+        in a cache.
+        """
+        if version is None:
+            return
+        with self._lock:
+            self._ended[version] = permissions
+            while len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
+
+    def saw(self, user: User, version: Version) -> bool:
+        """Return whether *user* is known to have seen the key until the change at *version*."""
+        permissions = self._ended.get(version)
+        return permissions is not None and may_see(user, permissions)
 
     @contextlib.contextmanager
     def acting(self, view: object) -> Iterator[None]:
@@ -121,6 +149,8 @@ class AuthorizedEvents:
 
     def tell(self, event: BaseEvent) -> None:
         """Tell each user's listeners of *event* if the user may hear of it."""
+        if isinstance(event, StoreDeleteEvent) and not event.redacted:
+            self.remember(event.version, self._permissions_of(event.metadata))
         for events in self._listening:
             told = self._as_told(event, events.view)
             if told is not None:

@@ -208,18 +208,22 @@ class AuthorizedReading(AbstractAuthorizingStore):
     def since(self, position: Position) -> Iterable[JournalEntry]:
         """Return the entries after *position*; without a key where the user may not see it.
 
-        That is decided by the permissions that the key has now; what was
-        deleted has none, so nobody is told what it was called.
+        A key is named to who may see it now, and its deletion, or the loss of a
+        permission, to who might until then: as far as it happened through this
+        object or a view of it, and not long ago.  Older entries of a key that is
+        gone have none.
 
         Raises:
             PositionLost: the journal does not go on from there; see ``Journal``.
         """
-        self._present_user()
+        user = self._present_user()
         entries = self._journal().since(position)
-        return (
-            entry if entry.key is not None and self.exists(entry.key) else _without_key(entry)
-            for entry in entries
-        )
+        return (entry if self._may_name(user, entry) else _without_key(entry) for entry in entries)
+
+    def _may_name(self, user: User, entry: JournalEntry) -> bool:
+        if entry.key is None:
+            return False
+        return self._writes.events.saw(user, entry.version) or self.exists(entry.key)
 
     def _journal(self) -> Any:
         if self.store_id is None:

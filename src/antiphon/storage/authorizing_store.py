@@ -212,8 +212,13 @@ class AuthorizingStore(AuthorizedReading):
         self, key: str, entry_for: Callable[[Found], dict[str, list[str]]]
     ) -> None:
         def attempt(found: Found, condition: dict[str, Any]) -> Version | None:
-            entry = {PERMISSIONS_NAME: entry_for(found)}
-            return self.store.update_metadata(key, entry, **condition)
+            entry = entry_for(found)
+            version = self.store.update_metadata(key, {PERMISSIONS_NAME: entry}, **condition)
+            if any(
+                tags.difference(entry.get(name, ())) for name, tags in found.permissions.items()
+            ):
+                self._writes.events.remember(version, found.permissions)
+            return version
 
         self._write(key, OWNED, attempt)
 

@@ -26,8 +26,8 @@ class EventPolicy(Protocol):
     def tell(self, event: BaseEvent) -> None:
         """Tell whoever listens here, and may hear it, of *event* as it was made."""
 
-    def listens(self) -> bool:
-        """Return whether ``tell`` would tell anyone."""
+    def listens(self, cls: type[BaseEvent]) -> bool:
+        """Return whether ``tell`` would do anything with an event of class *cls*."""
 
 
 class ShieldingManager(BaseEventManager):
@@ -72,7 +72,7 @@ class ShieldingManager(BaseEventManager):
 
     def hears(self, cls: type[BaseEvent]) -> bool:
         """Return False if an event of class *cls* would have no effect at all."""
-        if any(policy.listens() for policy in self.policies):
+        if any(policy.listens(cls) for policy in self.policies):
             return True
         hears = getattr(self.target, "hears", None)
         return hears is None or bool(hears(cls))

@@ -354,7 +354,7 @@ class _HiddenKeys:
     def tell(self, event: BaseEvent) -> None:
         pass
 
-    def listens(self) -> bool:
+    def listens(self, cls: type[BaseEvent]) -> bool:
         return False
 
 

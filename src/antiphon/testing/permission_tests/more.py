@@ -90,12 +90,13 @@ class JournallingPermissions(PermissionSuite):
         assert ["a", None, "c", "c"] == [entry.key for entry in alice.since(start)]
         assert bob.head() == alice.head()
 
-    def test_what_was_deleted_is_not_named(self, alice: Any, bob: Any) -> None:
-        """Its permissions went with it, so nobody can know who might have seen it."""
+    def test_a_key_that_is_gone_is_not_named(self, alice: Any, bob: Any) -> None:
+        """Not to who might never see it; its older entries to nobody."""
         alice.set("a", value())
         alice.delete("a")
 
         assert [None, None] == [entry.key for entry in bob.since(_beginning(bob))]
+        assert None is next(iter(alice.since(_beginning(alice)))).key
 
 
 class TellingPermissions(PermissionSuite):
