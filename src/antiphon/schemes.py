@@ -61,6 +61,8 @@ class SchemeRegistry:
             entry points of the same name.
         extras: library -> what to install when it is missing, where that is not
             simply the library's own name.
+        suggest: returns what may have been meant by a URL that nothing is
+            registered for; None if it has no idea.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class SchemeRegistry:
         group: str,
         builtin: Mapping[str, str],
         extras: Mapping[str, str] | None = None,
+        suggest: Callable[[str], str | None] | None = None,
     ) -> None:
         self.kind = kind
         self.group = group
         self._builtin = dict(builtin)
         self._extras = dict(extras or {})
+        self._suggest = suggest
 
     def known(self) -> list[str]:
         """Return every scheme that can be opened, sorted; nothing is imported."""
@@ -121,6 +125,9 @@ class SchemeRegistry:
     def _unknown(self, url: str, scheme: str) -> UnknownScheme:
         known = self.known()
         text = f"no {self.kind} for '{mask_url(url)}' (known: {', '.join(known)})"
+        hint = None if self._suggest is None else self._suggest(url)
+        if hint is not None:
+            return UnknownScheme(f"{text}; {hint}")
         if not scheme:
             return UnknownScheme(f"{text}; a URL begins with a scheme, as in '{known[0]}:'")
         near = difflib.get_close_matches(scheme, known, n=1)

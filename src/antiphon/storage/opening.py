@@ -11,6 +11,7 @@ from antiphon.errors import InvalidURL
 from antiphon.events.api import BaseEventManager
 from antiphon.schemes import SchemeRegistry, mask_url
 from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.opening_hints import store_hint
 
 #: The stores by scheme; other distributions add theirs as entry points.
 stores = SchemeRegistry(
@@ -29,6 +30,7 @@ stores = SchemeRegistry(
         "sqlite": "antiphon.storage.sqlite_store:from_url",
         "unix": "antiphon.storage.redis_store:from_url",
     },
+    suggest=store_hint,
 )
 
 
