@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO, cast
 
 from antiphon.errors import InvalidValue, StoreError, StoreUnavailable
-from antiphon.storage.http_client import HttpAnswer
+from antiphon.storage.http_answer import HttpAnswer
 from antiphon.storage.streams import READ_AHEAD_BYTES
 
 #: Values up to this many bytes are read at once, so that they hold no connection.

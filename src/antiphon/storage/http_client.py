@@ -7,20 +7,18 @@ connection or a 502, 503 or 504, all others only if no connection came about.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from antiphon.errors import InvalidURL, InvalidValue, StoreError, StoreUnavailable
+from antiphon.errors import InvalidURL, InvalidValue, StoreUnavailable
+from antiphon.storage.http_answer import HttpAnswer, chain_of, length_in, reason_of
 from antiphon.storage.http_options import HttpOptions
 
 #: How often a request that may be repeated is tried again, and seconds before
@@ -31,136 +29,7 @@ _BACKOFF_S = 0.1
 #: Connections that are kept for later; more are made when they are needed.
 POOL_CONNECTIONS = 16
 
-#: Bytes of an answer that is read at once: metadata have at most 4 MiB as text.
-MAX_ANSWER_BYTES = 1 << 26
-
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class HttpAnswer:
-    """An answer whose body is read as it is asked for.
-
-    Attributes:
-        status: of HTTP.
-        url: where it came from, after redirections.
-        length: bytes of the body; None if the server does not say.
-    """
-
-    def __init__(self, response: requests.Response, place: str, *, has_body: bool) -> None:
-        self.status: int = response.status_code
-        self.url: str = response.url
-        self.length: int | None = None
-        self._response = response
-        self._place = place
-        self._is_encoded = bool(response.headers.get("Content-Encoding", "identity") != "identity")
-        if not has_body:
-            self.length = 0
-        elif not self._is_encoded and not response.headers.get("Transfer-Encoding"):
-            with contextlib.suppress(KeyError, ValueError):
-                self.length = int(response.headers["Content-Length"])
-        self._read = 0
-
-    def header(self, name: str) -> str | None:
-        """Return a header; None if it is not there."""
-        return self._response.headers.get(name)
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes (negative: all that are left); ``b""`` at the end.
-
-        Raises:
-            StoreUnavailable: the connection broke, or the body is shorter than
-                the server said.
-        """
-        if size == 0 or self.length == 0:
-            return b""
-        # requests leaves bodies as they came; ours are never encoded, and those
-        # of others are if they do not listen to what is asked for.
-        kwargs = {"decode_content": True} if self._is_encoded else {}
-        with self._mapped():
-            piece: bytes = self._response.raw.read(*(() if size < 0 else (size,)), **kwargs)
-        self._read += len(piece)
-        ended = size < 0 or not piece
-        if ended and self.length is not None and self._read < self.length:
-            self.close()
-            raise StoreUnavailable(
-                f"{self._place}: the answer ended after {self._read} of {self.length} bytes;"
-                " try again"
-            )
-        return piece
-
-    def exactly(self, size: int) -> bytes:
-        """Return the next *size* bytes; ``StoreUnavailable`` if there are not so many."""
-        pieces: list[bytes] = []
-        while size > 0:
-            piece = self.read(size)
-            if not piece:
-                self.close()
-                raise StoreUnavailable(f"{self._place}: the answer ended {size} bytes too early")
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
-
-    def whole(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
-        """Return the whole body and close; raises ``StoreError`` if it is above *limit* bytes."""
-        with self:
-            if self.length is not None and self.length <= limit:
-                return self.exactly(self.length)
-            pieces: list[bytes] = []
-            held = 0
-            while held <= limit and (piece := self.read(1 << 16)):
-                pieces.append(piece)
-                held += len(piece)
-        if held > limit:
-            raise StoreError(f"{self._place}: the answer has more than {limit} bytes")
-        return b"".join(pieces)
-
-    def json(self) -> Any:
-        """Return the body as JSON, and close; ``StoreError`` if it is none."""
-        text = self.whole()
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise StoreError(f"{self._place}: the answer is no JSON: {text[:80]!r}") from None
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines of the body without their ends, and close."""
-        with self:
-            rest = b""
-            while piece := self.read(1 << 16):
-                *whole, rest = (rest + piece).split(b"\n")
-                yield from whole
-            if rest:
-                yield rest
-
-    def close(self) -> None:
-        """Give the connection back; one with an unread rest is closed.  Twice is fine."""
-        self._response.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def _mapped(self) -> Iterator[None]:
-        try:
-            yield
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            OSError,
-        ) as exc:
-            self.close()
-            raise StoreUnavailable(
-                f"{self._place}: the answer broke off after {self._read} bytes ({_reason(exc)})"
-            ) from exc
 
 
 class HttpClient:
@@ -193,9 +62,9 @@ class HttpClient:
         self,
         method: str,
         url: str,
+        headers: Mapping[str, str] | None = None,
         *,
         params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
     ) -> HttpAnswer:
         """Send a request and return the answer, whatever its status, its body unread.
@@ -230,13 +99,9 @@ class HttpClient:
             raise failed.error from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
             raise InvalidURL(f"{self._place}: {exc}") from None
-        except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException) as exc:
+        except _FAILURES as exc:
             raise self._unavailable(method, exc) from exc
-        return HttpAnswer(
-            response,
-            self._place,
-            has_body=method != "HEAD" and response.status_code not in (204, 304),
-        )
+        return self._answer(response, has_body=method != "HEAD")
 
     def close(self) -> None:
         """Close the connections, unless the session was given.  Twice is fine."""
@@ -244,6 +109,33 @@ class HttpClient:
             self._session.close()
 
     # -- Helpers -------------------------------------------------------------
+
+    def _answer(self, response: requests.Response, *, has_body: bool) -> HttpAnswer:
+        headers = response.headers
+        encoded = headers.get("Content-Encoding", "identity") != "identity"
+        length = None
+        if not has_body or response.status_code in (204, 304):
+            length = 0
+        elif not encoded and "Transfer-Encoding" not in headers:
+            length = length_in(headers)
+        # requests leaves bodies as they came; ours are never encoded, and those
+        # of others are if they do not listen to what is asked for.
+        kwargs = {"decode_content": True} if encoded else {}
+
+        def read(size: int) -> bytes:
+            piece: bytes = response.raw.read(*(() if size < 0 else (size,)), **kwargs)
+            return piece
+
+        return HttpAnswer(
+            status=response.status_code,
+            url=response.url,
+            headers=headers,
+            length=length,
+            read=read,
+            close=response.close,
+            place=self._place,
+            failures=_FAILURES,
+        )
 
     def _take(self, credentials: Any) -> None:
         if credentials is None:
@@ -298,23 +190,26 @@ class HttpClient:
         return self._session
 
     def _unavailable(self, method: str, exc: BaseException) -> StoreUnavailable:
-        root = _root(exc)
-        if isinstance(root, (urllib3.exceptions.SSLError, requests.exceptions.SSLError)):
+        def is_any(*kinds: type[BaseException]) -> bool:
+            return any(isinstance(each, kinds) for each in chain_of(exc))
+
+        if is_any(urllib3.exceptions.SSLError, requests.exceptions.SSLError):
             hint = "; nothing was sent (ca_file=… names other certificates to trust)"
-        elif isinstance(root, _NEVER_SENT):
+        elif is_any(urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError):
             hint = "; nothing was sent"
         elif method in _REPEATABLE:
             hint = ""
         else:
             hint = "; whether the change happened is open: reading tells"
-        if isinstance(root, (urllib3.exceptions.ReadTimeoutError, requests.ReadTimeout)):
+        if is_any(urllib3.exceptions.ReadTimeoutError, requests.ReadTimeout):
             why = f"no answer within {self._options.timeout_s:g} s"
         else:
-            why = _reason(exc)
+            why = reason_of(exc)
         return StoreUnavailable(f"{self._place} cannot be reached: {why}{hint}")
 
 
-_NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+#: What requests and what is below it raise when a connection fails.
+_FAILURES = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
 class _Retry(urllib3.Retry):
@@ -368,23 +263,3 @@ def _guarded(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield from pieces
     except Exception as exc:
         raise _SourceFailed(exc) from exc
-
-
-def _root(exc: BaseException) -> BaseException:
-    """Return what is behind the errors that requests and urllib3 wrap it in."""
-    while True:
-        inner: object = getattr(exc, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((arg for arg in reversed(exc.args) if isinstance(arg, Exception)), None)
-        if not isinstance(inner, BaseException):
-            return exc
-        if isinstance(exc, _NEVER_SENT):
-            return exc
-        exc = inner
-
-
-def _reason(exc: BaseException) -> str:
-    root = _root(exc)
-    # urllib3 says which pool it was before it says what was the matter.
-    text = str(root).rpartition("): ")[2] or type(root).__name__
-    return text[:300]

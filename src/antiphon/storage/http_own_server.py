@@ -12,7 +12,8 @@ from urllib.parse import quote
 from antiphon.errors import IncompatibleStore, StoreError
 from antiphon.storage import metadata as codec
 from antiphon.storage.changes import conflict
-from antiphon.storage.http_client import HttpAnswer, HttpClient
+from antiphon.storage.http_answer import HttpAnswer
+from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_protocol import (
     MAX_HEADER_METADATA,
     Done,

@@ -31,7 +31,7 @@ from antiphon.errors import (
 )
 from antiphon.events.event_id import EventId
 from antiphon.storage import metadata as codec
-from antiphon.storage.http_client import HttpAnswer
+from antiphon.storage.http_answer import HttpAnswer
 from antiphon.storage.journal import ABSENT, JournalEntry, Position, Version
 
 #: The version of the protocol that is spoken here.

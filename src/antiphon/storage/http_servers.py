@@ -20,8 +20,9 @@ from antiphon.errors import (
     VersionConflict,
 )
 from antiphon.storage.changes import missing
+from antiphon.storage.http_answer import HttpAnswer
 from antiphon.storage.http_bodies import OpenAt, data_of, open_range, part_of
-from antiphon.storage.http_client import HttpAnswer, HttpClient
+from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_protocol import (
     Done,
     ServerInfo,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from antiphon.storage.http_answer import HttpAnswer
 from antiphon.storage.http_bodies import READ_AT_ONCE_BYTES, OpenAt, stream_of
-from antiphon.storage.http_client import HttpAnswer
 from antiphon.storage.http_protocol import times_of, version_of
 from antiphon.storage.metadata import copied
 from antiphon.storage.value import Value
