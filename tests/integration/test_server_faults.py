@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from antiphon import open_store
-from antiphon.server import RequestRecord
+from antiphon.server import RequestRecord, uvicorn_server
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.string_value import StringValue
@@ -369,34 +369,65 @@ def test_a_query_that_fails_half_way_has_no_end(monkeypatch: pytest.MonkeyPatch)
             answer_on(sock)
 
 
+class Endless(DictMemoryStore):
+    """Its values have no end that anyone would wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_bytes = 0
+        self.closed = threading.Event()
+        self.from_bytes("a", b"")
+
+    def get(self, key: str) -> Any:
+        value = super().get(key)
+        value.size = 1 << 40
+        value._stream = _Zeros(self)
+        return value
+
+
+class _Zeros:
+    def __init__(self, store: Endless) -> None:
+        self._store = store
+
+    def read(self, size: int) -> bytes:
+        self._store.read_bytes += size
+        return bytes(size)
+
+    def close(self) -> None:
+        self._store.closed.set()
+
+
 def test_a_reader_that_goes_is_not_read_for() -> None:
     """The stream of a client that went away is closed, and not read to its end."""
-    records = Records()
-    read: list[int] = []
-    closed = threading.Event()
-
-    class Endless(DictMemoryStore):
-        def get(self, key: str) -> Any:
-            value = super().get(key)
-            value.size = 1 << 40
-            value._stream = Zeros()
-            return value
-
-    class Zeros:
-        def read(self, size: int) -> bytes:
-            read.append(size)
-            return bytes(size)
-
-        def close(self) -> None:
-            closed.set()
-
     store = Endless()
-    store.from_bytes("a", b"")
-    with serve(store, observe=records.append) as served:
+    with serve(store) as served:
         with connect(served, receive_bytes=1 << 16) as sock:
             sock.sendall(head(served, "GET", "/keys/a/data"))
             assert sock.recv(1000)
 
-        assert closed.wait(10)
-        records.wait(1)
-    assert sum(read) < 64 * MIB
+        assert store.closed.wait(10)
+    assert store.read_bytes < 64 * MIB
+
+
+def test_a_reader_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes nothing for too long holds neither a connection nor a stream any longer."""
+    monkeypatch.setattr(uvicorn_server, "WRITE_TIMEOUT_S", 0.1)
+    store = Endless()
+    with serve(store) as served, connect(served, receive_bytes=1 << 16) as sock:
+        sock.sendall(head(served, "GET", "/keys/a/data"))
+
+        assert store.closed.wait(10)
+    assert store.read_bytes < 64 * MIB
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a request, or with half of one, is closed."""
+    monkeypatch.setattr(uvicorn_server, "HEAD_TIMEOUT_S", 0.1)
+    with serve(DictMemoryStore()) as served:
+        request = head(served, "GET", "/info")
+        for sent in (b"", request[:20], request + request[:20]):
+            with connect(served) as sock:
+                sock.sendall(sent)
+                answered = b"".join(iter(lambda: sock.recv(4096), b""))
+
+                assert bool(answered) == (len(sent) > len(request))

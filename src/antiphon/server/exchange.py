@@ -182,7 +182,7 @@ class Exchange:
     async def _performed(self, operation: Operation) -> Answer:
         workers = self._served.workers
         if not operation.body:
-            if self._served.views.is_direct and not operation.writes:
+            if self._served.views.is_direct and operation.is_short:
                 return operation.handle(self._call(_NO_BODY))
             return await workers.run(operation.handle, self._call(_NO_BODY))
         is_data = operation.body == "data"

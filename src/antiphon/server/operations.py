@@ -18,25 +18,27 @@ class Operation:
         handle: answers a call; runs in a worker thread.
         body: what the request's body is: ``""`` (none), ``json`` or ``data``.
         writes: whether the store is changed.
+        is_short: whether it reads one key and nothing else.
     """
 
     handle: Callable[[Call], Answer]
     body: str = ""
     writes: bool = False
+    is_short: bool = False
 
 
-_GET_DATA = Operation(reading.get_data)
+_GET_DATA = Operation(reading.get_data, is_short=True)
 
 #: Everything that can be asked for; HEAD is GET without its body.
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "data": {"GET": _GET_DATA, "PUT": Operation(writing.put_data, "data", True)},
     "metadata": {
-        "GET": Operation(reading.get_metadata),
+        "GET": Operation(reading.get_metadata, is_short=True),
         "PUT": Operation(writing.put_metadata, "json", True),
         "POST": Operation(writing.post_metadata, "json", True),
     },
     "value": {
-        "GET": Operation(reading.get_value),
+        "GET": Operation(reading.get_value, is_short=True),
         "PUT": Operation(writing.put_value, "data", True),
     },
     "auth": {

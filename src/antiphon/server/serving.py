@@ -4,38 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from antiphon.server.protocol import MAX_HEAD_BYTES, limited_protocol
+from antiphon.server.uvicorn_server import MAX_HEAD_BYTES, TLS, uvicorn_server
 
-if TYPE_CHECKING:
-    import uvicorn
+__all__ = ["GRACE_S", "TLS", "HttpServer"]
 
 #: Seconds that requests get to end when the server stops.
 GRACE_S = 5.0
-
-#: Seconds for which an idle connection is kept.
-KEEP_ALIVE_S = 75
-
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """How connections are encrypted.
-
-    Attributes:
-        certificate: path of the certificate chain, in PEM.
-        key: path of its private key.
-        client_ca: path of the certificates that clients' ones must be signed
-            by; None asks clients for none.
-    """
-
-    certificate: str
-    key: str
-    client_ca: str | None = None
 
 
 class HttpServer:
@@ -71,7 +49,7 @@ class HttpServer:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"{'http' if tls is None else 'https'}://{shown}:{self.port}"
         try:
-            self._server = _uvicorn(app, tls, grace_s, max_head_bytes)
+            self._server = uvicorn_server(app, tls, grace_s, max_head_bytes)
         except BaseException:
             self._sock.close()
             raise
@@ -109,28 +87,3 @@ class HttpServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _uvicorn(app: Any, tls: TLS | None, grace_s: float, max_head_bytes: int) -> uvicorn.Server:
-    import uvicorn
-
-    secured: dict[str, Any] = {}
-    if tls is not None:
-        secured = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
-        if tls.client_ca is not None:
-            secured |= {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
-    config = uvicorn.Config(
-        app,
-        http=limited_protocol(max_head_bytes),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(grace_s)),
-        **secured,
-    )
-    config.load()  # so that bad files are told here, not in the thread
-    return uvicorn.Server(config)

@@ -111,9 +111,10 @@ class UploadStream:
         # A store that tries again must not take the rest for the whole.
         if self._failure is not None:
             raise self._failure
-        future = self._ahead or self._gather()
+        if self._ahead is None:
+            self._ahead = self._gather()
         try:
-            piece = future.result()
+            piece = self._ahead.result()
         except concurrent.futures.CancelledError:
             self._failure = ClientGone()
             raise self._failure from None

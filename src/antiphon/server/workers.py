@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from antiphon.server.answers import RETRY_AFTER_S, Refused
+
 _T = TypeVar("_T")
 
 #: Threads for what is short, and for uploads: each waits for its client, so
@@ -17,6 +19,9 @@ UPLOAD_THREADS = 32
 #: Threads that check passwords, which is slow on purpose: a flood of wrong
 #: ones must not take the processor from everyone else.
 _PASSWORD_THREADS = 1
+
+#: Requests whose passwords may wait to be checked; more are told to come again.
+_WAITING_PASSWORDS = 64
 
 
 class Workers:
@@ -33,6 +38,7 @@ class Workers:
         self._short = ThreadPoolExecutor(short_threads, thread_name_prefix="store-http")
         self._uploads = ThreadPoolExecutor(upload_threads, thread_name_prefix="store-upload")
         self._passwords = ThreadPoolExecutor(_PASSWORD_THREADS, thread_name_prefix="store-password")
+        self._checking = 0
 
     async def run(self, work: Callable[..., _T], *args: Any) -> _T:
         """Return what *work* does in a thread for short work."""
@@ -43,8 +49,24 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._uploads, work, *args)
 
     async def run_password(self, work: Callable[..., _T], *args: Any) -> _T:
-        """Return what *work* does in a thread for checking passwords."""
-        return await asyncio.get_running_loop().run_in_executor(self._passwords, work, *args)
+        """Return what *work* does in a thread for checking passwords.
+
+        Raises:
+            Refused: too many wait already.
+        """
+        if self._checking >= _WAITING_PASSWORDS:
+            raise Refused(
+                503,
+                "too many passwords are being checked",
+                error="StoreUnavailable",
+                headers=[(b"retry-after", b"%d" % RETRY_AFTER_S)],
+            )
+        self._checking += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._passwords, work, *args)
+        finally:
+            self._checking -= 1
 
     def release(self, close: Callable[[], None]) -> None:
         """Call *close* in a thread, soon; nobody waits for it."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from antiphon.errors import AuthenticationError
@@ -190,6 +193,39 @@ def test_users_of_a_simple_auth_store() -> None:
     for name in ("ann", "bob"):
         with pytest.raises(AuthenticationError):
             accounts.authenticate(basic(name, "guess"))
+
+
+def test_a_flood_of_passwords_is_told_to_come_again(store: DictMemoryStore) -> None:
+    """So many wait to be checked, and no more; whoever is remembered is not held up."""
+    checking, go_on = threading.Event(), threading.Event()
+
+    class Slow(Accounts):
+        def authenticate(self, header: str | None) -> Identity:
+            checking.set()
+            assert go_on.wait(10)
+            return Identity("somebody")
+
+    ask = asker_of(store, authenticator=Slow(ACCOUNTS))
+
+    async def flood() -> list[int]:
+        transport = httpx.ASGITransport(ask.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+
+            async def get(header: str) -> int:
+                answer = await client.get("/info", headers={"Authorization": header})
+                return answer.status_code
+
+            waiting = [asyncio.create_task(get(basic("ann", str(number)))) for number in range(70)]
+            refused, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert {503} == {task.result() for task in refused}
+            assert 200 == await get("Bearer one")
+            go_on.set()
+            return sorted(await asyncio.gather(*waiting))
+
+    found = asyncio.run(flood())
+    ask.app.close()
+
+    assert [200] * 64 + [503] * 6 == found
 
 
 def test_nothing_shows_a_password() -> None:

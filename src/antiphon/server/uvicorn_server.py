@@ -1,17 +1,22 @@
-"""uvicorn's HTTP protocol, with limits on the head of a request.
+"""All that is known of uvicorn: how it is set up, and limits on the head of a request.
 
 uvicorn 0.54 with httptools takes a head of any length, and waits for its end
 for ever; a client that never comes to the end of its headers would take memory
-and a connection until the server is stopped.
+and a connection until the server is stopped.  So would one that does not read
+what it asked for.
 """
 
 from __future__ import annotations
 
+import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
     import asyncio
+
+    import uvicorn
 
 #: Bytes of request line and headers: a key of 1 MiB, percent-encoded, and more.
 MAX_HEAD_BYTES = 1 << 22
@@ -20,16 +25,77 @@ MAX_HEAD_BYTES = 1 << 22
 #: the connection's beginning.
 HEAD_TIMEOUT_S = 30.0
 
+#: Seconds in which a client must take something of what is sent to it.
+WRITE_TIMEOUT_S = 120.0
+
 #: Longest URL that httptools.parse_url (0.9) takes: it counts with 16 bits.
 _PARSED_BYTES = (1 << 16) - 1
 
 _TOO_LARGE = b"the head of the request is too large"
 
+#: Seconds for which an idle connection is kept.
+KEEP_ALIVE_S = 75
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How connections are encrypted.
+
+    Attributes:
+        certificate: path of the certificate chain, in PEM.
+        key: path of its private key.
+        client_ca: path of the certificates that clients' ones must be signed
+            by; None asks clients for none.
+    """
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+
+
+def uvicorn_server(
+    app: Any, tls: TLS | None, grace_s: float, max_head_bytes: int
+) -> uvicorn.Server:
+    """Return a server that is not running yet; its sockets come from the caller.
+
+    Args:
+        app: an ASGI application.
+        tls: None serves plain HTTP.
+        grace_s: seconds that running requests get to end.
+        max_head_bytes: see ``limited_protocol``.
+
+    Raises:
+        OSError: a file of *tls* cannot be read, or is none.
+    """
+    import uvicorn
+
+    secured: dict[str, Any] = {}
+    if tls is not None:
+        secured = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+        if tls.client_ca is not None:
+            secured |= {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    config = uvicorn.Config(
+        app,
+        http=limited_protocol(max_head_bytes),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(grace_s)),
+        **secured,
+    )
+    config.load()  # so that bad files are told here, not in the thread
+    return uvicorn.Server(config)
+
 
 def limited_protocol(
-    max_head_bytes: int = MAX_HEAD_BYTES, head_timeout_s: float = HEAD_TIMEOUT_S
+    max_head_bytes: int = MAX_HEAD_BYTES,
 ) -> type[asyncio.Protocol]:
     """Return the class of protocols that ``uvicorn.Config(http=…)`` takes."""
+    head_timeout_s, write_timeout_s = HEAD_TIMEOUT_S, WRITE_TIMEOUT_S
     # Imported and derived from here, so that this module can be imported without.
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -37,6 +103,7 @@ def limited_protocol(
         _head_bytes = 0
         _in_head = True
         _timer: asyncio.TimerHandle | None = None
+        _write_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -44,7 +111,17 @@ def limited_protocol(
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
+            self._stop_write_timer()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            # Not close(): that would wait for the client to take the rest.
+            self._write_timer = self.loop.call_later(write_timeout_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._stop_write_timer()
+            super().resume_writing()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -89,6 +166,11 @@ def limited_protocol(
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+
+        def _stop_write_timer(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
 
         def _give_up(self) -> None:
             self._timer = None
