@@ -133,7 +133,8 @@ class _FileLockBase:
         """Called before the lock is taken from a holder that may be alive."""
 
     def _remove(self, blockers: Sequence[Instance]) -> bool:
-        removed = [lock_files.take_away(each, self._dir) for each in blockers]
+        claim_max_s = self.force_timeout if self.force_timeout > 0 else lock_files.CLAIM_MAX_S
+        removed = [lock_files.take_away(each, self._dir, claim_max_s) for each in blockers]
         lock_files.sweep(self._dir)
         if not any(removed):
             time.sleep(self.poll_interval)  # Another process is at it.

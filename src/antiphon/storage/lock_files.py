@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 from antiphon.storage.lock_holder import identity, is_dead, this_process
 
-#: Seconds after which a claim is a dead process's: it is held for a few system calls.
+#: Seconds after which a claim is a dead process's, unless the lock is broken sooner by
+#: force: it is held for a few system calls.
 CLAIM_MAX_S = 30.0
 
 _PREFIX = ".lock-"
@@ -46,12 +47,14 @@ class Instance(NamedTuple):
         path: the lock's file.
         data: what it says; empty if we may not read it.
         modified: seconds since the epoch, by the clock of the file system.
+        stamp: number and time of the file, the same under all its names.
         token: tells this holding from all others, earlier and later.
     """
 
     path: str
     data: bytes
     modified: float
+    stamp: tuple[int, int]
     token: str
 
 
@@ -92,9 +95,11 @@ def look(path: str) -> Instance | None:
         return None
     if stat.S_ISDIR(found.st_mode):
         return None
-    what = b"%d %d %s" % (found.st_ino, found.st_mtime_ns, data)
+    stamp = (found.st_ino, found.st_mtime_ns)
+    # With the name: a claim that is a link to its lock is another thing to be claimed.
+    what = repr((os.path.basename(path), stamp, data)).encode("utf-8", "surrogateescape")
     token = hashlib.sha256(what).hexdigest()[:24]
-    return Instance(path, data, found.st_mtime, token)
+    return Instance(path, data, found.st_mtime, stamp, token)
 
 
 def look_into(directory: str) -> list[Instance]:
@@ -107,12 +112,16 @@ def look_into(directory: str) -> list[Instance]:
     return [instance for instance in seen if instance is not None]
 
 
-def take_away(instance: Instance, lock_dir: str) -> bool:
-    """Remove a holding whosever it is, and nothing else; return whether it was this call."""
+def take_away(instance: Instance, lock_dir: str, claim_max_s: float = CLAIM_MAX_S) -> bool:
+    """Remove a holding whosever it is, and nothing else; return whether it was this call.
+
+    A claimant that takes longer than *claim_max_s* is taken for dead.  If it
+    is not, and goes on after all, it may remove the next holder's lock.
+    """
     claim = _claim_of(instance, lock_dir)
     while not make(claim, identity("claim"), lock_dir):
         other = look(claim)
-        if other is None or not (is_dead(other.data) or _is_old(other, lock_dir)):
+        if other is None or not (is_dead(other.data) or _is_old(other, lock_dir, claim_max_s)):
             return False
         # Whoever had claimed it died over it.  The claim is a lock like any other.
         take_away(other, lock_dir)
@@ -144,7 +153,7 @@ def give_back(instance: Instance, lock_dir: str) -> bool:
             raise
         return take_away(instance, lock_dir)
     claimed = look(claim)
-    if claimed is None or claimed.token != instance.token:
+    if claimed is None or (claimed.stamp, claimed.data) != (instance.stamp, instance.data):
         # Ours was taken away just before: this may be a link to the next holder's lock.
         if made:
             remove_if_there(claim)
@@ -207,12 +216,12 @@ def _stat_and_read(path: str) -> tuple[os.stat_result, bytes]:
         os.close(descriptor)
 
 
-def _is_old(claim: Instance, lock_dir: str) -> bool:
+def _is_old(claim: Instance, lock_dir: str, max_s: float) -> bool:
     # By the clock of the file system: this host's may be another.
     probe = os.path.join(lock_dir, f"{_PREFIX}{secrets.token_hex(8)}{_ASIDE}")
     _write_new(probe, identity("probe"))
     try:
-        return os.stat(probe).st_mtime - claim.modified > CLAIM_MAX_S
+        return os.stat(probe).st_mtime - claim.modified > max_s
     finally:
         os.unlink(probe)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import logging
 import os
 from collections.abc import Sequence
 from typing import Any
 
-from antiphon.errors import StoreError
-from antiphon.storage.changes import Change, Committed, StoreIdentity
+from antiphon.errors import StoreError, StoreUnavailable
+from antiphon.storage.changes import Change, Committed, Staged, StoreIdentity
 from antiphon.storage.directory_lock import LOCK_TIMEOUT_S
 from antiphon.storage.file_commit import Committer
+from antiphon.storage.file_index import Index
 from antiphon.storage.file_medium import Medium
+from antiphon.storage.file_names import is_hashed
 from antiphon.storage.file_record import Step
 from antiphon.storage.filesystem_store import (
     JOURNAL_LENGTH,
@@ -188,8 +192,42 @@ class _FencedCommitter(Committer):
         super().__init__(medium, store)
         self._lock = lock
 
+    def _decide(
+        self, index: Index, changes: Sequence[Change], aside: dict[int, Staged]
+    ) -> tuple[list[Step], dict[str, Any], list[Committed]]:
+        # The index is up to date now: whoever takes the lock after this answer begins a
+        # new log, and what is written into this one is not looked at.
+        self._lock.check()
+        return super()._decide(index, changes, aside)
+
     def _place(self, steps: list[Step], renewed: list[bool], written: list[str], what: str) -> None:
         # Decided by now: whoever took the lock has carried it out.
         self._lock.check()
-        super()._place(steps, renewed, written, what)
+        kept = [step.entry is not None or not step.final for step in steps]
+        super()._place(
+            list(itertools.compress(steps, kept)),
+            list(itertools.compress(renewed, kept)),
+            written,
+            what,
+        )
+        if not all(kept):
+            names = [step.name for step, keep in zip(steps, kept, strict=True) if not keep]
+            try:
+                self._remove(names)
+            except OSError as exc:
+                if isinstance(exc, StoreError):
+                    raise
+                raise StoreUnavailable(
+                    f"{what}: {exc.strerror}; it is decided, and is finished by whoever writes next"
+                ) from exc
         self._lock.check()
+
+    def _remove(self, names: list[str]) -> None:
+        layout = self._medium.layout
+        # Metadata first: a key is there while they are.
+        paths = [make(name) for name in names for make in (layout.metadata, layout.data)]
+        paths += [layout.key(name) for name in names if is_hashed(name)]
+        with self._lock.fence() as fence:
+            for number, path in enumerate(paths):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(path, os.path.join(fence, str(number)))

@@ -8,8 +8,11 @@ taken for dead, and may still be alive.  Therefore
 1. whoever takes it by force first leaves a note beside it,
 2. every holder that finds the note begins a new epoch, in a new log, and only
    then removes the note,
-3. a holder asks just before it touches a file whether it still has the lock,
-   and one that lost it checks everything before it goes on (DESIGN section 7).
+3. a holder asks just before it touches files whether it still has the lock.
+   What it does after the answer fails if it lost the lock just then: a new file
+   is renamed from where the next holder has taken it, and a file is removed by
+   renaming it into a directory (``fence``) that the next holder removes first;
+4. one that lost it checks everything before it goes on (DESIGN section 7).
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,11 +38,10 @@ _POLL_INTERVAL_S = 0.002
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
+_FENCE = "fence-"
+
 #: What flock() says where it is not supported.
 _NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
-
-#: File systems of which each machine has its own view, until files are opened and synced.
-_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs"}
 
 
 class SharedDiskLock:
@@ -65,7 +69,6 @@ class SharedDiskLock:
         self._force_timeout_s = force_timeout_s
         self._lock = _NotingLock(path, self._note, timeout_s, force_timeout_s)
         self._holding: Instance | None = None
-        self._is_remote = is_remote(self._hidden)
         self._guard = self._kept_out(path)
 
     @contextlib.contextmanager
@@ -93,13 +96,12 @@ class SharedDiskLock:
     def _as_holder(self) -> Iterator[bool]:
         forced = self.was_lost or self.needs_epoch()
         before = self.epoch() if self.epoch is not None else None
-        if self._is_remote:
-            _touch_shared_files(self._hidden, flush=False)
+        if forced or self.epoch is None:
+            # At the first time, those of processes that were killed.
+            self._remove_fences()
         try:
             yield forced
         finally:
-            if self._is_remote:
-                _touch_shared_files(self._hidden, flush=True)
             is_begun = self.epoch is not None and self.epoch() != before
             # A note that is there after we lost the lock is for the next holder.
             if forced and is_begun and self._is_held():
@@ -110,6 +112,21 @@ class SharedDiskLock:
         if not self._is_held():
             self.was_lost = True
             raise self._lost()
+
+    @contextlib.contextmanager
+    def fence(self) -> Iterator[str]:
+        """Give a directory for the block, which goes when another takes the lock by force.
+
+        Renaming a file into it removes the file as long as the lock is held.
+        """
+        path = os.path.join(self._hidden, f"{_FENCE}{secrets.token_hex(8)}")
+        os.mkdir(path)
+        try:
+            # After it is there: if the answer is yes, the next holder finds it.
+            self.check()
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def needs_epoch(self) -> bool:
         """Whether a holder lost the lock by force since the last new epoch."""
@@ -126,17 +143,28 @@ class SharedDiskLock:
             if guard >= 0:
                 os.close(guard)
 
+    def _remove_fences(self) -> None:
+        for name in os.listdir(self._hidden):
+            path = os.path.join(self._hidden, name)
+            while name.startswith(_FENCE) and os.path.exists(path):
+                # Who lost the lock may be moving a file there at this moment.
+                shutil.rmtree(path, ignore_errors=True)
+
     def _is_held(self) -> bool:
         present = lock_files.look(self._lock.full_path)
         return present is not None and present == self._holding
 
     def _acquire(self) -> None:
+        own = None
         try:
-            if not self._lock.acquire():
-                raise self._busy("another process")
-            self._holding = lock_files.look(self._lock.full_path)
+            while own is None:
+                if not self._lock.acquire():
+                    raise self._busy("another process")
+                # None: it stalled just after it got the lock, and lost it already.
+                own = lock_files.look(self._lock.full_path) if self._lock.acquired() else None
         except LockError as exc:
             raise StoreUnavailable(str(exc)) from exc
+        self._holding = own
 
     def _release(self) -> bool:
         self._holding = None
@@ -196,37 +224,3 @@ class _NotingLock(FileLock):
     def _before_force(self) -> None:
         # Another process may be the next holder, so that has to find it.
         Path(self._note).touch()
-
-
-def is_remote(path: str) -> bool:
-    """Whether *path* is on a file system that other machines may change; True if unknown."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return True
-    real = os.path.realpath(path)
-    best, kind = "", "unknown"
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        mount = left.split()[4].encode().decode("unicode_escape")
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, right.split()[0]
-    return kind == "unknown" or kind in _REMOTE or kind.startswith("fuse")
-
-
-def _touch_shared_files(directory: str, *, flush: bool) -> None:
-    """Have the machine look at the server's files anew, or send it what it has written.
-
-    NFS promises no more than that: who opens a file sees what was synced or
-    closed before.
-    """
-    for name in os.listdir(directory):
-        if name == "mark" or name.startswith("log-"):
-            with contextlib.suppress(FileNotFoundError):
-                descriptor = os.open(os.path.join(directory, name), os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    if flush:
-                        os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)

@@ -382,6 +382,20 @@ def test_who_dies_while_breaking_a_lock_does_not_save_it(
     assert [] == left(tmp_path)
 
 
+def test_who_dies_while_releasing_a_lock_does_not_keep_it(
+    lock: FileLock, tmp_path: Path, dead: bytes
+) -> None:
+    """Its claim is a link to the lock itself."""
+    Path(lock.full_path).write_bytes(dead)
+    its = lock_files.look(lock.full_path)
+    assert its
+    os.link(lock.full_path, lock_files._claim_of(its, str(tmp_path)))
+
+    with lock:
+        assert lock.acquired()
+    assert [] == left(tmp_path)
+
+
 def test_an_old_claim_is_a_dead_ones(
     lock: FileLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
