@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -55,6 +56,7 @@ class HttpAnswer:
         self._place = place
         self._failures = failures
         self._read = 0
+        self._is_closed = False
 
     def header(self, name: str) -> str | None:
         """Return a header; None if it is not there."""
@@ -132,6 +134,13 @@ class HttpAnswer:
 
     def close(self) -> None:
         """Give the connection back; one with an unread rest is closed.  Twice is fine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._read == self.length:
+            # The libraries give a connection back when they see the end themselves.
+            with contextlib.suppress(*self._failures):
+                self._read_on(-1)
         self._close()
 
     def __enter__(self) -> Self:

@@ -21,7 +21,6 @@ from antiphon.errors import (
     InvalidKey,
     InvalidValue,
     KeyNotFound,
-    PermissionsUnsupported,
     PositionLost,
     ReadOnlyStore,
     StoreError,
@@ -302,13 +301,20 @@ def parse_permissions(raw: Any) -> dict[str, set[str]]:
 # -- Errors --------------------------------------------------------------------
 
 
-def error_of(answer: HttpAnswer, what: str, *, has_key: bool = True) -> StoreError:
+def error_of(
+    answer: HttpAnswer,
+    what: str,
+    *,
+    has_key: bool = True,
+    unsupported: type[StoreError] = StoreError,
+) -> StoreError:
     """Return the error that an answer of status 400 and above stands for, and close it.
 
     Args:
         answer: whose body may say more.
         what: what was asked for, with the key and the store.
         has_key: whether it was a key that was asked for.
+        unsupported: what status 501 stands for, if the body says nothing else.
     """
     with answer:
         try:
@@ -318,9 +324,7 @@ def error_of(answer: HttpAnswer, what: str, *, has_key: bool = True) -> StoreErr
     name, message = _told(body)
     kind = getattr(errors, name, None) if name.isidentifier() else None
     if not (isinstance(kind, type) and issubclass(kind, StoreError)):
-        kind = _ERROR_OF_STATUS.get(answer.status, StoreError)
-        if answer.status == 501:
-            kind = PermissionsUnsupported if "permissions" in what else StoreError
+        kind = {**_ERROR_OF_STATUS, 501: unsupported}.get(answer.status, StoreError)
     if kind is KeyNotFound and not has_key:
         kind = StoreError
     said = f": {message}" if message else ""

@@ -90,12 +90,14 @@ class HttpServer:
         params: Mapping[str, str] | None = None,
         body: Body | None = None,
         also: tuple[int, ...] = (),
+        unsupported: type[StoreError] = StoreError,
     ) -> HttpAnswer:
         """Return the answer to a request.
 
         Args:
             key: the key that the request is about.
             also: statuses from 300 on that are no errors here.
+            unsupported: what a status 501 stands for.
 
         Raises:
             StoreError: the leaf that the status, or the answer itself, names.
@@ -117,7 +119,7 @@ class HttpServer:
             there = answer.header("Location")
             answer.close()
             raise StoreError(f"{what}: the server sends us on to {there!r:.200}; use that URL")
-        raise error_of(answer, what, has_key=key is not None)
+        raise error_of(answer, what, has_key=key is not None, unsupported=unsupported)
 
     def url(self, key: str, part: str | None = None) -> str:
         """Return the URL of a part of *key* (``data``, …); of the whole key if *part* is None."""
@@ -227,7 +229,7 @@ class HttpServer:
 
     def permissions(self, key: str) -> Permissions:
         """Return the permissions of *key*."""
-        answer = self.ask("GET", self.url(key, "permissions"), key=key, headers=WANTS_JSON)
+        answer = self._ask_permissions("GET", key, WANTS_JSON, None)
         return parse_permissions(answer.json())
 
     def permissions_of_value(self, key: str) -> Permissions:
@@ -242,9 +244,18 @@ class HttpServer:
         raise NotImplementedError
 
     def _send_permissions(self, method: str, key: str, permissions: Permissions) -> HttpAnswer:
-        body = permissions_body(permissions)
+        return self._ask_permissions(method, key, SENDS_JSON, permissions_body(permissions))
+
+    def _ask_permissions(
+        self, method: str, key: str, headers: Mapping[str, str], body: bytes | None
+    ) -> HttpAnswer:
         return self.ask(
-            method, self.url(key, "permissions"), key=key, headers=SENDS_JSON, body=body
+            method,
+            self.url(key, "permissions"),
+            key=key,
+            headers=headers,
+            body=body,
+            unsupported=PermissionsUnsupported,
         )
 
 
