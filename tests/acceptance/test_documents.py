@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     "docs/reference/events.md",
     "docs/reference/messaging.md",
+    "docs/reference/combinators.md",
+    "docs/reference/permissions.md",
     "README.md",
     "docs/tutorial/first-steps.md",
     "docs/how-to/test-with-real-servers.md",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, Self
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from antiphon.errors import AuthenticationError, InvalidValue, NotConnected, StoreError
@@ -18,6 +19,8 @@ from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.permissions import OWNED, PERMISSIONS_NAME, User, has_right, may_see
 from antiphon.storage.shielding import assign_behind_shield, shield
 from antiphon.storage.value import Value, select_from, split_value
+
+_T = TypeVar("_T")
 
 
 class AuthorizedReading(AbstractAuthorizingStore):
@@ -121,27 +124,53 @@ class AuthorizedReading(AbstractAuthorizingStore):
     # -- Reading -------------------------------------------------------------
 
     def get(self, key: str) -> Value:
-        return self._readable(key)
+        user, key = self._present_user(), checked_key(key)
+        return self._as_value(user, key, self._writes.value_of(key))
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         user, key = self._present_user(), checked_key(key)
         names = None if select is None else list(select)
         metadata = self._writes.metadata_of(key)
-        self._writes.permit(user, key, metadata, "get", self)
-        assert metadata is not None  # noqa: S101 - permitted, so it is there
-        return select_from(without_permissions(metadata), names)
+        return select_from(self._as_metadata(user, key, metadata), names)
 
     def exists(self, key: str) -> bool:
         user = self._present_user()
         metadata = self._writes.metadata_of(checked_key(key))
         return metadata is not None and may_see(user, self._writes.permissions_in(metadata))
 
-    def _readable(self, key: str) -> AuthorizedValue:
-        user, key = self._present_user(), checked_key(key)
-        value = self._writes.value_of(key)
+    def _as_value(self, user: User, key: str, value: Any) -> Value:
+        """Return *value*, which the wrapped store has under *key*, if *user* may read it."""
         metadata = None if value is None else split_value(value)[1]
         permissions = self._writes.permit(user, key, metadata, "get", self)
         return AuthorizedValue(value, permissions if has_right(user, permissions, OWNED) else None)
+
+    def _as_metadata(
+        self, user: User, key: str, metadata: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        self._writes.permit(user, key, metadata, "get", self)
+        assert metadata is not None  # noqa: S101 - permitted, so it is there
+        return without_permissions(metadata)
+
+    # Of several keys the wrapped store may read many at a time, so it is asked for all.
+
+    def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
+        user = self._present_user()
+        return (
+            self._as_value(user, key, value) for key, value in _beside(keys, self.store.multiget)
+        )
+
+    def multiget_data(self, keys: Iterable[str]) -> Iterator[BinaryIO]:
+        return (value.data for value in self.multiget(keys))
+
+    def multiget_metadata(
+        self, keys: Iterable[str], select: Iterable[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        user = self._present_user()
+        names = None if select is None else list(select)
+        return (
+            select_from(self._as_metadata(user, key, metadata), names)
+            for key, metadata in _beside(keys, self.store.multiget_metadata)
+        )
 
     def query(
         self, select: Iterable[str] | None = None, **kwargs: Any
@@ -229,6 +258,20 @@ class AuthorizedReading(AbstractAuthorizingStore):
         if self.store_id is None:
             raise StoreError(f"{self.store!r} keeps no journal")
         return self.store
+
+
+def _beside(
+    keys: Iterable[str], read: Callable[[Iterable[str]], Iterator[_T]]
+) -> Iterator[tuple[str, _T | None]]:
+    """Yield each of *keys* with what *read* has for it; None if it has nothing, and ends there."""
+    mine, theirs = itertools.tee(map(checked_key, keys))
+    values = iter(read(theirs))
+    for key in mine:
+        try:
+            value = next(values, None)
+        except KeyError:
+            value = None
+        yield key, value
 
 
 def _without_key(entry: JournalEntry) -> JournalEntry:

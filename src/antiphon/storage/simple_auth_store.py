@@ -246,6 +246,20 @@ class SimpleAuthStore(AbstractStore):
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         return self.store.get_metadata(self._permitted(key, "get"), select)
 
+    # Of several keys the wrapped store may read many at a time, so it is asked for all.
+
+    def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
+        return self.store.multiget(self._permitted(key, "get") for key in keys)
+
+    def multiget_data(self, keys: Iterable[str]) -> Iterator[BinaryIO]:
+        return self.store.multiget_data(self._permitted(key, "get") for key in keys)
+
+    def multiget_metadata(
+        self, keys: Iterable[str], select: Iterable[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        permitted = (self._permitted(key, "get") for key in keys)
+        return self.store.multiget_metadata(permitted, select)
+
     def exists(self, key: str) -> bool:
         self._check_connected()
         key = checked_key(key)
@@ -302,6 +316,12 @@ class SimpleAuthStore(AbstractStore):
     ) -> Version | None:
         key = self._writable(key, "set", expect)
         return self.store.set(key, value, buffer_size, **condition(expect))
+
+    def multiset(
+        self, keys: Iterable[str], values: Iterable[Any], buffer_size: int = BUFFER_BYTES
+    ) -> None:
+        permitted = (self._permitted(key, "set") for key in keys)
+        self.store.multiset(permitted, values, buffer_size)
 
     def set_data(
         self,
