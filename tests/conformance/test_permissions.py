@@ -9,6 +9,7 @@ import pytest
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.authorizing_store import AuthorizingStore, User
 from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.sqlite_store import SqliteStore
 from antiphon.testing.permission_suite import (
@@ -51,6 +52,16 @@ class TestOverSeveralConnections(TransactingPermissions, JournallingPermissions)
     def make_stores(self, tmp_path: Path) -> Iterator[MakeStores]:
         """Nothing but the file is shared."""
         yield from apart(lambda: SqliteStore(tmp_path / "store.db", durable=False))
+
+
+class TestOverFiles(TransactingPermissions, JournallingPermissions):
+    """A directory, with a store object for each user, as in several processes."""
+
+    @pytest.fixture
+    def make_stores(self, tmp_path: Path) -> Iterator[MakeStores]:
+        """Nothing but the directory is shared."""
+        init_shared_store(tmp_path / "files")
+        yield from apart(lambda: FileSystemStore(tmp_path / "files", durable=False))
 
 
 class TestOverRedis(TransactingPermissions, JournallingPermissions):
