@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 from antiphon.storage.file_lock import FileLock, SharedFileLock
@@ -33,7 +34,10 @@ def main(directory: str, kind: str, rounds: int, death: int) -> None:
 
         with lock:
             note("+")
-            if not shared:
+            if shared:
+                # Long enough that the readers meet.
+                time.sleep(0.001)
+            else:
                 count(Path(directory, "counter"))
             if death and chance.randrange(death) == 0:
                 note("!")

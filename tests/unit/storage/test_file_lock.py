@@ -450,11 +450,11 @@ def test_one_process_at_a_time(
     run_workers: Callable[..., list[tuple[str, str, str]]], tmp_path: Path
 ) -> None:
     """Six processes, and no count is lost."""
-    history = run_workers("exclusive", 6, 60)
+    history = run_workers("exclusive", 6, 40)
 
     assert 1 == check_history(history)
-    assert 6 * 60 * 2 == len(history)
-    assert "360" == (tmp_path / "counter").read_text()
+    assert 6 * 40 * 2 == len(history)
+    assert "240" == (tmp_path / "counter").read_text()
     assert ["counter", "history"] == left(tmp_path)
 
 
@@ -462,7 +462,7 @@ def test_many_readers_or_one_writer(
     run_workers: Callable[..., list[tuple[str, str, str]]], tmp_path: Path
 ) -> None:
     """Readers meet, and never a writer."""
-    history = run_workers("mixed", 6, 60)
+    history = run_workers("mixed", 6, 40)
     writers = sum(what == "+" and kind == "exclusive" for what, kind, _ in history)
 
     assert check_history(history) > 1
@@ -475,7 +475,7 @@ def test_holders_that_are_killed_are_survived(
     run_workers: Callable[..., list[tuple[str, str, str]]], kind: str
 ) -> None:
     """Kill -9 at any holder: the others go on, and still one at a time."""
-    history = run_workers(kind, 12, 60, 12)
+    history = run_workers(kind, 12, 40, 12)
 
     check_history(history)
     assert sum(what == "!" for what, _, _ in history) >= 3
