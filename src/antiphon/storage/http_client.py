@@ -17,7 +17,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from antiphon.errors import InvalidURL, InvalidValue, StoreUnavailable
+from antiphon.errors import InvalidURL, InvalidValue, NotConnected, StoreUnavailable
 from antiphon.storage.http_answer import HttpAnswer, chain_of, length_in, reason_of
 from antiphon.storage.http_options import HttpOptions
 
@@ -55,6 +55,7 @@ class HttpClient:
         self._auth: AuthBase | None = None
         self._given: Any = None
         self._take(credentials)
+        self._is_closed = False
         self._pid = os.getpid()
         self._session = self._given or self._new_session()
 
@@ -75,10 +76,12 @@ class HttpClient:
                 request.
 
         Raises:
+            NotConnected: the client was closed.
             StoreUnavailable: there is no answer; what the request may have done
                 is in the message.
             InvalidURL: the URL makes no sense.
         """
+        self._check_open()
         data = body if body is None or isinstance(body, bytes) else _guarded(body)
         wanted = {"Accept-Encoding": "identity", **(headers or {})}
         tls = {} if self._given else {"verify": self._options.ca_file or True}
@@ -101,12 +104,22 @@ class HttpClient:
             raise InvalidURL(f"{self._place}: {exc}") from None
         except _FAILURES as exc:
             raise self._unavailable(method, exc) from exc
+        if self._is_closed:
+            # Closed meanwhile: what is taken back now would stay open in a new pool.
+            response.close()
+            self.close()
+        self._check_open()
         return self._answer(response, has_body=method != "HEAD")
 
     def close(self) -> None:
         """Close the connections, unless the session was given.  Twice is fine."""
+        self._is_closed = True
         if self._given is None:
             self._session.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise NotConnected(f"{self._place} was disconnected; call connect() first")
 
     # -- Helpers -------------------------------------------------------------
 

@@ -305,7 +305,9 @@ class StaticURLStore(AbstractReadOnlyStore):
                 return
             self.failed_polls += 1
             self.last_error = exc
-            logger.warning("%r keeps its old index (failure %d): %s", self, self.failed_polls, exc)
+            logger.warning(
+                "%r keeps its old index (failure %d): %s", self, self.failed_polls, str(exc)
+            )
         else:
             self.last_error = None
 

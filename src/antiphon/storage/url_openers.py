@@ -23,10 +23,12 @@ def opener_for(
     Raises:
         InvalidValue: the credentials are no username and password.
     """
-    context = ssl.create_default_context(cafile=http.ca_file)
-    if http.cert_file is not None:
-        context.load_cert_chain(http.cert_file, http.key_file)
-    handlers: list[Any] = [urllib.request.HTTPSHandler(context=context)]
+    handlers: list[Any] = []
+    if root_url.startswith("http"):
+        context = ssl.create_default_context(cafile=http.ca_file)
+        if http.cert_file is not None:
+            context.load_cert_chain(http.cert_file, http.key_file)
+        handlers.append(urllib.request.HTTPSHandler(context=context))
     if proxy_handler is not None:
         handlers.append(proxy_handler)
     if credentials is not None:
