@@ -110,9 +110,12 @@ def to_entry(permissions: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 
 def from_entry(entry: Any) -> dict[str, frozenset[str]] | None:
     """Return the permissions that ``to_entry`` wrote; None if *entry* is not of that form."""
-    if not isinstance(entry, Mapping):
+    if type(entry) is not dict or not entry.get(OWNED):
         return None
-    try:
-        return checked_permissions(entry)
-    except InvalidValue:
-        return None
+    found: dict[str, frozenset[str]] = {}
+    for name, tags in entry.items():
+        # A text would be taken for the set of its letters.
+        if type(tags) is not list or not all(type(tag) is str for tag in tags):
+            return None
+        found[name] = frozenset(tags)
+    return found
