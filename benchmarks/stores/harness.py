@@ -8,9 +8,11 @@ operations that it has.  All are measured in one run, in turns: in each turn
 every contender does every operation a number of times, one after the other, so
 that what disturbs the machine disturbs all.
 
-The *share of the limit* is the limit's time over that of a contender, for the
-time of all calls of one turn; shown is the median of the turns.  Percentiles
-are those of single calls of all turns.
+The *share of the limit* is the limit's time over that of a contender: for the
+median call of a turn, and for all calls of the turn together, which counts what
+happens now and then (syncs, checkpoints, the collector), and also whatever else
+the machine does meanwhile.  Shown is the median of the turns.  Percentiles are
+those of single calls of all turns.
 """
 
 from __future__ import annotations
@@ -19,12 +21,9 @@ import argparse
 import atexit
 import gc
 import itertools
-import os
-import platform
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,76 +33,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-HERE = Path(__file__).parent
+from benchmarks.stores.items import BULK, HITS, VALUE_BYTES, Item, data_of, key_of, metadata_of
+from benchmarks.stores.report import HERE, circumstances, report
 
-#: Bytes of a value.
-VALUE_BYTES = 1024
-
-#: Keys that have the same metadata entry ``group``, so the hits of a query.
-HITS = 100
-
-#: Keys that are written by one call of a bulk operation.
-BULK = 100
+__all__ = [
+    "BULK",
+    "HERE",
+    "HITS",
+    "OPERATIONS",
+    "VALUE_BYTES",
+    "ByHand",
+    "Call",
+    "Contender",
+    "Item",
+    "Measured",
+    "Operation",
+    "StoreContender",
+    "circumstances",
+    "data_of",
+    "key_of",
+    "main",
+    "measure",
+    "metadata_of",
+    "operations",
+    "report",
+    "scratch_folder",
+]
 
 #: Seconds for which a contender may do one operation in one turn; what is
 #: slower does fewer calls.
 _TURN_S = 0.25
-
-_FILLER = random.Random(1).randbytes(VALUE_BYTES + 997)
-
-
-# -- What is stored ----------------------------------------------------------
-
-
-def key_of(number: int) -> str:
-    """Return a key; those of neighbouring numbers are no neighbours in a tree of keys."""
-    return f"catalogue/{number * 7919 % 1000:03d}/item-{number:07d}"
-
-
-def data_of(number: int, round: int = 0) -> bytes:
-    """Return 1 KiB that compresses badly and differs from round to round."""
-    begin = (number * 31 + round) % 997
-    return _FILLER[begin : begin + VALUE_BYTES]
-
-
-def metadata_of(number: int, round: int = 0) -> dict[str, Any]:
-    """Return three entries: one that 100 keys share, one of few values, and a number."""
-    return {
-        "group": f"group-{number // HITS}",
-        "owner": f"user-{(number + round) % 97}",
-        "weight": number / 7,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What one call is about; made before the clock starts.
-
-    Attributes:
-        key, data, metadata: to be written, or, of a key that is there, read.
-        group: what a query asks the entry ``group`` for.
-        bulk: those that a bulk operation writes; empty for others.
-    """
-
-    key: str
-    data: bytes
-    metadata: dict[str, Any]
-    group: str
-    bulk: tuple[Item, ...] = ()
-
-    @classmethod
-    def of(cls, number: int, round: int = 0, *, bulk: bool = False) -> Item:
-        """Return that of a key's number in a round; *bulk*: with its neighbours'."""
-        begin = number // BULK * BULK
-        numbers = range(begin, begin + BULK) if bulk else ()
-        return cls(
-            key_of(number),
-            data_of(number, round),
-            metadata_of(number, round),
-            f"group-{number // HITS}",
-            tuple(cls.of(each, round) for each in numbers),
-        )
-
 
 #: What a contender does in one call, given what ``prepare`` made of an item.
 Call = Callable[[Any], object]
@@ -251,10 +210,12 @@ class Cell:
 
     Attributes:
         turns: mean of each turn, None for one that was left out.
+        medians: median of each turn, likewise.
         calls: of each call.
     """
 
     turns: list[float | None] = field(default_factory=list)
+    medians: list[float | None] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
 
 
@@ -268,14 +229,21 @@ class Measured:
         self.cells: dict[tuple[str, str], Cell] = {}
         self.fill_s: dict[str, float] = {}
 
-    def share(self, operation: str, name: str) -> float | None:
-        """Return the share of the limit that *name* has, None if it lacks the operation."""
+    def share(self, operation: str, name: str, *, whole: bool = False) -> float | None:
+        """Return the share of the limit that *name* has, None if it lacks the operation.
+
+        Args:
+            operation, name: what, and who.
+            whole: of all calls of a turn together, instead of its median call.
+        """
         limit, own = self.cells.get((operation, self.names[0])), self.cells.get((operation, name))
         if limit is None or own is None:
             return None
+        least_times = limit.turns if whole else limit.medians
+        own_times = own.turns if whole else own.medians
         ratios = [
             least / took
-            for least, took in zip(limit.turns, own.turns, strict=True)
+            for least, took in zip(least_times, own_times, strict=True)
             if least is not None and took is not None
         ]
         return statistics.median(ratios)
@@ -326,6 +294,7 @@ def _take_turn(cell: Cell, call: Call, given: Sequence[Any], turn: int) -> None:
     slow_us = cell.calls[-1] if cell.calls else 0.0
     if slow_us > _TURN_S * 4e6 and turn % 4:
         cell.turns.append(None)
+        cell.medians.append(None)
         return
     clock, total_ns, done = time.perf_counter_ns, 0, 0
     for each in given:
@@ -338,105 +307,7 @@ def _take_turn(cell: Cell, call: Call, given: Sequence[Any], turn: int) -> None:
         if total_ns > _TURN_S * 1e9:
             break
     cell.turns.append(total_ns / 1000 / done)
-
-
-# -- How it is shown ---------------------------------------------------------
-
-
-def report(measured: Measured) -> Iterator[str]:
-    """Yield the lines of the tables."""
-    width = max(map(len, measured.names)) + 2
-    yield f"share of the limit ({measured.keys:,} keys, {VALUE_BYTES} bytes, 3 metadata entries)"
-    yield "".ljust(16) + "target".rjust(8) + "".join(n.rjust(width) for n in measured.names)
-    for operation in measured.operations:
-        line = operation.name.ljust(16)
-        line += ("" if operation.target is None else f"{operation.target:g}").rjust(8)
-        for name in measured.names:
-            share = measured.share(operation.name, name)
-            line += (
-                "-" if share is None else f"{share:.2g}" if share < 0.1 else f"{share:.2f}"
-            ).rjust(width)
-        yield line
-    yield ""
-    yield (
-        "microseconds a call".ljust(20)
-        + "".ljust(width)
-        + "".join(text.rjust(12) for text in ("min", "median", "p90", "p99", "max", "calls"))
-    )
-    for operation in measured.operations:
-        for name in measured.names:
-            cell = measured.cells.get((operation.name, name))
-            if cell is not None:
-                yield operation.name.ljust(20) + name.ljust(width) + _figures(cell.calls)
-    yield ""
-    yield "filling: " + ", ".join(
-        f"{name} {seconds:.1f} s ({seconds / measured.keys * 1e6:.1f} us a key)"
-        for name, seconds in measured.fill_s.items()
-    )
-    yield from _bulk(measured)
-    yield ""
-    yield from _verdict(measured)
-
-
-def _figures(calls: Sequence[float]) -> str:
-    ordered = sorted(calls)
-
-    def quantile(share: float) -> float:
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-    figures = (ordered[0], quantile(0.5), quantile(0.9), quantile(0.99), ordered[-1])
-    return "".join(f"{each:,.1f}".rjust(12) for each in figures) + f"{len(ordered):,}".rjust(12)
-
-
-def _bulk(measured: Measured) -> Iterator[str]:
-    for name in measured.names:
-        for one_by_one, together in (("set", "multiset"), ("get", "multiget")):
-            single = measured.cells.get((one_by_one, name))
-            bulk = measured.cells.get((together, name))
-            if single is not None and bulk is not None:
-                ratios = [
-                    one * BULK / many
-                    for one, many in zip(single.turns, bulk.turns, strict=True)
-                    if one is not None and many is not None
-                ]
-                ratio = statistics.median(ratios)
-                yield f"{name}: {BULK} keys by {together} are {ratio:.1f} x as quick"
-
-
-def _verdict(measured: Measured) -> Iterator[str]:
-    ours = measured.names[1]
-    missed = [
-        f"missed: {each.name} {measured.share(each.name, ours):.2f}, not {each.target:g}"
-        for each in measured.operations
-        if each.target is not None and (measured.share(each.name, ours) or 0) < each.target
-    ]
-    yield from missed or ["All targets are met."]
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
-
-
-def circumstances(module: str, libraries: str, seconds: float) -> list[str]:
-    """Return command, commit, machine and versions."""
-    info = Path("/proc/cpuinfo")
-    models = info.read_text().splitlines() if info.exists() else []
-    model = next((line.partition(":")[2].strip() for line in models if "model name" in line), "")
-    changed = " with changes" if _git("status", "--porcelain", "--", "../../src") else ""
-    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    return [
-        f"command: python -m benchmarks.stores.{module} {' '.join(sys.argv[1:])}".rstrip(),
-        f"commit: {_git('rev-parse', '--short', 'HEAD')}{changed}",
-        f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds:.0f} s",
-        f"machine: {model or platform.machine()}, {os.cpu_count()} CPUs, load {load},"
-        f" {platform.system()} {platform.release()}",
-        f"python: {platform.python_implementation()} {platform.python_version()}",
-        f"libraries: {libraries}",
-        "",
-    ]
+    cell.medians.append(statistics.median(cell.calls[-done:]))
 
 
 def main(
