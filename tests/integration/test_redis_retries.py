@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from bus_helpers import wait_until
 from redis_checks import assert_consistent, host_and_port
 from redis_data import make_durable, restart
 from redis_proxy import RedisProxy
@@ -131,6 +133,33 @@ def test_a_restarted_redis_is_used_again(redis_server: Redis) -> None:
         restart(redis_server)
         assert ["a"] == list(store.query_keys())
     assert 2 == len(assert_consistent(redis_server.redis_url, "n"))
+
+
+def test_a_call_that_is_not_repeated_finds_a_closed_connection_before(
+    redis_server: Redis,
+) -> None:
+    """What Redis has hung up on meanwhile costs a new connection, and no error."""
+    with _open(redis_server.redis_url) as store:
+        store.exists("a")
+        redis_server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+        assert b"PONG" == store._here.client.call("PING", retry=False)
+
+
+def test_a_store_that_is_closed_while_it_is_used_leaves_nothing_open(proxy: RedisProxy) -> None:
+    """A connection that comes back after the end is closed as well."""
+    with _open(proxy.url, timeout_s=0.5, retry_s=0.1) as store:
+        store.exists("a")
+        proxy.hold_next_request()
+        thread = threading.Thread(target=lambda: store.exists("a"))
+        requests = proxy.requests
+        thread.start()
+        wait_until(lambda: proxy.requests > requests, "the request")
+        store.disconnect()
+        proxy.let_go()
+        thread.join()
+
+        assert not store.is_connected()
 
 
 def test_calls_wait_for_a_redis_that_is_starting(redis_server: Redis) -> None:
