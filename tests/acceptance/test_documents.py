@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[2]
 #: The programs of one document, in the order in which they are printed; those
 #: of one document share their servers, as a reader's would.
 DOCUMENTS = [
+    "docs/reference/concurrent.md",
+    "docs/reference/shared-disks.md",
+    "docs/reference/terminal.md",
     "docs/reference/events.md",
     "docs/reference/messaging.md",
     "docs/reference/combinators.md",
