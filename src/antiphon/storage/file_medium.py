@@ -172,8 +172,6 @@ class Medium:
         """
         while self._log is not None:
             if self._log.generation == mark.generation:
-                if mark.offset < self._offset:
-                    return False
                 if self._on_network:
                     self._log.reopen()
                 self._apply(self._log.records(self._offset, mark.offset))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from filesystem_calls import count_calls, watched
 
 from antiphon.errors import StoreError
 from antiphon.events.api import EventManager
+from antiphon.storage import file_medium
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
 from antiphon.storage.journal import JournalEntry
 from antiphon.storage.string_value import StringValue
@@ -24,7 +27,10 @@ from antiphon.testing.store_tests.base import content, everything, journal_of
 LARGE = bytes(range(256)) * 4097
 
 Store = FileSystemStore
+_numbers = itertools.count()
+
 Change = Callable[[Store], object]
+State = tuple[dict[str, Any], list[tuple[str | None, str]]]
 
 
 def several(store: Store) -> None:
@@ -59,22 +65,48 @@ def checkpoint(store: Store) -> None:
 def settle(store: Store) -> None:
     """Let *store* finish what was decided, as whoever writes next does."""
     assert store._parts is not None
-    with store._parts.medium.locked():
-        pass
+    medium = store._parts.medium
+    with medium.locked():
+        assert medium._open_log.size() == medium._offset
 
 
-def connected(path: Path) -> Store:
+def after_a_reboot(path: Path) -> State:
+    """Return the state that the next boot of the machine finds, tried on a copy."""
+    copy = path.with_name("rebooted")
+    shutil.copytree(path, copy)
+    (copy / ".antiphon" / "boot").write_bytes(b"another")
+    with connected(copy) as store:
+        found = state(store)
+    shutil.rmtree(copy)
+    return found
+
+
+def connected(path: Path, *, durable: bool = False) -> Store:
     """Return a connected store with an event manager of its own."""
-    store = FileSystemStore(path)
+    store = FileSystemStore(path, durable=durable)
     store.event_manager = EventManager()
     store.connect()
     return store
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing a file system waits for whatever else writes on this machine."""
+    monkeypatch.setattr(file_medium, "sync_all", lambda layout, log, end: None)
+
+
 @pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder() -> Iterator[Path]:
+    """A folder in memory if there is one: hundreds of stores are made and synced here."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def seeded(folder: Path) -> Path:
     """A store with some keys."""
-    path = tmp_path_factory.mktemp("seeded") / "store"
+    path = folder / "seeded"
     init_shared_store(path)
     with connected(path) as store:
         for key in "abc":
@@ -83,20 +115,15 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fresh(seeded: Path, tmp_path: Path) -> Callable[[], Path]:
+def fresh(seeded: Path) -> Callable[[], Path]:
     """Return a function that makes one more copy of that store."""
-    made: list[Path] = []
 
     def make() -> Path:
-        path = tmp_path / f"store{len(made)}"
+        path = seeded.with_name(f"store{next(_numbers)}")
         shutil.copytree(seeded, path)  # with its times
-        made.append(path)
         return path
 
     return make
-
-
-State = tuple[dict[str, Any], list[tuple[str | None, str]]]
 
 
 def state(store: Store) -> State:
@@ -130,7 +157,7 @@ def die_at(path: Path, change: Change, number: int, *, torn: bool) -> bool:
                 (WRITE if name == "write" else PWRITE)(arguments[0], half, *arguments[2:])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store = connected(path)
+    store = connected(path, durable=True)
     child = os.fork()
     if child == 0:
         try:
@@ -154,7 +181,7 @@ def test_a_writer_killed_at_any_call_leaves_old_or_new(
     change = CHANGES[kind]
     allowed = before_and_after(fresh(), fresh(), change)
     path = fresh()
-    with connected(fresh()) as store:
+    with connected(fresh(), durable=True) as store:
         calls = count_calls(lambda: change(store))
     seen = []
     for number in range(1, calls + 1):
@@ -162,8 +189,10 @@ def test_a_writer_killed_at_any_call_leaves_old_or_new(
         path = fresh()
         with connected(path) as witness:
             assert die_at(path, change, number, torn=number % 2 == 0)
+            rebooted = after_a_reboot(path)
             settle(witness)
             found = state(witness)
+            assert found == rebooted
             # Whoever lived through it goes on.
             witness.set("after", StringValue(b"x"))
             witness.delete("after")
@@ -186,7 +215,7 @@ def test_a_call_that_fails_leaves_old_or_new(
     """A full or broken disk at any call: a store's error, nothing half done, nothing left open."""
     change = CHANGES[kind]
     allowed = before_and_after(fresh(), fresh(), change)
-    with connected(fresh()) as store:
+    with connected(fresh(), durable=True) as store:
         calls = count_calls(lambda: change(store))
     for number in range(1, calls + 1):
         path = fresh()
@@ -198,7 +227,7 @@ def test_a_call_that_fails_leaves_old_or_new(
                 failed_at = name
                 raise OSError(code, os.strerror(code))
 
-        with connected(path) as store:
+        with connected(path, durable=True) as store:
             error: Exception | None = None
             try:
                 with watched(act):

@@ -25,11 +25,13 @@ from antiphon.errors import (
     StoreUnavailable,
 )
 from antiphon.events.api import EventManager
-from antiphon.storage import file_medium, filesystem_store
+from antiphon.storage import file_commit, file_durability, file_medium, filesystem_store
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.directory_lock import DirectoryLock
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.file_durability import is_on_network
+from antiphon.storage.file_layout import print_of
+from antiphon.storage.file_record import Print
 from antiphon.storage.file_value import FileValue
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
 from antiphon.storage.mounted_store import MountedStore
@@ -410,6 +412,8 @@ def test_a_lock_taken_by_force_begins_a_new_history(path: Path) -> None:
         assert [("a", 1), ("b", 2)] == [(e.key, e.version.sequence) for e in journal_of(other)]
         with pytest.raises(PositionLost):
             other.since(position)
+    # In a new log, where the former holder does not write.
+    assert ["log-2"] == [log.name for log in (path / ".antiphon").glob("log-*")]
     with FileSystemStore(path) as store:
         assert {"a", "b"} == set(store.query_keys())
         assert after.epoch == store.head().epoch
@@ -585,3 +589,54 @@ def test_a_local_disk_is_no_network_disk(path: Path) -> None:
     """As the system lists what is mounted."""
     assert not is_on_network("/dev/shm")
     assert is_on_network("/proc")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_checkpoint_syncs_what_the_log_is_about(
+    path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """The file system in one call, or file by file where there is none."""
+    synced: list[str] = []
+    if not whole:
+        monkeypatch.setattr(file_durability, "_sync_file_system", lambda directory: False)
+        monkeypatch.setattr(file_durability, "sync", synced.append)
+    with FileSystemStore(path) as store:
+        store.set("a", value())
+        store.set("gone", value())
+        store.delete("gone")
+        begin_log(store)
+        store.set("b", value())
+        begin_log(store)
+
+    expected = ["a.data", "a.metadata", "b.data", "b.metadata", "gone.data", "gone.metadata"]
+    assert ([] if whole else expected) == sorted(
+        Path(name).name for name in synced if name != f"{path}/" and Path(name) != path
+    )
+    assert whole or synced.count(str(path)) == 2
+
+
+def test_a_file_is_told_from_the_next_one(
+    store: FileSystemStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same size and the same time, on a system whose clock is coarse."""
+    real_write, real_open = file_commit.write_new, filesystem_store.open_data
+
+    def write(file: str, new: bytes) -> Print | None:
+        real_write(file, new)
+        os.utime(file, ns=(10**18, 10**18))
+        return print_of(file)
+
+    def overtaken(file: str) -> int:
+        fd = real_open(file)
+        if not overtakes:
+            overtakes.append(True)
+            store.set("a", value(b"2", n=2))
+        return fd
+
+    overtakes: list[bool] = []
+    monkeypatch.setattr(file_commit, "write_new", write)
+    store.set("a", value(b"1", n=1))
+    with FileSystemStore(path, durable=False) as other:
+        monkeypatch.setattr(filesystem_store, "open_data", overtaken)
+
+        assert (b"2", {"n": 2}) == content(other, "a")
