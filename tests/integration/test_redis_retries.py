@@ -151,6 +151,7 @@ def test_a_store_that_is_closed_while_it_is_used_leaves_nothing_open(proxy: Redi
     with _open(proxy.url, timeout_s=0.5, retry_s=0.1) as store:
         store.exists("a")
         proxy.hold_next_request()
+        client = store._here.client
         thread = threading.Thread(target=lambda: store.exists("a"))
         requests = proxy.requests
         thread.start()
@@ -159,7 +160,7 @@ def test_a_store_that_is_closed_while_it_is_used_leaves_nothing_open(proxy: Redi
         proxy.let_go()
         thread.join()
 
-        assert not store.is_connected()
+        assert [None] == [connection._sock for connection in client._idle]
 
 
 def test_calls_wait_for_a_redis_that_is_starting(redis_server: Redis) -> None:
