@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 
-from antiphon import open_bus
+from antiphon import open_bus, open_store
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.passwords import hash_password
 from antiphon.testing.servers import Redis
@@ -56,6 +57,8 @@ class Client(requests.Session):
 
     def __init__(self, running: ServiceProcess, store: str, token: str | None = TOKEN) -> None:
         super().__init__()
+        # Certificates that the environment names would win over the test's.
+        self.trust_env = False
         self.base = f"{running.logged('stores_url')}/{store}"
         if token is not None:
             self.headers["Authorization"] = f"Bearer {token}"
@@ -189,6 +192,33 @@ def test_users_of_an_authorizing_store(tmp_path: Path) -> None:
             assert 403 == bob.ask("PUT", "/keys/a/data", b"y").status_code
             assert 403 == bob.ask("GET", "/keys/a/auth").status_code
             assert {"owned": ["ann"], "get": ["bob"]} == ann.ask("GET", "/keys/a/auth").json()
+
+
+def test_users_and_certificates_from_elsewhere(tmp_path: Path) -> None:
+    """Users of a SimpleAuthStore come in over TLS, and may do what the settings say."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    signed = authority.issue_cert("127.0.0.1")
+    signed.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    with open_store(f"sqlite:///{tmp_path}/users.sqlite") as users:
+        users.from_bytes(".user_eve", hash_password("eve's password", log2_n=4).encode())
+    settings = f"""
+        tls_certificate = "{tmp_path}/server.pem"
+        tls_key = "{tmp_path}/server.pem"
+        users_url = "sqlite:///{tmp_path}/users.sqlite"
+        [stores.notes]
+        url = "memory:"
+    """
+    with service_process(MODULE, tmp_path, settings) as running:
+        running.wait_for(200)
+        with Client(running, "notes", None) as client:
+            client.verify = str(tmp_path / "authority.pem")
+            client.auth = ("eve", "eve's password")
+            assert client.base.startswith("https://")
+            assert "eve" == client.ask("GET", "/info").json()["user_tag"]
+            assert 403 == client.ask("PUT", "/keys/a/data", b"x").status_code
+            client.auth = ("eve", "a guess")
+            assert 401 == client.ask("GET", "/info").status_code
 
 
 def test_it_waits_for_its_store(tmp_path: Path, redis_server: Redis) -> None:
