@@ -20,6 +20,7 @@ DOCUMENTS = [
     "docs/reference/messaging.md",
     "docs/reference/combinators.md",
     "docs/reference/permissions.md",
+    "docs/reference/url-stores.md",
     "README.md",
     "docs/tutorial/first-steps.md",
     "docs/how-to/test-with-real-servers.md",

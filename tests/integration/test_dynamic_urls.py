@@ -19,6 +19,7 @@ from antiphon.errors import (
     AuthenticationError,
     InvalidURL,
     InvalidValue,
+    ReadOnlyStore,
     StoreError,
     StoreUnavailable,
     VersionConflict,
@@ -33,6 +34,7 @@ from antiphon.storage.journal import ABSENT, Position
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.passwords import hash_password
 from antiphon.storage.sqlite_store import SqliteStore
+from antiphon.storage.static_url_store import StaticURLStore
 from antiphon.storage.string_value import StringValue
 from http_media import Web, client, running_web
 from web_server import running
@@ -146,6 +148,26 @@ def test_the_journal_is_read_page_by_page(store: Any, medium: SqliteStore) -> No
 
     assert list(range(1, 3001)) == [entry.version.sequence for entry in entries]
     assert list(medium.since(Position(head.store_id, head.epoch, 0, b""))) == entries
+
+
+def test_a_server_that_cannot_be_written_says_so(web: Web, tmp_path: Path) -> None:
+    """A store that is read-only there is so here; reading goes on."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_bytes(b"data")
+    (tmp_path / "index.json").write_text('{"a": {"n": 1}}')
+    static = StaticURLStore(tmp_path.as_uri() + "/", "data/", "index.json", poll=0)
+    with web.serving(static) as url, client(url) as store:
+        for write in (
+            lambda: store.set("a", StringValue(b"new")),
+            lambda: store.set("a", StringValue(LARGE)),
+            lambda: store.update_metadata("a", {}),
+            lambda: store.delete("a"),
+        ):
+            with pytest.raises(ReadOnlyStore):
+                write()
+
+        assert store.info()["readonly"]
+        assert (b"data", {"n": 1}) == (store.to_bytes("a"), store.get_metadata("a"))
 
 
 def test_a_plain_server_has_no_journal_and_no_versions() -> None:

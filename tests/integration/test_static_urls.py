@@ -415,6 +415,9 @@ def test_data_that_are_cut_short_are_an_error(web: PlainWeb, store: Any) -> None
     web.fault = lambda handler: handler.cut(b"data", 9)
     with pytest.raises(StoreUnavailable):
         store.to_bytes("a")
+    # urllib itself takes it for the end.
+    with pytest.raises(StoreUnavailable, match=r"4 of 9 bytes|5 bytes too early"):
+        _ = URLValue(f"{web.url}/data/a").data
 
 
 def test_a_value_knows_what_the_server_tells(store: Any) -> None:
