@@ -199,13 +199,15 @@ def test_a_permission_that_is_taken_away_meanwhile_counts(
 
 
 @pytest.mark.parametrize("size", [10, 3 << 20])
+@pytest.mark.parametrize("is_one_way", [True, False])
 def test_a_source_is_read_once(
     alice: AuthorizingStore,
     wrapped: DictMemoryStore,
     monkeypatch: pytest.MonkeyPatch,
     size: int,
+    is_one_way: bool,
 ) -> None:
-    """Also if the write is tried again, and it cannot be rewound."""
+    """Also if the write is tried again: from where it stood, or from what was kept of it."""
 
     class OneWay:
         def __init__(self) -> None:
@@ -224,7 +226,9 @@ def test_a_source_is_read_once(
             return real(*args, **more)
 
         monkeypatch.setattr(wrapped, method, overtaken)
-        source: Any = OneWay()
+        source: Any = OneWay() if is_one_way else io.BytesIO(b"before" + b"xy" * size)
+        if not is_one_way:
+            source.seek(6)
         alice.set("a", (source, {})) if method == "set" else alice.set_data("a", source)
 
         assert b"xy" * size == alice.to_bytes("a")
