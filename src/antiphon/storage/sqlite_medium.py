@@ -310,8 +310,11 @@ class Medium:
 
 
 def _close_all(connections: list[sqlite3.Connection], pid: int) -> None:
-    while connections:
-        connection = connections.pop()
+    while True:
+        try:
+            connection = connections.pop()
+        except IndexError:  # asking first would not do: others take from it, too
+            return
         if pid == os.getpid():
             connection.close()
         else:

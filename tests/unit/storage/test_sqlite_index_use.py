@@ -104,6 +104,21 @@ def test_more_hits_than_fit_a_page_are_all_found(tmp_path: Path) -> None:
     assert sorted([*keys, "k1100a"]) == first + rest
 
 
+def test_many_keys_are_written_by_one_commit(tmp_path: Path) -> None:
+    """Which is what takes long: it waits for the disk."""
+    with SqliteStore(tmp_path / "store.db") as store:
+        store.set_metadata("a", {"n": 1})
+        assert store._parts is not None
+        seen: list[str] = []
+        for connection in store._parts.medium._idle:
+            connection.set_trace_callback(seen.append)
+        keys = [f"k{number}" for number in range(100)]
+        store.multiset(keys, [StringValue(b"x", {"n": 1})] * 100)
+        store.multiupdate_metadata(keys, [{"n": 2}] * 100)
+
+    assert 2 == seen.count("COMMIT")
+
+
 _HOSTILE = st.text(
     st.sampled_from("ab\"'`[];-.%?:@ \n\\ü😀/*()") | st.characters(exclude_categories=["Cs"]),
     min_size=1,

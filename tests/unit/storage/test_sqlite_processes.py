@@ -8,10 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from antiphon.errors import NotConnected
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.sqlite_store import SqliteStore
 from antiphon.storage.string_value import StringValue
@@ -138,3 +140,30 @@ def test_a_store_may_be_used_after_a_fork(path: Path) -> None:
         assert {"a", "child", "parent"} == set(store.query_keys())
         owners = [entry.owner for entry in journal_of(store)]
         assert owners[0] == owners[2] != owners[1]
+
+
+def test_a_store_is_disconnected_while_threads_read_it(path: Path) -> None:
+    """Each of them finishes what it does, or is told; no connection stays open."""
+    for _ in range(20):
+        store = SqliteStore(path)
+        store.connect()
+        store.set("a", StringValue(b"x"))
+        surprises: list[BaseException] = []
+
+        def read(store: SqliteStore = store, surprises: list[BaseException] = surprises) -> None:
+            try:
+                while True:
+                    store.get("a")
+            except NotConnected:
+                pass
+            except BaseException as exc:  # told by the assertion
+                surprises.append(exc)
+
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        store.disconnect()
+        for reader in readers:
+            reader.join()
+
+        assert [] == surprises
