@@ -128,21 +128,24 @@ class Medium:
 
     def fetch_one(self, sql: str, parameters: tuple[str, ...]) -> tuple[Any, ...] | None:
         """Return the first row of a statement that reads; the cheapest way to do so."""
+        row: tuple[Any, ...] | None
         if not self._in_memory and self._pid == os.getpid():
             # As ``read_one`` does it, in one piece: this is what every get is made of.
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self.read_one(lambda c: c.execute(sql, parameters).fetchone())
-            try:
-                row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
-                return row
-            except sqlite3.Error as exc:
-                if _code_of(exc) not in _BUSY:
-                    self._raise_ours(exc)
-            finally:
-                self._give_back(connection)
-        return self.read_one(lambda c: c.execute(sql, parameters).fetchone())
+                pass
+            else:
+                try:
+                    row = connection.execute(sql, parameters).fetchone()
+                    return row
+                except sqlite3.Error as exc:
+                    if _code_of(exc) not in _BUSY:
+                        self._raise_ours(exc)
+                finally:
+                    self._give_back(connection)
+        row = self.read_one(lambda c: c.execute(sql, parameters).fetchone())
+        return row
 
     def write(self, work: Work[_T], *, durable: bool = True) -> _T:
         """Return what *work* does in one transaction; after an error nothing of it stays.
