@@ -53,6 +53,16 @@ class Concurrency(SuiteBase):
         assert {b"%d" % metadata["worker"]} == {data[at : at + 1] for at in range(5)}
         assert 1 == len(set(data))
 
+    def test_of_all_who_write_a_new_key_one_has_set_it(
+        self, store: AbstractStore, changes: list[Any]
+    ) -> None:
+        """The others have updated it, and their events say so."""
+        at_once(lambda worker: [store.set(f"k{n}", value()) for n in range(8)], 3)
+
+        for number in range(8):
+            actions = [event.action for event in changes if event.key == f"k{number}"]
+            assert ["set", "update", "update"] == sorted(actions)
+
     def test_writers_of_data_and_of_metadata_keep_both(
         self, store: AbstractStore, other: AbstractStore
     ) -> None:
@@ -135,7 +145,7 @@ def _run_all(*works: Callable[[], None]) -> None:
         thread.join()
 
 
-def at_once(work: Callable[[int], None], count: int) -> None:
+def at_once(work: Callable[[int], object], count: int) -> None:
     """Run ``work(0)`` to ``work(count - 1)`` in as many threads, and raise what they raise."""
     failures: list[BaseException] = []
 

@@ -266,10 +266,11 @@ class Writing(SuiteBase):
             assert ["b"] == list(each.query_keys(colour="red"))
             assert ["a"] == list(each.query_keys(colour="blue"))
 
-    def test_keys_may_be_changed_while_a_query_is_read(self, store: AbstractStore) -> None:
+    def test_keys_may_be_changed_while_a_query_is_read(
+        self, store: AbstractStore, seed: Seed
+    ) -> None:
         """What is there all the while is found once."""
-        for number in range(1200):
-            store.set_metadata(f"{number:05}", {"n": 1})
+        seed({f"{number:05}": (b"", {"n": 1}) for number in range(1200)})
         assert 1200 == len(list(store.query_keys())) == len(list(store.query()))
         seen = []
         for number, key in enumerate(store.query_keys(n=1)):
