@@ -54,8 +54,8 @@ class UserSettings(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_known(self) -> Self:
-        if self.name == "*" or ":" in self.name:
-            raise ValueError("the name of a user is not '*' and has no colon")
+        if self.name in ("*", "anonymous") or ":" in self.name:
+            raise ValueError("the name of a user is not '*' or 'anonymous', and has no colon")
         if self.password_hash is None and self.token is None and not self.token_hashes:
             raise ValueError("a user needs a password_hash, a token or token_hashes")
         if self.password_hash is not None:

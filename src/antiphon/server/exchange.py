@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from antiphon.errors import ReadOnlyStore
 from antiphon.server.answers import Answer, Headers, Refused, answer_to_error
 from antiphon.server.authentication import Authenticator
 from antiphon.server.calls import Call, Identity
@@ -163,20 +164,12 @@ class Exchange:
         if not operation.writes:
             return
         if self._served.views.is_readonly:
-            allowed = [(b"allow", b"GET, HEAD, OPTIONS")]
-            raise Refused(
-                405,
-                "the store cannot be written",
-                error="ReadOnlyStore",
-                headers=allowed,
-                closes=True,
-            )
+            raise ReadOnlyStore("the store cannot be written")
         if self._user is not None and not self._user.may_write:
             raise Refused(
                 403,
                 f"the user {self._user.tag!r} may only read",
                 error="AuthorizationError",
-                closes=True,
             )
 
     async def _performed(self, operation: Operation) -> Answer:

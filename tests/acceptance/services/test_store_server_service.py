@@ -247,6 +247,7 @@ def test_it_waits_for_its_store(tmp_path: Path, redis_server: Redis) -> None:
         ('tls_key = "no.pem"\ntls_certificate = "no.pem"\n' + PLAIN, "tls_certificate"),
         (PLAIN.replace("stores.notes", 'stores."no/tes"'), "'no/tes'"),
         (PLAIN.replace('"ann"', '"bob"'), "two users are named 'bob'"),
+        (PLAIN.replace('"ann"', '"anonymous"'), "the name of a user"),
         (PLAIN.replace('"${STORE_TOKEN}"', '"short"'), "at least 16"),
     ],
 )
