@@ -12,6 +12,7 @@ from antiphon.errors import StoreUnavailable
 from antiphon.storage.redis_client import PackedCall
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
+from antiphon.testing.servers import Redis
 
 MIB = 1 << 20
 
@@ -82,6 +83,23 @@ def test_the_next_who_connects_does_it(redis_url: str, other: RedisStore) -> Non
         assert {"a", "large"} == set(store.query_keys(n=1))
 
     assert 3 == len(assert_consistent(redis_url, "n"))
+
+
+@pytest.mark.parametrize("write", [_set_both, lambda store: store.delete("a")])
+def test_it_is_done_though_memory_has_run_out(
+    redis_server: Redis, write: Callable[[RedisStore], object]
+) -> None:
+    """What was written down while there was room is not refused half-way."""
+    url = redis_server.redis_url
+    with RedisStore(url, namespace="n") as store:
+        store.set("a", StringValue(b"old", {"n": 0}))
+    _die_in_commit(url, write)
+    redis_server.command("CONFIG", "SET", "maxmemory", "1000")
+    with RedisStore(url, namespace="n") as store:
+        assert not list(store.query_keys(n=0))
+    redis_server.command("CONFIG", "SET", "maxmemory", "0")
+
+    assert ["a"] == [entry.key for entry in assert_consistent(url, "n")][1:2]
 
 
 def test_it_is_dropped_whole_if_a_staged_value_is_gone(redis_url: str, other: RedisStore) -> None:

@@ -101,10 +101,12 @@ local answer = {'OK', epoch, text(sequence + 1), time[1] .. string.format('%06d'
 
 local come, gone, added, persisted, retired = {}, {}, {}, {}, {}
 
--- Return the journal's entry of change i, if it is ours, and whether the place is taken.
+-- The id of each change in the journal.
+local ids = {}
+
+-- Return the journal's entry of change i, if it is ours.
 local function entry_of(i)
-  local id = epoch .. '-' .. text(sequence + i)
-  local entry = redis.call('XRANGE', journal, id, id)[1]
+  local entry = redis.call('XRANGE', journal, ids[i], ids[i])[1]
   local fields = {}
   for at = 1, entry and #entry[2] or 0, 2 do
     fields[entry[2][at]] = entry[2][at + 1]
@@ -115,6 +117,7 @@ end
 -- What writes the record of each change; false if that is done.
 local records = {}
 for i = 1, count do
+  ids[i] = epoch .. '-' .. text(sequence + i)
   local at = FIXED + (i - 1) * WORDS
   local key, entry, letters, expect, lines, data = request[at + 1], request[at + 2],
     request[at + 4], request[at + 5], request[at + 6], request[at + 7]
@@ -179,8 +182,7 @@ for i = 1, count do
         generation, size, chunk, inline = '-', #data, '0', data
       end
     end
-    records[i] = {record, epoch .. '-' .. text(sequence + i) .. '-' .. entry .. ' ' .. created
-      .. ' ' .. clock .. ' ' .. size .. ' ' .. generation .. ' ' .. chunk, lines, inline,
+    records[i] = {record, ids[i] .. '-' .. entry .. ' ' .. created .. ' ' .. clock .. ' ' .. size .. ' ' .. generation .. ' ' .. chunk, lines, inline,
       is_staged_now and not is_new}
     answer[#answer + 1] = is_new and 'set' or 'update'
   end
@@ -199,19 +201,19 @@ if err then
   return fail(err)
 end
 
--- Write the journal's entry of change i; return an error if nothing is written yet.
-local function tell(i)
+-- Write the journal's entry of change i, or return the error.
+local function add(i)
   local at = FIXED + (i - 1) * WORDS
-  local function add()
-    return redis.pcall('XADD', journal, 'MAXLEN', '~', about[3],
-      epoch .. '-' .. text(sequence + i), 'key', request[at + 1], 'id', request[at + 2],
-      'event', request[at + 3], 'action', answer[3 + 2 * i], 'owner', request[10],
-      'last', i == count and '1' or '0', 'time', answer[4])
-  end
-  local result = add()
+  return redis.pcall('XADD', journal, 'MAXLEN', '~', about[3], ids[i], 'key', request[at + 1],
+    'id', request[at + 2], 'event', request[at + 3], 'action', answer[3 + 2 * i],
+    'owner', request[10], 'last', i == count and '1' or '0', 'time', answer[4])
+end
+
+local function tell(i)
+  local result = add(i)
   if result.err and string.find(result.err, 'OOM', 1, true) then
     write_without_memory()
-    result = add()
+    result = add(i)
   end
   return result.err and result
 end
@@ -230,8 +232,7 @@ if not is_told then
       return fail(err)
     end
   end
-  redis.call('HSET', meta, 'head', epoch .. '-' .. text(sequence + count) .. '-'
-    .. request[#request - 5])
+  redis.call('HSET', meta, 'head', ids[count] .. '-' .. request[#request - 5])
 end
 
 local function in_batches(command, target, members, size)
