@@ -134,6 +134,8 @@ class Poller:
                 self.poll()
             except StoreError as exc:
                 logger.warning("cannot look for changes by others, trying again: %s", exc)
+            except Exception:  # of an event manager that is not ours; the next look may do
+                logger.exception("changes by others could not be told")
             if self._store() is None:
                 return
 

@@ -196,6 +196,28 @@ def test_the_poller_looks_by_itself(make_store: MakeStore, path: Path) -> None:
     assert not thread.is_alive()
 
 
+def test_the_poller_survives_a_manager_that_fails(
+    make_store: MakeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises is logged, and the changes are told at the next look."""
+    store = make_store(remote_event_poll_interval=0.01)
+    heard = threading.Event()
+    real = store.event_manager.emit
+    failures = iter([ValueError("not now")])
+
+    def emit(event: Any, block: bool = True) -> Any:
+        for failure in failures:
+            raise failure
+        heard.set()
+        return real(event, block)
+
+    store.event_manager.emit = emit  # type: ignore[method-assign]
+    make_store().set("a", StringValue(b"1"))
+
+    assert heard.wait(PATIENCE_S)
+    assert "changes by others could not be told" in caplog.text
+
+
 def test_a_listener_may_disconnect_the_store(make_store: MakeStore) -> None:
     """Although it is called by the poller that disconnecting stops."""
     store = make_store(remote_event_poll_interval=0.01)
