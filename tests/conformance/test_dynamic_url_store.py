@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_media import Web, client, running_web
 
 from antiphon.storage.sqlite_store import SqliteStore
+from antiphon.storage.string_value import StringValue
 from antiphon.testing.store_suite import (
     Concurrency,
+    Content,
     Hostile,
     Journalling,
     MakeStore,
     Progressing,
     Reading,
+    Seed,
     Streaming,
     Telling,
     Versioning,
     Writing,
 )
+from http_media import Web, client, running_web
 from web_server import running
 
 
@@ -42,6 +45,16 @@ class TestOverSqlite(
         """All stores of a test talk to one server."""
         with web.serving(SqliteStore(tmp_path / "store.db", durable=False)) as url:
             yield lambda: client(url)
+
+    @pytest.fixture
+    def seed(self, store: Any, tmp_path: Path) -> Seed:
+        """Straight into the database, past client and server: thousands of keys take no time."""
+
+        def put(contents: Content) -> None:
+            with SqliteStore(tmp_path / "store.db", durable=False) as raw:
+                raw.multiset(contents, [StringValue(*value) for value in contents.values()])
+
+        return put
 
 
 class TestOverPlainServer(Reading, Writing, Streaming, Telling, Progressing):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 #: Examples that a property of the suite is tried with.
-EXAMPLES = 20
+EXAMPLES = 15
 
 #: Pieces that mean something to some medium: keys are made of them.
 _PIECES = [
@@ -38,7 +38,7 @@ def _with_twins(drawn: Iterable[str]) -> list[str]:
 
 
 #: Lists of keys in which each has those beside it that media mix up with it.
-twin_keys = st.lists(keys, min_size=1, max_size=3).map(_with_twins)
+twin_keys = st.lists(keys, min_size=1, max_size=2).map(_with_twins)
 
 #: Text that is no key: half of a character is in it.
 broken_text = st.builds(
