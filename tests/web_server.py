@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._route(unquote(urlsplit(self.path).path), body)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _do
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = _do
 
     def _body(self) -> bytes | None:
         if self.headers.get("Transfer-Encoding") != "chunked":

@@ -95,6 +95,8 @@ class OwnServer(HttpServer):
                 text, before = base64.b64decode(encoded, validate=True), 0
             else:
                 before = int(length or "")
+                if not 0 < before <= codec.MAX_TEXT:
+                    raise ValueError(before)
                 text = answer.exactly(before)
         except (ValueError, binascii.Error):
             raise IncompatibleStore(f"{self._store!r} answered a value without metadata") from None
