@@ -190,11 +190,13 @@ def test_a_writer_killed_at_any_call_leaves_old_or_new(
         with connected(path) as witness:
             assert die_at(path, change, number, torn=number % 2 == 0)
             rebooted = after_a_reboot(path)
+            witness.exists("a")  # so that it has seen all before it writes
             settle(witness)
             found = state(witness)
             assert found == rebooted
             # Whoever lived through it goes on.
             witness.set("after", StringValue(b"x"))
+            assert {**found[0], "after": (b"x", {})} == after_a_reboot(path)[0]
             witness.delete("after")
             assert found[0] == everything(witness)
         with connected(path) as store:

@@ -640,3 +640,39 @@ def test_a_file_is_told_from_the_next_one(
         monkeypatch.setattr(filesystem_store, "open_data", overtaken)
 
         assert (b"2", {"n": 2}) == content(other, "a")
+
+
+@pytest.mark.parametrize("size", [100_000, 2 << 20])
+def test_a_decided_commit_that_is_interrupted_keeps_its_data(
+    store: FileSystemStore, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """What is staged for it is not given up: it may be decided already."""
+    store.set("a", value(b"old", n=1))
+    real = file_medium.Medium.append
+
+    def interrupted(self: file_medium.Medium, steps: Any) -> int:
+        real(self, steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(file_medium.Medium, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.set("a", value(b"x" * size, n=2))
+    monkeypatch.undo()
+
+    assert (b"x" * size, {"n": 2}) == content(store, "a")
+    assert ["set", "update"] == [entry.action for entry in journal_of(store)]
+
+
+def test_values_that_a_block_replaced_again_are_not_kept(
+    store: FileSystemStore, path: Path
+) -> None:
+    """Nor those of keys that it deleted again."""
+    with store.transaction("to and fro"):
+        for key in "ab":
+            store.set(key, value(b"1" * 100_000))
+            store.set(key, value(b"2" * (2 << 20)))
+            store.set(key, value(b"3" * 100_000))
+        store.delete("b")
+
+    assert {"a": (b"3" * 100_000, {})} == everything(store)
+    assert [] == os.listdir(path / ".antiphon" / "staged")

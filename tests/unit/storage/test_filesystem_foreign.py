@@ -114,10 +114,19 @@ def test_keys_of_encore_are_worked_on_in_place(path: Path, store: FileSystemStor
         assert 0 == again.rescan()
 
 
-def test_no_new_key_takes_the_files_of_one_of_encore(path: Path, store: FileSystemStore) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_no_new_key_takes_the_files_of_one_of_encore(
+    path: Path, store: FileSystemStore, later: bool
+) -> None:
     """On a disk that ignores case neither: ``Plain.data`` would be ``plain.data``."""
-    store.set("plain", StringValue(b"small"))
-    store.set("%41%", StringValue(b"percents"))
+    if later:
+        # When the log of the opening is gone.
+        assert store._parts is not None
+        with store._parts.medium.locked():
+            store._parts.medium.checkpoint()
+    with FileSystemStore(path) as other:
+        other.set("plain", StringValue(b"small"))
+        other.set("%41%", StringValue(b"percents"))
 
     assert (b"plain", b"small") == (store.to_bytes("Plain"), store.to_bytes("plain"))
     names = [name.casefold() for name in os.listdir(path)]
