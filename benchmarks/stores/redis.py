@@ -193,7 +193,7 @@ def main() -> None:
             libraries=f"Antiphon this commit, {versions}, Redis {redis_version}",
             remarks=[
                 "The limit: SET, HSET and three SADD in one MULTI by redis-py; old index entries",
-                "stay, so its queries are wrong after a change.  'right' removes them, under WATCH.",
+                "stay, so its queries are wrong after a change.  'right' removes them (WATCH).",
                 "Neither survives a torn log, see docs/reference/redis.md.  All are in a private",
                 "Redis on this machine, appendonly yes, appendfsync everysec.  minimalkv has no",
                 "metadata and no queries: metadata are a second key there, as JSON.",

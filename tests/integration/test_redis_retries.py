@@ -108,12 +108,32 @@ def test_small_values_take_one_round_trip(proxy: RedisProxy) -> None:
     """Setting, getting, deleting and asking are one request each."""
     with _open(proxy.url) as store:
         store.set("a", StringValue(b"1", {"n": 1}))
+        store.delete("a")  # Redis knows the scripts from now on.
+        store.set("a", StringValue(b"1", {"n": 1}))
         for call in (
             lambda: store.set("a", StringValue(b"2", {"n": 2})),
             lambda: store.get("a").data.read(),
             lambda: store.get_metadata("a"),
             lambda: store.exists("a"),
             lambda: store.delete("a"),
+        ):
+            before = proxy.requests
+            call()
+
+            assert 1 == proxy.requests - before
+
+
+def test_many_keys_take_one_round_trip(proxy: RedisProxy) -> None:
+    """So do twenty keys that are set, and read, together."""
+    keys = [f"k{number}" for number in range(20)]
+    with _open(proxy.url) as store:
+        store.multiset(keys, [StringValue(b"1", {"n": 1}) for _ in keys])
+        for call in (
+            lambda: store.multiset(keys, [StringValue(b"2", {"n": 2}) for _ in keys]),
+            lambda: list(store.multiget(keys)),
+            lambda: list(store.multiget_data(keys)),
+            lambda: list(store.multiget_metadata(keys)),
+            lambda: list(store.query_keys(n=2)),
         ):
             before = proxy.requests
             call()
