@@ -1,13 +1,17 @@
 """The stores that need no server pass the suite of all stores."""
 
+import contextlib
 import itertools
+import sqlite3
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.metadata import decode, encode
 from antiphon.storage.sqlite_store import SqliteStore
-from antiphon.testing.store_suite import MakeStore, StoreSuite
+from antiphon.testing.store_suite import Content, MakeStore, Peek, Seed, StoreSuite
 
 
 class TestDictMemoryStore(StoreSuite):
@@ -35,6 +39,42 @@ class TestSqliteStore(StoreSuite):
         """Each has a file of its own."""
         numbers = itertools.count()
         return lambda: SqliteStore(tmp_path / f"store{next(numbers)}.db", durable=False)
+
+    internal_names: ClassVar[list[str]] = ["store", "store.journal", "sqlite_master", "rowid"]
+
+    @pytest.fixture
+    def seed(self, store: SqliteStore) -> Seed:
+        """As another program writes: plain SQL."""
+
+        def put(contents: Content) -> None:
+            with contextlib.closing(sqlite3.connect(store.location)) as raw, raw:
+                raw.executemany(
+                    "INSERT INTO store VALUES (?, ?, 0, 0, ?)",
+                    [(key, encode(metadata), data) for key, (data, metadata) in contents.items()],
+                )
+
+        return put
+
+    @pytest.fixture
+    def peek(self, store: SqliteStore) -> Peek:
+        """As another program reads: what is in the row, or in chunks."""
+
+        def look() -> Content:
+            with contextlib.closing(sqlite3.connect(store.location)) as raw:
+                rows = raw.execute(
+                    'SELECT key, metadata, data, (SELECT generation FROM "store.versions" v'
+                    " WHERE v.key = m.key) FROM store m"
+                ).fetchall()
+                chunks = raw.execute('SELECT id >> 24, data FROM "store.chunks" ORDER BY id')
+                large: dict[int, bytes] = {}
+                for generation, chunk in chunks:
+                    large[generation] = large.get(generation, b"") + chunk
+            return {
+                key: (data if number is None else large[number], decode(metadata))
+                for key, metadata, data, number in rows
+            }
+
+        return look
 
 
 class TestSqliteStoreInMemory(StoreSuite):
