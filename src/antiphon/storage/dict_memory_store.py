@@ -28,7 +28,7 @@ from antiphon.storage.memory_index import MemoryIndex
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.metadata import check_size, copied, encode_conditions, matches
 from antiphon.storage.opening import url_parameters
-from antiphon.storage.stored_value import StoredValue
+from antiphon.storage.stored_value import HeldValue
 from antiphon.storage.value import Value
 
 #: Entries that the journal keeps: about 5 MB when it is full.
@@ -45,26 +45,6 @@ class _Entry(NamedTuple):
     created: float
     modified: float
     version: Version
-
-
-class _MemoryValue(StoredValue):
-    """What a dictionary holds, handed out as it is."""
-
-    def __init__(self, entry: _Entry) -> None:
-        self._data, self._metadata, self.created, self.modified, self.version = entry
-        self.size = len(self._data)
-
-    @property
-    def data(self) -> BinaryIO:
-        """The stream of the bytes: one and the same at every access."""
-        stream = self._stream
-        if stream is None:
-            stream = self._stream = BytesIO(self._data)
-        return stream
-
-    def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
-        """Return a new stream of ``data[start:end]``, counted as in Python slices."""
-        return BytesIO(self._data[start:end])
 
 
 class DictMemoryStore(BackendStore):
@@ -112,7 +92,7 @@ class DictMemoryStore(BackendStore):
 
     def _get(self, key: str) -> Value | None:
         entry = self._entries.get(key)
-        return None if entry is None else _MemoryValue(entry)
+        return None if entry is None else HeldValue(*entry)
 
     def _read(self, key: str) -> Record | None:
         entry = self._entries.get(key)

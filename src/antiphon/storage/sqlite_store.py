@@ -23,7 +23,9 @@ from antiphon.storage.sqlite_ledger import SqliteLedger
 from antiphon.storage.sqlite_medium import TIMEOUT_S, Medium
 from antiphon.storage.sqlite_query import Search, keys_of
 from antiphon.storage.sqlite_schema import ForeignTable, Tables, claim, create, identify
-from antiphon.storage.sqlite_values import Values, inline_opener
+from antiphon.storage.sqlite_values import Values
+from antiphon.storage.stored_value import HeldValue, StoredValue
+from antiphon.storage.value import Value
 
 # ruff: noqa: S608 - names are quoted, values are bound
 
@@ -202,22 +204,29 @@ class SqliteStore(BackendStore):
 
     # -- Reading -------------------------------------------------------------
 
-    def _read(self, key: str) -> Record | None:
+    def _get(self, key: str) -> Value | None:
         parts = self._parts or self._connected_parts()
         row = parts.medium.fetch_one(self._select, (key,))
         if row is None:
             return None
+        data, text, created, modified, epoch, sequence, entry_id, generation, _ = row
+        if generation is not None or entry_id is None or type(data) is not bytes:
+            return StoredValue(self._record(key, row))
+        # What most values are.
+        return HeldValue(
+            data,
+            decoded(key, text),
+            _as_seconds(created),
+            _as_seconds(modified),
+            Version(epoch, sequence, entry_id),
+        )
+
+    def _read(self, key: str) -> Record | None:
+        row = self._connected_parts().medium.fetch_one(self._select, (key,))
+        return None if row is None else self._record(key, row)
+
+    def _record(self, key: str, row: tuple[Any, ...]) -> Record:
         data, text, created, modified, epoch, sequence, entry_id, generation, size = row
-        if generation is None and type(data) is bytes and entry_id is not None:
-            # What most values are.
-            return Record(
-                len(data),
-                decoded(key, text),
-                created if type(created) is float else _as_seconds(created),
-                modified if type(modified) is float else _as_seconds(modified),
-                Version(epoch, sequence, entry_id),
-                inline_opener(data),
-            )
         inline = _as_bytes(data)
         version = Version(epoch or 0, sequence or 0, entry_id or b"unknown")
         return Record(
@@ -226,7 +235,7 @@ class SqliteStore(BackendStore):
             created=_as_seconds(created),
             modified=_as_seconds(modified),
             version=version,
-            open=parts.values.opener(
+            open=self._connected_parts().values.opener(
                 generation, inline, f"the value of {key!r:.200} at version {version}"
             ),
         )
@@ -294,6 +303,8 @@ def _as_bytes(data: object) -> bytes:
 
 
 def _as_seconds(moment: object) -> float:
+    if type(moment) is float:
+        return moment
     return float(moment) if isinstance(moment, (int, float)) else 0.0
 
 

@@ -179,7 +179,7 @@ class Values:
             what: names the value in errors.
         """
         if generation is None:
-            return inline_opener(inline)
+            return lambda start, end: BytesIO(inline[start:end])
         return lambda start, end: open_pieces(
             _GenerationReader(self, generation, what).fetch, start, end
         )
@@ -246,11 +246,6 @@ class Values:
         ).rowcount
         if removed < _CHUNKS_AT_A_TIME:
             connection.execute(f"DELETE FROM {t.generations} WHERE id = ?", (generation,))
-
-
-def inline_opener(data: bytes) -> Callable[[int, int], BinaryIO]:
-    """Return the ``open(start, end)`` of a value that is held already."""
-    return lambda start, end: BytesIO(data[start:end])
 
 
 class _GenerationReader:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.storage.changes import Record
-from antiphon.storage.journal import ABSENT
+from antiphon.storage.journal import ABSENT, Version
 from antiphon.storage.metadata import copied
 from antiphon.storage.value import Value
 
@@ -44,3 +45,39 @@ class StoredValue(Value):
         """Return a new stream of ``data[start:end]``, counted as in Python slices."""
         first, after, _ = slice(start, end).indices(self.size)
         return self._open(first, max(first, after))
+
+
+class HeldValue(StoredValue):
+    """A value whose data are at hand.
+
+    Args:
+        data: the data.
+        metadata, created, modified, version: as in ``Record``.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        metadata: dict[str, Any],
+        created: float,
+        modified: float,
+        version: Version,
+    ) -> None:
+        self._data = data
+        self._metadata = metadata
+        self.size = len(data)
+        self.created = created
+        self.modified = modified
+        self.version = version
+
+    @property
+    def data(self) -> BinaryIO:
+        """The stream of the bytes: one and the same at every access."""
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = BytesIO(self._data)
+        return stream
+
+    def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
+        """Return a new stream of ``data[start:end]``, counted as in Python slices."""
+        return BytesIO(self._data[start:end])
