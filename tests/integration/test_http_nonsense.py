@@ -65,7 +65,7 @@ def web(liar: Liar) -> Iterator[PlainWeb]:
 
 @pytest.mark.parametrize(
     "info",
-    [b"<html>", [], {}, {"protocol": 2}, {**INFO, "store_id": "x"}, {**INFO, "origin": 1, "store_id": 5}],
+    [b"<html>", [], {}, {"protocol": 2}, {**INFO, "store_id": "x"}, {**INFO, "store_id": 5}],
 )  # fmt: skip
 def test_a_server_that_tells_nonsense_of_itself(web: PlainWeb, liar: Liar, info: Any) -> None:
     """The store is not connected."""
