@@ -15,6 +15,7 @@ from collections.abc import Iterator, MutableMapping
 from io import BytesIO
 from typing import Any
 
+from antiphon.storage import passwords
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.dynamic_url_store import DynamicURLStore
 from antiphon.storage.http_plain_server import PlainServer
@@ -75,6 +76,12 @@ def _url(store: DynamicURLStore, key: str, part: str | None = None) -> str:
 
 
 DynamicURLStore._url = _url  # type: ignore[attr-defined]
+
+# Each of fifty tests makes a user, and a hash is slow on purpose.
+for costly in (passwords.hash_password, passwords.scrypt):
+    defaults = costly.__kwdefaults__
+    assert defaults is not None
+    defaults["log2_n"] = 4
 
 if not hasattr(unittest.TestCase, "assertEquals"):
     # Python 3.12 took it away, and nobody noticed: Encore's CI never ran the file.
