@@ -8,12 +8,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +17,15 @@ import pytest
 from antiphon import MountedStore, open_bus, open_store
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.testing.servers import RabbitMQ, Redis
+from tests.acceptance.services.service_process import (
+    ROOT,
+    ServiceProcess,
+    command,
+    service_process,
+    wait_until,
+)
 
-ROOT = Path(__file__).parents[3]
+MODULE = "services.invalidator"
 
 SYSTEM = "shop"
 
@@ -35,84 +38,25 @@ backing_url = "{redis}?namespace=catalogue"
 """
 
 
-@dataclass
-class Running:
-    """A service's process, and what it answers."""
-
-    process: subprocess.Popen[str]
-    log: Path
-    address: str = field(default="")
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Return status and body; status 0 if nothing answers."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
-
-    def wait_for(self, status: int, timeout_s: float = 60.0) -> None:
-        """Wait until ``/readyz`` has this status."""
-        wait_until(lambda: self.get("/readyz")[0] == status, self.describe, timeout_s)
-
-    def describe(self) -> str:
-        """Return what may explain why something did not happen."""
-        return f"{self.get('/readyz')}\n{self.log.read_text()}"
-
-    def metric(self, name: str) -> float:
-        """Return the value of a metric of the cache."""
-        wanted = f'{name}{{cache="prices"}} '
-        lines = self.get("/metrics")[1].splitlines()
-        return next(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
-
-
-def wait_until(
-    condition: Callable[[], bool], describe: Callable[[], str], timeout_s: float = 30.0
-) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, describe()
-        time.sleep(0.05)
-
-
-def address_in(log: Path) -> str | None:
-    """Return the address that the service logged, None if it did not yet."""
-    for line in log.read_text().splitlines():
-        if line.startswith("{") and (address := json.loads(line).get("address")):
-            return str(address)
-    return None
-
-
 @contextlib.contextmanager
-def service(folder: Path, amqp_url: str, redis_url: str) -> Iterator[Running]:
+def service(folder: Path, amqp_url: str, redis_url: str) -> Iterator[ServiceProcess]:
     """Run the invalidator until the block ends."""
-    settings, log = folder / "caches.toml", folder / "log"
-    settings.write_text(SETTINGS.format(redis=redis_url))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ANTIPHON_")} | {
-        "ANTIPHON_AMQP_URL": amqp_url,
-        "ANTIPHON_SYSTEM": SYSTEM,
-        "ANTIPHON_HTTP_PORT": "0",
-    }
-    command = [sys.executable, "-m", "services.invalidator", str(settings)]
-    with (
-        log.open("w") as output,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stderr=output, text=True) as process,
-    ):
-        running = Running(process, log)
-        try:
-            wait_until(lambda: address_in(log) is not None, log.read_text)
-            running.address = address_in(log) or ""
-            yield running
-        finally:
-            process.kill()
+    settings = SETTINGS.format(redis=redis_url)
+    variables = {"ANTIPHON_AMQP_URL": amqp_url, "ANTIPHON_SYSTEM": SYSTEM}
+    with service_process(MODULE, folder, settings, **variables) as running:
+        running.logged("address")
+        yield running
+
+
+def metric(running: ServiceProcess, name: str) -> float:
+    """Return the value of a metric of the cache."""
+    wanted = f'{name}{{cache="prices"}} '
+    lines = running.get("/metrics")[1].splitlines()
+    return next(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
 
 @pytest.fixture
-def invalidator(tmp_path: Path, amqp_url: str, redis_url: str) -> Iterator[Running]:
+def invalidator(tmp_path: Path, amqp_url: str, redis_url: str) -> Iterator[ServiceProcess]:
     """A running invalidator that is ready."""
     with service(tmp_path, amqp_url, redis_url) as running:
         running.wait_for(200)
@@ -135,7 +79,7 @@ def write(store: AbstractStore, key: str, data: bytes) -> None:
 
 
 def test_a_reader_without_a_bus_sees_what_changed(
-    invalidator: Running, amqp_url: str, redis_url: str
+    invalidator: ServiceProcess, amqp_url: str, redis_url: str
 ) -> None:
     """The service drops from a shared cache what a writer elsewhere changes."""
     with catalogue(amqp_url, redis_url) as store:
@@ -152,15 +96,15 @@ def test_a_reader_without_a_bus_sees_what_changed(
         wait_until(is_served_from_the_cache, invalidator.describe)
         write(store, "prices/eur", b"2")
         wait_until(
-            lambda: invalidator.metric("antiphon_cache_dropped_total") == 1, invalidator.describe
+            lambda: metric(invalidator, "antiphon_cache_dropped_total") == 1, invalidator.describe
         )
 
         assert reader.get_data("prices/eur").read() == b"2"
-        assert invalidator.metric("antiphon_cache_invalidation_seconds_count") >= 1
+        assert metric(invalidator, "antiphon_cache_invalidation_seconds_count") >= 1
         cache.disconnect()
 
 
-def test_sigterm_ends_it_cleanly(invalidator: Running) -> None:
+def test_sigterm_ends_it_cleanly(invalidator: ServiceProcess) -> None:
     """SIGTERM ends the process with status 0 within seconds."""
     started = time.monotonic()
     invalidator.process.send_signal(signal.SIGTERM)
@@ -228,7 +172,7 @@ def test_bad_settings_are_told_in_one_line(tmp_path: Path, text: str, said: str)
     path = tmp_path / "caches.toml"
     path.write_text(text.format(redis="redis://localhost"))
     done = subprocess.run(
-        [sys.executable, "-m", "services.invalidator", str(path)],
+        command(MODULE, path),
         cwd=ROOT,
         env=os.environ | {"ANTIPHON_HTTP_PORT": "0", "ANTIPHON_AMQP_URL": "amqp://127.0.0.1:1"},
         capture_output=True,
@@ -242,17 +186,18 @@ def test_bad_settings_are_told_in_one_line(tmp_path: Path, text: str, said: str)
     assert plain[0].startswith("invalidator: ")
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path, invalidator: Running) -> None:
+def test_a_port_that_is_taken_is_told(tmp_path: Path, invalidator: ServiceProcess) -> None:
     """An address that another program has is named in one line."""
-    path = tmp_path / "caches.toml"
+    path = tmp_path / "settings.toml"
+    address = invalidator.logged("address")
     done = subprocess.run(
-        [sys.executable, "-m", "services.invalidator", str(path)],
+        command(MODULE, path),
         cwd=ROOT,
-        env=os.environ | {"ANTIPHON_HTTP_PORT": invalidator.address.rpartition(":")[2]},
+        env=os.environ | {"ANTIPHON_HTTP_PORT": address.rpartition(":")[2]},
         capture_output=True,
         text=True,
     )
 
     assert done.returncode == 78
-    assert f"cannot listen on {invalidator.address}" in done.stderr
+    assert f"cannot listen on {address}" in done.stderr
     assert done.stderr.count("\n") == 1
