@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.events import package_globals
 from antiphon.testing.servers import RabbitMQ, Redis, Servers, ServersUnavailable, rabbitmq, redis
 
 #: Seconds that threads and files of a test get to go away by themselves.
@@ -146,6 +147,12 @@ def redis_server() -> Iterator[Redis]:
 
 
 # -- Leaks ---------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _own_event_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a global event manager of its own, without others' listeners."""
+    monkeypatch.setattr(package_globals, "_event_manager", None)
 
 
 @pytest.fixture(autouse=True)
