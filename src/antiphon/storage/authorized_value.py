@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 
 from antiphon.errors import AuthorizationError
 from antiphon.storage.permissions import PERMISSIONS_NAME, Permissions
-from antiphon.storage.value import Value, split_value
+from antiphon.storage.value import Value, metadata_of, split_value
 
 
 class AuthorizedValue(Value):
@@ -34,7 +34,7 @@ class AuthorizedValue(Value):
     @property
     def metadata(self) -> dict[str, Any]:
         """A copy of the metadata, without the permissions."""
-        return without_permissions(split_value(self._value)[1])
+        return without_permissions(metadata_of(self._value))
 
     @property
     def permissions(self) -> dict[str, set[str]]:

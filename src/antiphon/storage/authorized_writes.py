@@ -31,7 +31,7 @@ from antiphon.storage.permissions import (
     may_see,
 )
 from antiphon.storage.shielding import shield
-from antiphon.storage.value import split_value
+from antiphon.storage.value import metadata_of
 
 #: How often a write is tried while others change the same key.  Each conflict
 #: means that one of them got through.
@@ -138,16 +138,25 @@ class AuthorizedWrites:
 
     # -- Writing -------------------------------------------------------------
 
+    def put_shield(self) -> None:
+        """Shield the event manager that the wrapped store has now."""
+        shield(self._store, self.events)
+
     @contextlib.contextmanager
-    def acting(self, view: object) -> Iterator[None]:
+    def acting(self, view: Any) -> Iterator[None]:
         """Do what is done in the block for *view*: its user hears of the progress."""
         with self.events.acting(view), noted_commits() as notes:
             try:
                 yield
             finally:
-                # Whoever answers a client with what was committed must not tell these.
                 for note in notes:
-                    note.committed.metadata.pop(PERMISSIONS_NAME, None)
+                    self._keep_to_oneself(view.user, note.committed.metadata)
+
+    def _keep_to_oneself(self, user: User | None, metadata: dict[str, Any]) -> None:
+        """Take out of *metadata* what whoever answers *user* must not tell."""
+        if user is None or not has_right(user, self.permissions_in(metadata), "get"):
+            metadata.clear()
+        metadata.pop(PERMISSIONS_NAME, None)
 
     def write(
         self,
@@ -173,7 +182,7 @@ class AuthorizedWrites:
             makes: whether a key that is not there is made.
         """
         expect = checked_expect(expect)
-        shield(self._store, self.events)
+        self.put_shield()
         if not honours_expect(self._store):
             check_honours(self._store, expect)
             with self._lock, self.acting(view):
@@ -201,7 +210,7 @@ class AuthorizedWrites:
 
     def _find(self, view: Any, user: User, key: str, right: str, *, makes: bool) -> Found:
         value = self.value_of(key)
-        metadata = None if value is None else split_value(value)[1]
+        metadata = None if value is None else metadata_of(value)
         if makes and metadata is None:
             return Found(True, {OWNED: frozenset({user.tag})}, None)
         if makes and metadata is not None and not may_see(user, self.permissions_in(metadata)):
@@ -255,5 +264,7 @@ class AuthorizedTransaction:
         open_now.depth -= 1
         if not open_now.depth:
             open_now.touched = frozenset()
+        # Its events are emitted now: by an event manager assigned meanwhile, perhaps.
+        self._writes.put_shield()
         with self._writes.acting(self._view):
             self._transaction.__exit__(exc_type, exc_value, exc_traceback)

@@ -18,7 +18,7 @@ from antiphon.storage.conditions import honours_expect
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.permissions import OWNED, PERMISSIONS_NAME, User, has_right, may_see
 from antiphon.storage.shielding import assign_behind_shield, shield
-from antiphon.storage.value import Value, select_from, split_value
+from antiphon.storage.value import Value, metadata_of, select_from
 
 _T = TypeVar("_T")
 
@@ -140,7 +140,7 @@ class AuthorizedReading(AbstractAuthorizingStore):
 
     def _as_value(self, user: User, key: str, value: Any) -> Value:
         """Return *value*, which the wrapped store has under *key*, if *user* may read it."""
-        metadata = None if value is None else split_value(value)[1]
+        metadata = None if value is None else metadata_of(value)
         permissions = self._writes.permit(user, key, metadata, "get", self)
         return AuthorizedValue(value, permissions if has_right(user, permissions, OWNED) else None)
 

@@ -20,7 +20,7 @@ from antiphon.storage.journal import ABSENT, Version
 from antiphon.storage.metadata import normalise
 from antiphon.storage.replaying import Replayable
 from antiphon.storage.utils import BUFFER_BYTES, Readable
-from antiphon.storage.value import split_value
+from antiphon.storage.value import metadata_of, split_value
 
 #: How often a first write is tried while others make the same key.
 _TRIES = 100
@@ -177,11 +177,6 @@ def closing_value(value: Any) -> Iterator[None]:
         close = getattr(split_value(value)[0], "close", None)
         if close is not None:
             close()
-
-
-def metadata_of(value: Any) -> Mapping[str, Any]:
-    """Return the metadata of a value, or of a tuple (stream, metadata); open no stream."""
-    return value.metadata if hasattr(value, "metadata") else split_value(value)[1]
 
 
 def writable(store: AbstractReadOnlyStore) -> AbstractStore:

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.events.api import BaseEvent, BaseEventManager
 from antiphon.storage.abstract_store import AbstractReadOnlyStore
+from antiphon.storage.events import StoreKeyEvent
+
+#: Held while shields are put up: two that come at once must not put up one each,
+#: and lose what the first one hides.
+_shielding = threading.RLock()
 
 
 class EventPolicy(Protocol):
@@ -74,8 +80,10 @@ class ShieldingManager(BaseEventManager):
         """Return False if an event of class *cls* would have no effect at all."""
         if any(policy.listens(cls) for policy in self.policies):
             return True
-        hears = getattr(self.target, "hears", None)
-        return hears is None or bool(hears(cls))
+        # Asked of the class, as stores do: a user's wrapper of an event manager
+        # passes on what it lacks, and must not pass on this.
+        hears = getattr(type(self.target), "hears", None)
+        return hears is None or bool(hears(self.target, cls))
 
     def _outgoing(self, event: BaseEvent) -> BaseEvent | None:
         left: BaseEvent | None = event
@@ -121,6 +129,29 @@ class ShieldingManager(BaseEventManager):
         _call_if_any(self.target, "remove_source", source)
 
 
+@dataclass(frozen=True)
+class HiddenKeys:
+    """Keeps the events of some keys from everybody; see ``EventPolicy``.
+
+    Attributes:
+        prefix: what these keys begin with.
+    """
+
+    prefix: str
+
+    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
+        """Return *event*, or None if it is of such a key."""
+        is_hidden = isinstance(event, StoreKeyEvent) and str(event.key).startswith(self.prefix)
+        return None if is_hidden else event
+
+    def tell(self, event: BaseEvent) -> None:
+        """Tell nobody."""
+
+    def listens(self, cls: type[BaseEvent]) -> bool:
+        """Return False: ``tell`` does nothing."""
+        return False
+
+
 def shield(store: AbstractReadOnlyStore, policy: EventPolicy) -> None:
     """Put *policy* before the event managers of *store* and of all stores below it.
 
@@ -128,30 +159,38 @@ def shield(store: AbstractReadOnlyStore, policy: EventPolicy) -> None:
     event manager may have been assigned meanwhile.
     """
     for each in _stores_of(store):
-        manager = each.event_manager
-        standing = _shield_of(manager)
-        if standing is None:
-            each.event_manager = ShieldingManager(manager, (policy,))
-        elif policy not in standing.policies:
-            standing.policies = (*standing.policies, policy)
+        standing = _shield_of(each.event_manager)
+        if standing is None or policy not in standing.policies:
+            with _shielding:
+                _put_before(each, policy)
 
 
 def assign_behind_shield(store: AbstractReadOnlyStore, manager: BaseEventManager) -> None:
     """Make *manager* the one behind the shields of *store* and of all stores below it."""
-    for each in _stores_of(store):
-        standing = _shield_of(each.event_manager)
-        policies = () if standing is None else standing.policies
-        # A new one, assigned: so the store tells both managers what they have to know.
-        each.event_manager = ShieldingManager(manager, policies)
+    with _shielding:
+        for each in _stores_of(store):
+            standing = _shield_of(each.event_manager)
+            policies = () if standing is None else standing.policies
+            # A new one, assigned: so the store tells both managers what they have to know.
+            each.event_manager = ShieldingManager(manager, policies)
+
+
+def _put_before(store: Any, policy: EventPolicy) -> None:
+    standing = _shield_of(store.event_manager)
+    if standing is None:
+        store.event_manager = ShieldingManager(store.event_manager, (policy,))
+    elif policy not in standing.policies:
+        standing.policies = (*standing.policies, policy)
 
 
 def _stores_of(store: Any) -> Iterator[Any]:
     """Yield *store* and, if it is a wrapper, the stores that it wraps."""
-    if not getattr(store, "shields_events", False):
+    if not getattr(store, "shields_events", False) and hasattr(store, "event_manager"):
         yield store
     below = [*getattr(store, "stores", ()), getattr(store, "store", None)]
     for each in below:
-        if isinstance(each, AbstractReadOnlyStore):
+        # Not by its class: whoever joins stores may bring what merely acts as one.
+        if hasattr(each, "get") and hasattr(each, "query"):
             yield from _stores_of(each)
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.errors import AuthenticationError, InvalidKey, InvalidValue, NotConnected
-from antiphon.events.api import BaseEvent
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import missing
 from antiphon.storage.checks import checked_key
 from antiphon.storage.conditions import check_honours, condition, honours_expect
-from antiphon.storage.events import StoreKeyEvent
 from antiphon.storage.journal import Version
 from antiphon.storage.passwords import PasswordEncoder, make_encoder, sha1_hasher
-from antiphon.storage.shielding import shield
+from antiphon.storage.shielding import HiddenKeys, shield
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 from antiphon.storage.value import Value
 
@@ -117,7 +114,7 @@ class SimpleAuthStore(AbstractStore):
         is_right = self._verify(password, b"" if stored is None else stored)
         if stored is not None and is_right:
             self._username, self._verified = username, stored
-        if "connect" not in self.check_permissions():
+        if not self._is_known() or "connect" not in self.check_permissions():
             self._username = self._verified = None
             raise AuthenticationError(
                 f"cannot connect to {self.store!r}: no such user, or another password"
@@ -133,7 +130,7 @@ class SimpleAuthStore(AbstractStore):
         return {**super().info(), "readonly": bool(self.store.info().get("readonly", False))}
 
     def _shield(self) -> None:
-        hidden = _HiddenKeys(self.user_key_path)
+        hidden = HiddenKeys(self.user_key_path)
         shield(self.user_key_store, hidden)
         if self.user_key_path:
             shield(self.store, hidden)
@@ -202,10 +199,12 @@ class SimpleAuthStore(AbstractStore):
         Returns:
             Some of ``connect``, ``exists``, ``get``, ``set`` and ``delete``.
         """
-        stored = self._stored_password(self._username)
-        if stored is None or self._verified is None:
-            return set()
-        return set(ALL_PERMISSIONS) if hmac.compare_digest(stored, self._verified) else set()
+        return set(ALL_PERMISSIONS) if self._is_known() else set()
+
+    def _is_known(self) -> bool:
+        """Whether the password is still the one that the user connected with."""
+        stored = self._stored_password(self._username) or b""
+        return bool(stored) and hmac.compare_digest(stored, self._verified or b"")
 
     def _check_connected(self) -> None:
         if not self._connected:
@@ -225,7 +224,15 @@ class SimpleAuthStore(AbstractStore):
         return key
 
     def _permissions_of(self, key: str) -> Set[str]:
-        return set() if self._is_users(key) else self.check_permissions(key)
+        if self._is_users(key):
+            return set()
+        # A subclass need not ask whether the user is still known.
+        return self.check_permissions(key) if self._is_same or self._is_known() else set()
+
+    @property
+    def _is_same(self) -> bool:
+        """Whether the permissions are those of this class, the same for all keys."""
+        return type(self).check_permissions is SimpleAuthStore.check_permissions
 
     def _is_users(self, key: str) -> bool:
         return bool(self.user_key_path) and key.startswith(self.user_key_path)
@@ -286,8 +293,7 @@ class SimpleAuthStore(AbstractStore):
     def _visible(
         self, rows: Iterable[tuple[str, dict[str, Any]]], *, tells_all: bool
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        # Unless a subclass says otherwise they are the same for all keys.
-        is_same = type(self).check_permissions is SimpleAuthStore.check_permissions
+        is_same = self._is_same
         same: Set[str] = self.check_permissions() if is_same else frozenset()
         for key, metadata in rows:
             is_plain = is_same and not self._is_users(key)
@@ -359,23 +365,6 @@ class SimpleAuthStore(AbstractStore):
         key = self._permitted(key, operation)
         check_honours(self.store, expect)
         return key
-
-
-@dataclass(frozen=True)
-class _HiddenKeys:
-    """Keeps the events of users' keys from everybody; see ``EventPolicy``."""
-
-    prefix: str
-
-    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
-        is_users = isinstance(event, StoreKeyEvent) and event.key.startswith(self.prefix)
-        return None if is_users else event
-
-    def tell(self, event: BaseEvent) -> None:
-        pass
-
-    def listens(self, cls: type[BaseEvent]) -> bool:
-        return False
 
 
 def _checked_credentials(credentials: Any) -> tuple[str, str]:

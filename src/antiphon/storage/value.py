@@ -102,6 +102,12 @@ def split_value(value: Any) -> tuple[Readable, Mapping[str, Any]]:
     )
 
 
+def metadata_of(value: Any) -> Mapping[str, Any]:
+    """Return the metadata of what ``split_value`` takes; open no stream."""
+    metadata = getattr(value, "metadata", None)
+    return split_value(value)[1] if metadata is None else metadata
+
+
 def select_from(metadata: Mapping[str, Any], select: Iterable[str] | None) -> dict[str, Any]:
     """Return the entries of *metadata* named in *select* (None: all), missing ones left out."""
     if select is None:

@@ -372,6 +372,39 @@ def test_a_subclass_is_not_asked_for_keys_of_users(wrapped: DictMemoryStore) -> 
     assert ["a"] == list(store.query_keys())
 
 
+class Generous(SimpleAuthStore):
+    """Lets anybody do anything, without asking who it is."""
+
+    def check_permissions(self, key: str | None = None) -> set[str]:
+        return {"connect", "exists", "get", "set", "delete"}
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+def test_what_a_subclass_permits_needs_the_right_password(
+    wrapped: DictMemoryStore, name: str
+) -> None:
+    """However generous it is: it speaks of users who are known."""
+    store = Generous(wrapped, ENCODER)
+
+    with pytest.raises(AuthenticationError):
+        store.connect({"username": name, "password": "a guess"})
+
+    assert not store.is_connected()
+
+
+def test_what_a_subclass_permits_ends_with_the_user(wrapped: DictMemoryStore) -> None:
+    """At once, also for who is connected."""
+    store = Generous(wrapped, ENCODER)
+    store.connect(ALICE)
+    store.remove_user("alice")
+
+    assert not store.exists("a")
+    assert [] == list(store.query_keys())
+    for call in every_call(store, "a"):
+        with pytest.raises(KeyNotFound):
+            call()
+
+
 # -- The rest ----------------------------------------------------------------
 
 
