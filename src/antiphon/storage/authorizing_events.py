@@ -160,18 +160,17 @@ class AuthorizedEvents:
         user: User | None = view.user
         if user is None:
             return None
-        if isinstance(event, StoreModificationEvent):
+        # Of how far others have come with what, nobody has to know.
+        is_own = getattr(self._acting, "view", None) is view
+        is_transfer = is_own and isinstance(event, StoreProgressEvent)
+        if is_transfer or isinstance(event, StoreModificationEvent):
             permissions = self._permissions_of(event.metadata)
-            if not may_see(user, permissions):
+            if not (is_transfer or may_see(user, permissions)):
                 return None
             told = _with_source(_without_permissions(event), view)
             if not has_right(user, permissions, "get"):
                 told.metadata = {}
             return told
-        # Of how far others have come with what, nobody has to know.
-        is_own = getattr(self._acting, "view", None) is view
-        if is_own and isinstance(event, StoreProgressEvent):
-            return _with_source(_without_permissions(event), view)
         if is_own and isinstance(event, StoreTransactionEvent):
             return _with_source(copy.copy(event), view)
         return None

@@ -75,6 +75,10 @@ class AuthorizingStore(AuthorizedReading):
             raise InvalidValue(f"{store!r} has permissions already; wrap what is behind it")
         if events not in ("digest", "clear"):
             raise InvalidValue(f"events must be 'digest' or 'clear', not {events!r:.80}")
+        if digest_key is not None and not isinstance(digest_key, bytes):
+            raise InvalidValue(f"digest_key must be bytes, not {type(digest_key).__name__}")
+        if user is not None and not isinstance(user, User):
+            raise InvalidValue(f"user must be a User(tag, tags), not {user!r:.80}")
         key = None if events == "clear" else digest_key or os.urandom(32)
         default = {} if default_permissions is None else checked_permissions(default_permissions)
         self.store = store

@@ -22,7 +22,13 @@ from antiphon.events.api import BaseEvent, EventManager
 from antiphon.storage.authorizing_store import PERMISSIONS_NAME, AuthorizingStore, User
 from antiphon.storage.commits import noted_commits
 from antiphon.storage.dict_memory_store import DictMemoryStore
-from antiphon.storage.events import StoreEvent, StoreKeyEvent, StoreModificationEvent
+from antiphon.storage.events import (
+    StoreEvent,
+    StoreKeyEvent,
+    StoreModificationEvent,
+    StoreSetEvent,
+)
+from antiphon.storage.joined_store import JoinedStore
 from antiphon.storage.journal import ABSENT
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.simple_auth_store import SimpleAuthStore, make_encoder, sha1_hasher
@@ -58,6 +64,13 @@ def bob(base: AuthorizingStore) -> AuthorizingStore:
 
 
 # -- Users -------------------------------------------------------------------
+
+
+def test_a_user_and_a_key_of_digests_are_checked_at_once(wrapped: DictMemoryStore) -> None:
+    """Not after the first write is committed."""
+    for wrong in ({"user": "alice"}, {"digest_key": "text"}):
+        with pytest.raises(InvalidValue):
+            AuthorizingStore(wrapped, **wrong)  # type: ignore[arg-type]
 
 
 def test_a_user_has_tags() -> None:
@@ -387,6 +400,68 @@ def test_an_event_manager_that_is_assigned_gets_digests(
         assert [True] == [event.redacted for event in heard]
 
 
+def test_an_event_manager_assigned_in_a_transaction_gets_digests(
+    alice: AuthorizingStore, wrapped: DictMemoryStore
+) -> None:
+    """The events are emitted at its end, by the one that is there then."""
+    manager = EventManager()
+    heard: list[StoreKeyEvent] = []
+    manager.connect(StoreModificationEvent, heard.append)
+    with alice.transaction("new manager"):
+        alice.set("secret", value())
+        wrapped.event_manager = manager
+
+    assert [True] == [event.redacted for event in heard]
+
+
+def test_a_joined_store_that_is_only_like_one_names_no_key() -> None:
+    """Whatever its class is: what it emits is shielded."""
+
+    class Alike:
+        def __init__(self) -> None:
+            self._store = DictMemoryStore()
+            self._store.event_manager = self.event_manager = EventManager()
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "event_manager":
+                self._store.event_manager = value
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+    alike = Alike()
+    heard = listen(alike, StoreModificationEvent)
+    base = AuthorizingStore(JoinedStore([alike]))  # type: ignore[list-item]
+    base.as_user(User("alice")).set("secret", value())
+
+    assert [True] == [event.redacted for event in heard]
+
+
+def test_a_manager_that_passes_on_what_it_lacks_gets_every_event(
+    alice: AuthorizingStore, base: AuthorizingStore
+) -> None:
+    """That nobody listens to the one behind it does not mean that it need not hear."""
+
+    class Passing:
+        def __init__(self) -> None:
+            self.manager = EventManager()
+            self.seen: list[BaseEvent] = []
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.manager, name)
+
+        def emit(self, event: BaseEvent, block: bool = True) -> None:
+            self.seen.append(event)
+
+    passing = Passing()
+    passing.manager.emit(StoreSetEvent(key="it knows the class now"))
+    base.event_manager = passing  # type: ignore[assignment]
+    alice.set("a", value())
+
+    assert [StoreSetEvent] == [type(event) for event in passing.seen]
+
+
 def test_the_wrapped_stores_own_writes_name_no_key_either(
     alice: AuthorizingStore, wrapped: DictMemoryStore
 ) -> None:
@@ -468,6 +543,23 @@ def test_what_a_user_emits_goes_no_further(
     alice.event_manager.emit(BaseEvent())
 
     assert (0, 1) == (len(heard), len(told))
+
+
+def test_who_may_write_and_not_read_is_told_no_metadata(
+    alice: AuthorizingStore, bob: AuthorizingStore
+) -> None:
+    """Neither by what was committed nor by the progress of an own transfer."""
+    heard = listen(bob, StoreKeyEvent)
+    alice.set("a", value(b"x", secret=1))
+    alice.set_permissions("a", {"owned": {"alice"}, "set": {"bob"}, "delete": {"bob"}})
+    with noted_commits() as notes:
+        bob.update_metadata("a", {"n": 1})
+        bob.set_data("a", io.BytesIO(b"xyz"), 1)
+        bob.delete("a")
+
+    assert [{}] * 3 == [note.committed.metadata for note in notes]
+    assert 5 < len(heard)
+    assert not any("secret" in repr(vars(event)) for event in heard)
 
 
 def test_who_answers_for_a_commit_is_told_no_permissions(alice: AuthorizingStore) -> None:
