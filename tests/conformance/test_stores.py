@@ -49,7 +49,8 @@ class TestSqliteStore(StoreSuite):
         def put(contents: Content) -> None:
             with contextlib.closing(sqlite3.connect(store.location)) as raw, raw:
                 raw.executemany(
-                    "INSERT INTO store VALUES (?, ?, 0, 0, ?)",
+                    "INSERT INTO store (key, metadata, created, modified, data)"
+                    " VALUES (?, ?, 0, 0, ?)",
                     [(key, encode(metadata), data) for key, (data, metadata) in contents.items()],
                 )
 

@@ -12,7 +12,8 @@ from antiphon.storage.changes import Change, Committed, Staged, action_of
 from antiphon.storage.journal import JournalEntry, Version
 from antiphon.storage.metadata import decode, encode
 from antiphon.storage.sqlite_index import Index
-from antiphon.storage.sqlite_schema import Tables, quoted
+from antiphon.storage.sqlite_schema import STAMP, Tables, quoted
+from antiphon.storage.sqlite_stamp import as_seconds, stamp_of
 from antiphon.storage.sqlite_values import Values
 
 # ruff: noqa: S608 - names are quoted, values are bound
@@ -25,6 +26,8 @@ class _Row(NamedTuple):
     """What a key has before a change."""
 
     metadata: str | None
+    created: object
+    stamp: bytes | None
     epoch: int | None
     sequence: int | None
     entry_id: bytes | None
@@ -105,15 +108,16 @@ class Committer:
         after = before
         if change.metadata is not None:
             after = {**before, **change.metadata} if change.merge else dict(change.metadata)
-        self._write_row(connection, change, present, after, columns, now_ns / 1e9)
+        self._write_row(connection, change, present, after, columns, now_ns / 1e9, entry.version)
         self._write_version(connection, change, present, entry.version)
         return Committed(entry, after)
 
     def _present(self, connection: sqlite3.Connection, key: str) -> _Row | None:
         t = self._tables
         row = connection.execute(
-            "SELECT m.metadata, v.epoch, v.sequence, v.entry_id, v.indexed, v.generation, v.size"
-            f" FROM {t.main} m LEFT JOIN {t.versions} v ON v.key = m.key WHERE m.key = ?",
+            f"SELECT m.metadata, m.created, m.{quoted(STAMP)}, v.epoch, v.sequence, v.entry_id,"
+            f" v.indexed, v.generation, v.size FROM {t.main} m"
+            f" LEFT JOIN {t.versions} v ON v.key = m.key WHERE m.key = ?",
             (key,),
         ).fetchone()
         return None if row is None else _Row(*row)
@@ -155,8 +159,13 @@ class Committer:
         metadata: Mapping[str, Any],
         columns: tuple[str, ...],
         now: float,
+        version: Version,
     ) -> None:
-        fields: dict[str, Any] = {"modified": now}
+        stamp = None
+        if _is_whole(change, present):
+            created = now if present is None else as_seconds(present.created)
+            stamp = stamp_of(version, created, now)
+        fields: dict[str, Any] = {"modified": now, STAMP: stamp}
         if present is None:
             fields |= {"key": change.key, "created": now}
         if present is None or change.metadata is not None:
@@ -207,12 +216,26 @@ class Committer:
             )
 
 
+def _is_whole(change: Change, present: _Row | None) -> bool:
+    """Return whether the row is all ours after *change*, with all data in it."""
+    if isinstance(change.data, Staged):
+        return False
+    if present is None or present.stamp is not None:
+        return True
+    if change.data is None:
+        return False
+    # Another program's metadata need not be text.
+    return change.metadata is not None or bool(present.indexed and type(present.metadata) is str)
+
+
 def _before(change: Change, text: object) -> dict[str, Any]:
-    """Return the metadata that *change* meets; none if it is unreadable and on its way out."""
+    """Return the metadata that *change* meets, as far as anybody wants to know them."""
+    if change.metadata is not None and not change.merge and not change.delete:
+        return {}
     try:
         return decoded(change.key, text)
     except IncompatibleStore:
-        if change.delete or (change.metadata is not None and not change.merge):
+        if change.delete:
             return {}
         raise
 

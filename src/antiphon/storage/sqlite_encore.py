@@ -15,11 +15,12 @@ from typing import Any
 
 from antiphon.errors import IncompatibleStore, InvalidValue
 from antiphon.storage.changes import STAGE_ABOVE_BYTES, StoreIdentity
-from antiphon.storage.journal import ENTRY_ID_BYTES
+from antiphon.storage.journal import ENTRY_ID_BYTES, Version
 from antiphon.storage.metadata import encode, normalise
 from antiphon.storage.plain_pickle import RefusedPickle, read_pickle
 from antiphon.storage.sqlite_index import Index
-from antiphon.storage.sqlite_schema import COLUMNS, FIRST_EPOCH, Tables, create, quoted
+from antiphon.storage.sqlite_schema import COLUMNS, FIRST_EPOCH, STAMP, Tables, create, quoted
+from antiphon.storage.sqlite_stamp import as_seconds, stamp_of
 from antiphon.storage.sqlite_values import CHUNK_BYTES, Values
 
 # ruff: noqa: S608 - names are quoted, values are bound
@@ -129,6 +130,11 @@ class Takeover:
             generation = self._copy_large(connection, rowid, size)
         elif data is None:
             data = b""
+        # Of before the first journal entry: what Encore did it told nobody.
+        version = Version(FIRST_EPOCH, 0, os.urandom(ENTRY_ID_BYTES))
+        stamp = None
+        if generation is None:
+            stamp = stamp_of(version, as_seconds(created), as_seconds(modified))
         self._index.add_met(connection, metadata)
         columns = self._index.columns(connection)
         fields: dict[str, Any] = {
@@ -137,6 +143,7 @@ class Takeover:
             "created": created,
             "modified": modified,
             "data": data,
+            STAMP: stamp,
             **dict(zip(columns, self._index.values(columns, metadata), strict=True)),
         }
         names = ", ".join(map(quoted, fields))
@@ -145,17 +152,10 @@ class Takeover:
             f"INSERT INTO {t.main} ({names}) VALUES ({', '.join('?' * len(fields))})",
             tuple(fields.values()),
         )
-        # Versions of before the first journal entry: what Encore did it told nobody.
         connection.execute(
             f"INSERT INTO {t.versions} (key, epoch, sequence, entry_id, indexed, generation, size)"
-            " VALUES (?, ?, 0, ?, 1, ?, ?)",
-            (
-                key,
-                FIRST_EPOCH,
-                os.urandom(ENTRY_ID_BYTES),
-                generation,
-                None if generation is None else size,
-            ),
+            " VALUES (?, ?, ?, ?, 1, ?, ?)",
+            (key, *version, generation, None if generation is None else size),
         )
 
     def _metadata(self, key: str, pickled: object) -> dict[str, Any]:

@@ -11,6 +11,8 @@ programs write with plain SQL is journalled by the triggers:
 - A changed key is journalled as the end of one key and a change of the other.
 - A statement's ``OR IGNORE`` or ``OR REPLACE`` also rules the statements in its
   triggers; so they are written such that nothing in them can conflict.
+- What they find changed loses its stamp (``sqlite_stamp.py``), so that readers
+  look for its version in ``T.versions``.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from dataclasses import dataclass
 from antiphon.errors import IncompatibleStore, InvalidValue
 from antiphon.storage.changes import StoreIdentity
 
-#: Number of this layout; a store with a higher one is refused.
-FORMAT = 1
+#: Number of this layout; a store with another one is refused.
+FORMAT = 2
 
 #: Epoch of a new store.
 FIRST_EPOCH = 1
 
-#: The columns of the user's table, in Encore's order; index columns follow.
+#: The columns of the user's table, in Encore's order; the stamp and index columns follow.
 COLUMNS = ("key", "metadata", "created", "modified", "data")
+
+#: The column of the stamp; no index column can have this name.
+STAMP = "antiphon.stamp"
 
 # Nanoseconds since the Unix epoch, to the millisecond, which is what sqlite has.
 _NOW_NS = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000000"
@@ -88,7 +93,7 @@ def identify(connection: sqlite3.Connection, table: str, location: str) -> Store
     """Return who the store in *table* is; None if there is none yet.
 
     Raises:
-        IncompatibleStore: a newer version made it.
+        IncompatibleStore: a version with another layout made it.
         ForeignTable: another program made it.
     """
     present = {
@@ -105,7 +110,10 @@ def identify(connection: sqlite3.Connection, table: str, location: str) -> Store
     meta = dict(connection.execute(f"SELECT name, value FROM {Tables.of(table).meta}"))
     found = meta.get("format")
     if found != FORMAT:
-        remedy = "upgrade Antiphon" if isinstance(found, int) and found > FORMAT else "restore it"
+        remedy = "restore it"
+        if isinstance(found, int):
+            older = "copy its keys with the version that made it"
+            remedy = "upgrade Antiphon" if found > FORMAT else older
         raise IncompatibleStore(
             f"table {table!r} in {location} has format {found!r}, and this version of Antiphon"
             f" knows {FORMAT}: {remedy}"
@@ -145,7 +153,7 @@ def _tables(t: Tables) -> list[str]:
     return [
         f"""CREATE TABLE {t.main} (
             key TEXT NOT NULL PRIMARY KEY CHECK (typeof(key) = 'text'),
-            metadata TEXT, created FLOAT, modified FLOAT, data BLOB)""",
+            metadata TEXT, created FLOAT, modified FLOAT, data BLOB, {quoted(STAMP)} BLOB)""",
         f"CREATE TABLE {t.meta} (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
         f"CREATE TABLE {t.writer} (own INTEGER NOT NULL)",
         # AUTOINCREMENT: a number is never given twice, also not after the
@@ -199,6 +207,12 @@ def _triggers(t: Tables, table: str) -> list[str]:
         return f"""CREATE TRIGGER {quoted(f"{table}.{name}")} AFTER {event} ON {t.main}
             WHEN {foreign} BEGIN {" ".join(steps)} END"""
 
+    def unstamp(key: str) -> str:
+        # Not among the columns that the trigger of updates heeds.
+        stamp = quoted(STAMP)
+        return f"""UPDATE {t.main} SET {stamp} = NULL
+            WHERE key = {key} AND {stamp} IS NOT NULL;"""
+
     new_action = f"""CASE WHEN EXISTS (SELECT 1 FROM {t.versions} WHERE key = NEW.key)
         THEN 'update' ELSE 'set' END"""
     renamed = "NEW.key IS NOT OLD.key"
@@ -211,6 +225,7 @@ def _triggers(t: Tables, table: str) -> list[str]:
             f"DELETE FROM {t.versions} WHERE key = NEW.key;",
             f"""INSERT INTO {t.versions} (key, epoch, sequence, entry_id, indexed)
             VALUES (NEW.key, {epoch}, {newest}, {newest_id}, 0);""",
+            unstamp("NEW.key"),
         ),
         trigger(
             "updated",
@@ -226,6 +241,7 @@ def _triggers(t: Tables, table: str) -> list[str]:
             generation = CASE WHEN NEW.data IS NULL THEN generation END,
             size = CASE WHEN NEW.data IS NULL THEN size END
             WHERE key = OLD.key;""",
+            unstamp("NEW.key"),
         ),
         trigger(
             "deleted",

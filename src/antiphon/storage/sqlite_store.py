@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.errors import IncompatibleStore, InvalidURL, NotConnected, StoreError
@@ -22,9 +23,18 @@ from antiphon.storage.sqlite_journal import JournalReader
 from antiphon.storage.sqlite_ledger import SqliteLedger
 from antiphon.storage.sqlite_medium import TIMEOUT_S, Medium
 from antiphon.storage.sqlite_query import Search, keys_of
-from antiphon.storage.sqlite_schema import ForeignTable, Tables, claim, create, identify
+from antiphon.storage.sqlite_schema import (
+    STAMP,
+    ForeignTable,
+    Tables,
+    claim,
+    create,
+    identify,
+    quoted,
+)
+from antiphon.storage.sqlite_stamp import StampedValue, as_seconds, read_stamp
 from antiphon.storage.sqlite_values import Values
-from antiphon.storage.stored_value import HeldValue, StoredValue
+from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value
 
 # ruff: noqa: S608 - names are quoted, values are bound
@@ -116,7 +126,9 @@ class SqliteStore(BackendStore):
         self._migrate = migrate
         self._parts: _Parts | None = None
         t = self._tables
-        self._select = (
+        # Most rows have a stamp; for the others there is a second statement.
+        self._select = f"SELECT data, metadata, {quoted(STAMP)} FROM {t.main} WHERE key = ?"
+        self._select_all = (
             "SELECT m.data, m.metadata, m.created, m.modified, v.epoch, v.sequence, v.entry_id,"
             f" v.generation, v.size FROM {t.main} m LEFT JOIN {t.versions} v ON v.key = m.key"
             " WHERE m.key = ?"
@@ -209,31 +221,38 @@ class SqliteStore(BackendStore):
         row = parts.medium.fetch_one(self._select, (key,))
         if row is None:
             return None
-        data, text, created, modified, epoch, sequence, entry_id, generation, _ = row
-        if generation is not None or entry_id is None or type(data) is not bytes:
-            return StoredValue(self._record(key, row))
-        # What most values are.
-        return HeldValue(
-            data,
-            decoded(key, text),
-            _as_seconds(created),
-            _as_seconds(modified),
-            Version(epoch, sequence, entry_id),
-        )
+        data, text, stamp = row
+        if stamp is not None:
+            return StampedValue(data, text, stamp)
+        record = self._read_all(key)
+        return None if record is None else StoredValue(record)
 
     def _read(self, key: str) -> Record | None:
         row = self._connected_parts().medium.fetch_one(self._select, (key,))
-        return None if row is None else self._record(key, row)
+        if row is None:
+            return None
+        data, text, stamp = row
+        if stamp is None:
+            return self._read_all(key)
+        version, created, modified = read_stamp(stamp)
 
-    def _record(self, key: str, row: tuple[Any, ...]) -> Record:
+        def open_data(start: int, end: int) -> BinaryIO:
+            return BytesIO(data[start:end])
+
+        return Record(len(data), decoded(key, text), created, modified, version, open_data)
+
+    def _read_all(self, key: str) -> Record | None:
+        row = self._connected_parts().medium.fetch_one(self._select_all, (key,))
+        if row is None:
+            return None
         data, text, created, modified, epoch, sequence, entry_id, generation, size = row
         inline = _as_bytes(data)
         version = Version(epoch or 0, sequence or 0, entry_id or b"unknown")
         return Record(
             size=len(inline) if generation is None else size,
             metadata=decoded(key, text),
-            created=_as_seconds(created),
-            modified=_as_seconds(modified),
+            created=as_seconds(created),
+            modified=as_seconds(modified),
             version=version,
             open=self._connected_parts().values.opener(
                 generation, inline, f"the value of {key!r:.200} at version {version}"
@@ -300,12 +319,6 @@ def _as_bytes(data: object) -> bytes:
     if data is None:
         return b""
     return data if isinstance(data, bytes) else str(data).encode()
-
-
-def _as_seconds(moment: object) -> float:
-    if type(moment) is float:
-        return moment
-    return float(moment) if isinstance(moment, (int, float)) else 0.0
 
 
 _PARAMETERS: dict[str, Callable[[str], Any]] = {

@@ -116,15 +116,21 @@ def test_a_name_that_no_table_can_have_is_refused(table: Any) -> None:
         SqliteStore(table=table)
 
 
-def test_a_newer_format_is_refused(path: Path) -> None:
-    """What a later version wrote is left alone, and the remedy is named."""
+@pytest.mark.parametrize(
+    ("step", "remedy"), [(1, "upgrade Antiphon"), (-1, "with the version that made it")]
+)
+def test_another_format_is_refused(path: Path, step: int, remedy: str) -> None:
+    """What another version wrote is left alone, and the remedy is named."""
     with SqliteStore(path):
         pass
     with sqlite3.connect(path) as sql:
-        sql.execute("""UPDATE "store.meta" SET value = 2 WHERE name = 'format'""")
-    sql.close()
-    with pytest.raises(IncompatibleStore, match="upgrade Antiphon"):
+        sql.execute("""UPDATE "store.meta" SET value = value + ? WHERE name = 'format'""", (step,))
+        before = list(sql.iterdump())
+    with pytest.raises(IncompatibleStore, match=remedy):
         SqliteStore(path).connect()
+
+    assert before == list(sql.iterdump())
+    sql.close()
 
 
 def test_a_table_of_another_program_is_refused(path: Path) -> None:
@@ -342,7 +348,7 @@ def test_a_dynamic_index_does_not_grow_without_end(
     for number, name in enumerate(names):
         assert [f"k{number}"] == list(store.query_keys(**{name: number}))
 
-    assert 5 + MAX_DYNAMIC_COLUMNS == len(list(sql.execute("PRAGMA table_info(store)")))
+    assert 6 + MAX_DYNAMIC_COLUMNS == len(list(sql.execute("PRAGMA table_info(store)")))
 
 
 def test_a_column_that_was_rolled_back_is_made_again(
