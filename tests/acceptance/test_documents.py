@@ -1,4 +1,4 @@
-"""Every program in the README and the tutorial runs as it is printed."""
+"""Every program in the README and in docs runs as it is printed."""
 
 import os
 import re
@@ -10,27 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: The programs of one document, in the order in which they are printed; those
-#: of one document share their servers, as a reader's would.
-DOCUMENTS = [
-    "docs/reference/concurrent.md",
-    "docs/reference/shared-disks.md",
-    "docs/reference/terminal.md",
-    "docs/reference/events.md",
-    "docs/reference/messaging.md",
-    "docs/reference/combinators.md",
-    "docs/reference/permissions.md",
-    "docs/reference/url-stores.md",
-    "README.md",
-    "docs/tutorial/first-steps.md",
-    "docs/how-to/test-with-real-servers.md",
-    "docs/how-to/serve-a-store.md",
-]
+#: Documents whose programs belong together and have a test of their own.
+ELSEWHERE = {"docs/how-to/test-your-backend.md"}
 
 
 def programs(document: str) -> list[str]:
     """Return the Python programs of a document."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+
+
+#: All documents with programs; those of one share their servers, as a reader's would.
+DOCUMENTS = sorted(
+    name
+    for path in [ROOT / "README.md", *ROOT.glob("docs/*/*.md")]
+    if programs(name := path.relative_to(ROOT).as_posix()) and name not in ELSEWHERE
+)
 
 
 @pytest.mark.timeout(180)
