@@ -162,14 +162,14 @@ class BackendStore(BackendReading):
         else:
             data, metadata = split_value(value)
         plain = normalise(metadata)
+        if expect is not None:
+            checked_expect(expect)
         taken: bytes | Staged | None = None
         if type(data) is BytesIO:
             taken = _whole(data, buffer_size)
         if taken is None:
             size = getattr(value, "size", None)
             taken = self._take_in(key, data, buffer_size, size, lambda: copied(plain))
-        if expect is not None:
-            checked_expect(expect)
         return self._write(key, data=taken, metadata=plain, expect=expect)
 
     def set_data(
@@ -181,12 +181,13 @@ class BackendStore(BackendReading):
         expect: Version | None = None,
     ) -> Version | None:
         key = self._checked(key)
+        expect = checked_expect(expect)
         taken: bytes | Staged | None = None
         if type(data) is BytesIO:
             taken = _whole(data, buffer_size)
         if taken is None:
             taken = self._take_in(key, data, buffer_size, None, lambda: self._metadata_if_any(key))
-        return self._write(key, data=taken, expect=checked_expect(expect))
+        return self._write(key, data=taken, expect=expect)
 
     def set_metadata(
         self, key: str, metadata: Mapping[str, Any], *, expect: Version | None = None
@@ -298,7 +299,7 @@ class BackendStore(BackendReading):
         self._tell(committed)
         return committed[0].entry.version
 
-    def _drop_staged(self, staged: Iterable[Staged], why: BaseException) -> None:
+    def _drop_staged(self, staged: Iterable[Staged], why: BaseException | None) -> None:
         if isinstance(why, StoreUnavailable):
             return  # It may be committed after all; if not, it is collected later.
         for each in staged:
@@ -359,7 +360,7 @@ class BackendStore(BackendReading):
             return
         self._open.overlay = None
         if failed is not None:
-            self._drop_staged(overlay.staged(), failed)
+            self._drop_staged(overlay.staged(), None)  # nothing was tried to commit
             self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
             return
         try:

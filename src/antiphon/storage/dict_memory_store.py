@@ -153,7 +153,12 @@ class DictMemoryStore(BackendStore):
         return Staged(token, len(data))
 
     def _open_staged(self, staged: Staged, start: int, end: int) -> BinaryIO:
-        return BytesIO(self._staged[staged.token][start:end])
+        data = self._staged.get(staged.token)
+        if data is None:
+            raise StoreError(
+                "a large value of a transaction was read after its end: get the key again"
+            )
+        return BytesIO(data[start:end])
 
     def _discard(self, staged: Staged) -> None:
         self._staged.pop(staged.token, None)

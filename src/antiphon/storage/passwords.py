@@ -74,7 +74,10 @@ def verify_password(password: str | bytes, stored: str | bytes) -> bool:
         return False
     if name != _NAME or len(expected) != HASH_BYTES or not _is_bearable(*costs):
         return False
-    found = scrypt(secret, salt, log2_n=costs[0], block_size=costs[1], parallelism=costs[2])
+    try:
+        found = scrypt(secret, salt, log2_n=costs[0], block_size=costs[1], parallelism=costs[2])
+    except ValueError:  # parameters that do not go together
+        return False
     return hmac.compare_digest(found, expected)
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from antiphon.errors import IncompatibleStore, PositionLost, StoreError, StoreUnavailable
+from antiphon.errors import (
+    IncompatibleStore,
+    InvalidValue,
+    PositionLost,
+    StoreError,
+    StoreUnavailable,
+)
 from antiphon.events.api import EventManager
 from antiphon.storage.changes import Staged
 from antiphon.storage.dict_memory_store import DictMemoryStore
@@ -107,6 +113,46 @@ def test_a_staged_value_is_dropped_unless_it_may_be_committed(
     with pytest.raises(type(error)):
         write()
     assert count == len(store.discarded)
+
+
+def test_a_block_that_fails_for_what_others_could_not_reach_drops_what_it_staged(
+    store: DictMemoryStore,
+) -> None:
+    """Another store's error does not mean that this one may have committed."""
+
+    def fail() -> None:
+        with store.transaction("x"):
+            store.set("a", value(large_bytes()))
+            raise StoreUnavailable("another store")
+
+    with pytest.raises(StoreUnavailable):
+        fail()
+
+    assert {} == store._staged
+
+
+@pytest.mark.parametrize("method", ["set", "set_data"])
+def test_a_condition_that_is_none_is_refused_before_anything_is_staged(
+    store: DictMemoryStore, method: str
+) -> None:
+    """So nothing is left behind, and the source is not read."""
+    source = io.BytesIO(large_bytes())
+    given = (source, {}) if method == "set" else source
+    with pytest.raises(InvalidValue):
+        getattr(store, method)("a", given, expect="not a version")
+
+    assert {} == store._staged
+    assert 0 == source.tell()
+
+
+def test_a_large_value_of_a_block_says_so_when_read_after_it(store: DictMemoryStore) -> None:
+    """By an error of the store, and none that looks as if a key were missing."""
+    with store.transaction("x"):
+        store.set("a", value(large_bytes()))
+        found = store.get("a")
+
+    with pytest.raises(StoreError, match="get the key again"):
+        found.data.read()
 
 
 def test_a_discard_that_fails_hides_nothing(
