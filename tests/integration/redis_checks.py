@@ -75,7 +75,7 @@ def _check(store: RedisStore, raw: Any, namespace: str, after_crash: bool) -> li
 def _assert_layout(raw: Any, prefix: str, keys: set[str], after_crash: bool) -> None:
     names = {n.decode() for n in raw.scan_iter() if n.decode().startswith(prefix)}
     assert {n for n in names if n.startswith(prefix + "k:")} == {f"{prefix}k:{key}" for key in keys}
-    index: set[bytes] = set()
+    index: dict[bytes, set[bytes]] = {}
     generations: set[str] = set()
     for key in keys:
         header, lines, inline = raw.hmget(f"{prefix}k:{key}", "h", "m", "d")
@@ -89,10 +89,11 @@ def _assert_layout(raw: Any, prefix: str, keys: set[str], after_crash: bool) -> 
             assert raw.hlen(name) == math.ceil(int(size) / int(chunk_bytes))
             assert sum(map(len, raw.hvals(name))) == int(size)
         for line in filter(None, lines.split(b"\n")):
-            name_text, value = line.split(b"\t")
-            assert len(value) <= 128, "these checks know no digests"
-            index.add(name_text + b"\0" + value + b"\0" + key.encode())
-    assert set(raw.zrange(prefix + "index", 0, -1)) == index
+            assert len(line) <= 128, "these checks know no digests"
+            index.setdefault(line, set()).add(key.encode())
+    begin = prefix + "i:"
+    sets = [name.removeprefix(begin) for name in names if name.startswith(begin)]
+    assert {s.encode(): set(raw.zrange(begin + s, 0, -1)) for s in sets} == index
     # What no key refers to is on its way out, and what one refers to is not.
     staging = {f"{prefix}g:{token.decode()}" for token in raw.zrange(prefix + "staging", 0, -1)}
     assert not staging & generations

@@ -222,7 +222,7 @@ def test_a_key_of_another_type_stops_the_whole_commit(redis_url: str) -> None:
     """Where a part of the store was overwritten by hand, nothing is written around it."""
     with RedisStore(redis_url, namespace="n") as store, raw_client(redis_url) as raw:
         store.set("a", StringValue(b"1", {"n": 1}))
-        for part in ("k:b", "index", "keys", "journal"):
+        for part in ("k:b", 'i:"n"\t1', 'i:"n"\t2', "keys", "journal"):
             raw.delete("{n}:" + part)
             raw.set("{n}:" + part, "theirs")
             before = {n: raw.dump(n) for n in raw.scan_iter()}

@@ -87,7 +87,7 @@ def test_keys_of_another_program_are_refused(raw: Any, redis_url: str) -> None:
     """A namespace that is in use otherwise is left as it is."""
     raw.set("{string}:meta", "theirs")
     raw.hset("{hash}:meta", "title", "theirs")
-    raw.set("{part}:index", "theirs")
+    raw.set("{part}:keys", "theirs")
 
     for namespace in ("string", "hash", "part"):
         with pytest.raises(IncompatibleStore, match="another program"):

@@ -98,12 +98,12 @@ class Committer:
         self._writers = Writers()
         address = client.address
         self._remember_s = _REMEMBER_S + int(4 * address.timeout_s + address.retry_s)
-        meta, journal, keys, index, intent = (
-            layout.name(name) for name in ("meta", "journal", "keys", "index", "intent")
+        meta, journal, keys, intent = (
+            layout.name(name) for name in ("meta", "journal", "keys", "intent")
         )
         self._intent = intent
-        self._plan_keys = [meta, journal, keys, index, intent]
-        apply: ScriptCall = (_APPLY, [meta, intent, journal, keys, index], [])
+        self._plan_keys = [meta, journal, keys, intent]
+        apply: ScriptCall = (_APPLY, [meta, intent, journal, keys], [])
         self._apply = PackedCall(apply)
         #: What all requests of this store begin with.
         self._beginning = pack_list(

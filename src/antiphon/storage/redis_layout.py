@@ -27,7 +27,7 @@ INLINE_BYTES = 16 * 1024
 #: Bytes of a chunk of a staged value.
 CHUNK_BYTES = 512 * 1024
 
-#: Longer texts of metadata values are indexed by their digest (prepare.lua has the number too).
+#: Longer lines of metadata are indexed by their digest (lines.lua has the number too).
 INDEXED_BYTES = 128
 
 #: Generation in a header: none, the data is in the record.
@@ -58,6 +58,13 @@ class Layout:
     def record(self, key: str) -> bytes:
         """Return the key of the record of *key*."""
         return self.prefix + b"k:" + key.encode()
+
+    def index(self, condition: str) -> bytes:
+        """Return the key of the index set of a condition, a line of ``metadata_lines``."""
+        line = condition.encode()
+        if len(line) > INDEXED_BYTES:
+            line = b"#" + hashlib.sha1(line, usedforsecurity=False).hexdigest().encode()
+        return self.prefix + b"i:" + line
 
     def record_of(self, key: bytes) -> bytes:
         """Return the key of the record of a key that Redis gave."""
@@ -179,20 +186,7 @@ def condition_lines(conditions: Mapping[str, Any]) -> set[str]:
 
 def is_exact(condition: str) -> bool:
     """Return whether the index tells by itself who fulfils a condition: it has no digest of it."""
-    return len(condition.partition("\t")[2]) <= INDEXED_BYTES
-
-
-def index_range(condition: str) -> tuple[bytes, bytes]:
-    """Return the first possible index member for a condition, and the first after them.
-
-    Args:
-        condition: the one line that ``metadata_lines`` makes of the condition.
-    """
-    name, _, value = condition.partition("\t")
-    if len(value) > INDEXED_BYTES:
-        value = "#" + hashlib.sha1(value.encode(), usedforsecurity=False).hexdigest()
-    begin = f"{name}\0{value}".encode()
-    return begin + b"\0", begin + b"\1"
+    return len(condition) <= INDEXED_BYTES
 
 
 def fulfils(lines: bytes, conditions: set[bytes]) -> bool:
@@ -208,18 +202,18 @@ def parse_entry(entry_id: bytes, fields: list[bytes]) -> JournalEntry:
     """
     try:
         epoch, _, sequence = entry_id.partition(b"-")
-        named = dict(zip(fields[::2], fields[1::2], strict=True))
-        event = named[b"event"].decode()
+        # The key is last, because it may have spaces of its own.
+        own_id, event, action, owner, last, time_ns, key = fields[1].decode().split(" ", 6)
         return JournalEntry(
-            version=Version(int(epoch), int(sequence), bytes.fromhex(named[b"id"].decode())),
-            key=named[b"key"].decode(),
-            action=named[b"action"].decode(),
+            version=Version(int(epoch), int(sequence), bytes.fromhex(own_id)),
+            key=key,
+            action=action,
             event_id=EventId.parse(event) if event != "-" else None,
-            owner=bytes.fromhex(named[b"owner"].decode()),
-            last=named[b"last"] == b"1",
-            time_ns=int(named[b"time"]),
+            owner=bytes.fromhex(owner) if owner != "-" else b"",
+            last=last == "1",
+            time_ns=int(time_ns),
         )
-    except (KeyError, ValueError) as exc:
+    except (IndexError, ValueError) as exc:
         raise IncompatibleStore(
             f"entry {entry_id.decode(errors='replace')} of the journal is not of this version"
             " of Antiphon"

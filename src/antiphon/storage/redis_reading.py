@@ -15,7 +15,6 @@ from antiphon.storage.redis_layout import (
     Layout,
     condition_lines,
     fulfils,
-    index_range,
     is_exact,
     metadata_of,
     parse_entry,
@@ -128,20 +127,13 @@ class Reader:
                     yield key.decode(), metadata_of(metadata)
 
     def _candidates(self, lines: Iterable[str]) -> Iterator[list[bytes]]:
-        ranges = [index_range(line) for line in lines]
-        if not ranges:
-            yield from pages(self._client, self._layout.name("keys"))
-            return
-        index = self._layout.name("index")
-        begin, end = ranges[0]
-        if len(ranges) > 1:
+        names = [self._layout.index(line) for line in lines] or [self._layout.name("keys")]
+        name = names[0]
+        if len(names) > 1:
             # The rarest condition leaves the fewest records to look at.
-            sizes = self._client.calls(
-                [("ZLEXCOUNT", index, b"[" + b, b"(" + e) for b, e in ranges]
-            )
-            begin, end = min(zip(sizes, ranges, strict=True))[1]
-        for page in pages(self._client, index, b"[" + begin, b"(" + end):
-            yield [member[len(begin) :] for member in page]
+            sizes = self._client.calls([("ZCARD", name) for name in names])
+            name = min(zip(sizes, names, strict=True))[1]
+        return pages(self._client, name)
 
     # -- The journal ---------------------------------------------------------
 

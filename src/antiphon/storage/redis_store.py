@@ -111,7 +111,7 @@ class RedisStore(BackendStore):
         layout = Layout.of(client.address.namespace)
         answer = client.run(
             _OPEN,
-            [layout.name(name) for name in ("meta", "journal", "keys", "index")],
+            [layout.name(name) for name in ("meta", "journal", "keys")],
             [FORMAT, uuid.uuid4().hex, system, self._journal_length or "", JOURNAL_LENGTH],
             retry=retry,
         )

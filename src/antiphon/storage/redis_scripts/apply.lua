@@ -1,6 +1,6 @@
 -- Do the commit that is written down in the intent, whoever asked for it, if there is any.
 -- Return the writer, the number and the answer of that commit.
--- KEYS: meta intent journal keys index
+-- KEYS: meta intent journal keys
 --
 -- The intent is a plan, which prepare.lua has made and checked: writer, number, seconds for
 -- which the answer is remembered, staged values, commands, answer.  Or it is a request, which a
@@ -12,7 +12,7 @@
 -- Twice, or after a half that a crash left, ends the same as once.  A plan only sets what is.
 -- Of a request all is decided anew, from what is there; so a record, which everything about its
 -- key is decided from, is written after everything else of the key.
-local meta, intent, journal, keys, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local meta, intent, journal, keys = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('GET', intent)
 if not found then
   return {'NONE'}
@@ -104,14 +104,11 @@ local come, gone, added, persisted, retired = {}, {}, {}, {}, {}
 -- The id of each change in the journal.
 local ids = {}
 
--- Return the journal's entry of change i, if it is ours.
-local function entry_of(i)
+-- Return the action that the journal's entry of change i has, if it is ours.
+local function action_of(i)
   local entry = redis.call('XRANGE', journal, ids[i], ids[i])[1]
-  local fields = {}
-  for at = 1, entry and #entry[2] or 0, 2 do
-    fields[entry[2][at]] = entry[2][at + 1]
-  end
-  return fields.id == request[FIXED + (i - 1) * WORDS + 2] and fields
+  local id, action = string.match(entry and entry[2][2] or '', '^(%x*) %S+ (%S+)')
+  return id == request[FIXED + (i - 1) * WORDS + 2] and action
 end
 
 -- What writes the record of each change; false if that is done.
@@ -142,8 +139,7 @@ for i = 1, count do
         return refuse('MISSING', text(i))
       end
       created, size, generation, chunk = clock, '0', '-', '0'
-      added[#added + 1] = '0'
-      added[#added + 1] = key
+      note(added, keys, key, '0')
     end
   end
   if string.find(letters, 'u', 1, true) then
@@ -157,10 +153,10 @@ for i = 1, count do
   end
   if is_done then
     records[i] = false
-    answer[#answer + 1] = (entry_of(i) or {}).action or 'update'
+    answer[#answer + 1] = action_of(i) or 'update'
   else
     if lines ~= old then
-      reindex(old, lines, key, come, gone)
+      reindex(prefix, old, lines, key, come, gone)
     end
     local inline, is_staged_now
     if is_new then
@@ -182,21 +178,16 @@ for i = 1, count do
         generation, size, chunk, inline = '-', #data, '0', data
       end
     end
-    records[i] = {record, ids[i] .. '-' .. entry .. ' ' .. created .. ' ' .. clock .. ' ' .. size .. ' ' .. generation .. ' ' .. chunk, lines, inline,
+    local header = ids[i] .. '-' .. entry .. ' ' .. created .. ' ' .. clock .. ' ' .. size
+      .. ' ' .. generation .. ' ' .. chunk
+    records[i] = {record, header, (is_new or lines ~= old) and lines, inline,
       is_staged_now and not is_new}
     answer[#answer + 1] = is_new and 'set' or 'update'
   end
   answer[#answer + 1] = told
 end
 
--- What may fail has to fail before anything is written: keys of another type, that is of
--- another program; and a journal that does not end where the meta hash says.
-local function check_sorted(name, members)
-  local result = #members > 0 and redis.pcall('ZCARD', name)
-  return type(result) == 'table' and result
-end
-
-local err = check_sorted(index, #come > 0 and come or gone) or check_sorted(keys, added)
+local err = check_sets(come, gone, added)
 if err then
   return fail(err)
 end
@@ -204,9 +195,12 @@ end
 -- Write the journal's entry of change i, or return the error.
 local function add(i)
   local at = FIXED + (i - 1) * WORDS
-  return redis.pcall('XADD', journal, 'MAXLEN', '~', about[3], ids[i], 'key', request[at + 1],
-    'id', request[at + 2], 'event', request[at + 3], 'action', answer[3 + 2 * i],
-    'owner', request[10], 'last', i == count and '1' or '0', 'time', answer[4])
+  local entry = journal_text(request[at + 2], request[at + 3], answer[3 + 2 * i], request[10],
+    i == count, answer[4], request[at + 1])
+  if i == count then
+    return redis.pcall('XADD', journal, 'MAXLEN', '~', about[3], ids[i], 'e', entry)
+  end
+  return redis.pcall('XADD', journal, ids[i], 'e', entry)
 end
 
 local function tell(i)
@@ -223,7 +217,7 @@ if not is_told then
     err = tell(i)
     if err and string.find(err.err, 'equal or smaller', 1, true) then
       -- After a torn half the entry is there already.
-      err = not entry_of(i) and 'torn'
+      err = not action_of(i) and 'torn'
     end
     if err == 'torn' then
       local newest_id = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
@@ -235,15 +229,18 @@ if not is_told then
   redis.call('HSET', meta, 'head', ids[count] .. '-' .. request[#request - 5])
 end
 
-local function in_batches(command, target, members, size)
-  for from = 1, #members, size do
-    redis.call(command, target, unpack(members, from, math.min(from + size - 1, #members)))
+local function do_all(command, sets, size)
+  for _, name in ipairs(sets) do
+    local members = sets[name]
+    for from = 1, #members, size do
+      redis.call(command, name, unpack(members, from, math.min(from + size - 1, #members)))
+    end
   end
 end
 
-in_batches('ZADD', index, come, BATCH * 2)
-in_batches('ZREM', index, gone, BATCH)
-in_batches('ZADD', keys, added, BATCH * 2)
+do_all('ZADD', come, BATCH * 2)
+do_all('ZREM', gone, BATCH)
+do_all('ZADD', added, BATCH * 2)
 for _, generation in ipairs(persisted) do
   redis.call('PERSIST', prefix .. 'g:' .. generation)
   redis.call('ZREM', prefix .. 'staging', generation)
@@ -256,10 +253,15 @@ for _, each in ipairs(records) do
     if each[5] then
       redis.call('HDEL', each[1], 'd')
     end
-    if each[4] then
-      redis.call('HSET', each[1], 'h', each[2], 'm', each[3], 'd', each[4])
+    local name, header, lines, data = each[1], each[2], each[3], each[4]
+    if lines and data then
+      redis.call('HSET', name, 'h', header, 'm', lines, 'd', data)
+    elseif lines then
+      redis.call('HSET', name, 'h', header, 'm', lines)
+    elseif data then
+      redis.call('HSET', name, 'h', header, 'd', data)
     else
-      redis.call('HSET', each[1], 'h', each[2], 'm', each[3])
+      redis.call('HSET', name, 'h', header)
     end
   end
 end

@@ -1,6 +1,6 @@
--- Put before the scripts that commit, after common.lua: metadata lines and index members.
+-- Put before the scripts that commit, after common.lua: metadata lines, index and journal.
 
--- Longer values are indexed by their digest; whoever queries compares the metadata anyway.
+-- Longer lines are indexed by their digest; whoever queries compares the metadata anyway.
 local INDEXED_BYTES = 128
 
 local function merge_lines(old, new)
@@ -18,18 +18,30 @@ local function merge_lines(old, new)
   return table.concat(lines, '\n')
 end
 
--- Return the index member of one line of metadata.
-local function member(line, key)
-  local name, value = string.match(line, '^([^\t]*)\t(.*)$')
-  if #value > INDEXED_BYTES then
-    value = '#' .. redis.sha1hex(value)
+-- Return the name of the index set of one line of metadata.
+local function set_of(prefix, line)
+  if #line > INDEXED_BYTES then
+    line = '#' .. redis.sha1hex(line)
   end
-  return name .. '\0' .. value .. '\0' .. key
+  return prefix .. 'i:' .. line
 end
 
--- Add to `come` the members of the lines that are only in the new metadata, each after a score,
--- and to `gone` those that are only in the old.
-local function reindex(old, new, key, come, gone)
+-- Add a key to the members for a set; `sets` lists their names, and by name what each gets.
+local function note(sets, name, key, score)
+  local members = sets[name]
+  if not members then
+    members = {}
+    sets[#sets + 1], sets[name] = name, members
+  end
+  if score then
+    members[#members + 1] = score
+  end
+  members[#members + 1] = key
+end
+
+-- Note in `come` the sets of the lines that are only in the new metadata, with a score before
+-- each key, and in `gone` those of the lines that are only in the old.
+local function reindex(prefix, old, new, key, come, gone)
   local present = {}
   for line in string.gmatch(old, '[^\n]+') do
     present[line] = true
@@ -38,14 +50,29 @@ local function reindex(old, new, key, come, gone)
     if present[line] then
       present[line] = nil
     else
-      come[#come + 1] = '0'
-      come[#come + 1] = member(line, key)
+      note(come, set_of(prefix, line), key, '0')
     end
   end
   for line in pairs(present) do
-    -- A line without a tab was cut short by another program; it has no member.
-    if string.find(line, '\t', 1, true) then
-      gone[#gone + 1] = member(line, key)
+    note(gone, set_of(prefix, line), key)
+  end
+end
+
+-- What may fail has to fail before anything is written: sets that are keys of another program.
+-- Return the error.
+local function check_sets(...)
+  for _, sets in ipairs({...}) do
+    for _, name in ipairs(sets) do
+      local result = redis.pcall('ZCARD', name)
+      if type(result) == 'table' then
+        return result
+      end
     end
   end
+end
+
+-- Return what an entry of the journal has as its one field.
+local function journal_text(id, event, action, owner, is_last, time, key)
+  return id .. ' ' .. event .. ' ' .. action .. ' ' .. (owner == '' and '-' or owner)
+    .. (is_last and ' 1 ' or ' 0 ') .. time .. ' ' .. key
 end

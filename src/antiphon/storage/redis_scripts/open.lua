@@ -1,5 +1,5 @@
 -- Give the namespace an identity, unless it has one, and return it.
--- KEYS: meta journal keys index
+-- KEYS: meta journal keys
 -- ARGV: format, store id to take, system or "", journal length or "", default journal length
 local meta, journal = KEYS[1], KEYS[2]
 
@@ -7,7 +7,7 @@ local meta, journal = KEYS[1], KEYS[2]
 -- Redis can be asked from 7.0 on.
 local COMMANDS = {'EXISTS', 'EXPIRE', 'GET', 'HDEL', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSET',
   'HSETNX', 'PERSIST', 'SET', 'TTL', 'UNLINK', 'XADD', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM',
-  'ZADD', 'ZCARD', 'ZLEXCOUNT', 'ZRANGE', 'ZRANGEBYLEX', 'ZRANGEBYSCORE', 'ZREM',
+  'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYLEX', 'ZRANGEBYSCORE', 'ZREM',
   'ZREMRANGEBYSCORE', 'ZSCORE'}
 if redis.acl_check_cmd then
   local missing = {}
@@ -28,7 +28,6 @@ end
 local found = redis.call('HMGET', meta, 'format')
 redis.call('XLEN', journal)
 redis.call('ZCARD', KEYS[3])
-redis.call('ZCARD', KEYS[4])
 
 if not found[1] then
   if redis.call('EXISTS', meta) == 1 then

@@ -1,5 +1,5 @@
 -- Check a commit and write down, in one key, all that it will do; apply.lua does it.
--- KEYS: meta journal keys index intent writer, then the record of each change
+-- KEYS: meta journal keys intent writer, then the record of each change
 -- ARGV: prefix, store id, number of the commit among its writer's, owner, grace in seconds,
 --       seconds for which the answer is remembered, "1" if tried before, bytes of metadata lines
 --       at most; then for each change: key, entry id, event id, letters, expected version or "",
@@ -12,12 +12,11 @@
 -- what follows in the log is then added to the torn half, at the restart after the next.  What
 -- this script writes is one command, which is there or not; and what was torn of apply.lua is
 -- done again in full, from the intent, before anything else is committed.
-local meta, journal, keys, index, intent, writer =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local meta, journal, keys, intent, writer = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, store_id, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local owner, grace, remember, again = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local max_lines = tonumber(ARGV[8])
-local FIXED_KEYS, FIXED_ARGS, ARGS = 6, 8, 7
+local FIXED_KEYS, FIXED_ARGS, ARGS = 5, 8, 7
 -- Members a call: Lua's stack holds 8000.
 local BATCH = 2000
 
@@ -44,7 +43,6 @@ end
 -- What may fail has to fail before anything is written: keys of another type, that is of
 -- another program; and a journal that does not end where the meta hash says.
 redis.call('ZCARD', keys)
-redis.call('ZCARD', index)
 local newest = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
 if newest and string.sub(found[2], 1, #newest[1] + 1) ~= newest[1] .. '-' then
   local journal_epoch, head_epoch = parse_version(newest[1] .. '-'), parse_version(found[2])
@@ -169,16 +167,18 @@ for i = 1, count do
 end
 
 for i, e in ipairs(entries) do
-  will('XADD', journal, e[1], 'key', e[2], 'id', e[3], 'event', e[4], 'action', e[5],
-    'owner', owner, 'last', i == count and '1' or '0', 'time', answer[4])
+  local entry = journal_text(e[3], e[4], e[5], owner, i == count, answer[4], e[2])
+  will('XADD', journal, e[1], 'e', entry)
 end
 will('XTRIM', journal, 'MAXLEN', '~', found[3])
 will('HSET', meta, 'head', found[2])
 
-local function in_batches(command, target, members, scored)
-  local size = scored and BATCH * 2 or BATCH
-  for from = 1, #members, size do
-    will(command, target, unpack(members, from, math.min(from + size - 1, #members)))
+local function will_all(command, sets, size)
+  for _, name in ipairs(sets) do
+    local members = sets[name]
+    for from = 1, #members, size do
+      will(command, name, unpack(members, from, math.min(from + size - 1, #members)))
+    end
   end
 end
 
@@ -200,11 +200,17 @@ local function store(state)
   end
 end
 
+local come, gone = {}, {}
 for _, state in ipairs(touched) do
-  local come, gone = {}, {}
-  reindex(state.indexed or '', state.lines, state.key, come, gone)
-  in_batches('ZREM', index, gone)
-  in_batches('ZADD', index, come, true)
+  reindex(prefix, state.indexed or '', state.lines, state.key, come, gone)
+end
+local err = check_sets(come, gone)
+if err then
+  return err
+end
+will_all('ZREM', gone, BATCH)
+will_all('ZADD', come, BATCH * 2)
+for _, state in ipairs(touched) do
   if state.exists then
     store(state)
   elseif state.existed then

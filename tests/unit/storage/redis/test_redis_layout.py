@@ -20,7 +20,6 @@ from antiphon.storage.redis_layout import (
     Header,
     Layout,
     fulfils,
-    index_range,
     metadata_lines,
     metadata_of,
     parse_entry,
@@ -82,14 +81,13 @@ def test_a_condition_holds_as_in_every_other_store(
         assert expected == fulfils(metadata_lines(plain).encode(), lines)
 
 
-def test_long_values_are_indexed_by_a_digest() -> None:
-    """The range of a long value has a bounded length, and differs for each value."""
+def test_long_lines_are_indexed_by_a_digest() -> None:
+    """The key of the set of a long value has a bounded length, and differs for each value."""
     one, other = ("x" * 5000 + end for end in "ab")
-    ranges = {index_range(metadata_lines({"n": text})) for text in (one, other)}
+    names = {Layout.of("n").index(metadata_lines({"n": text})) for text in (one, other)}
 
-    assert 2 == len(ranges)
-    assert all(len(begin) < INDEXED_BYTES for begin, _ in ranges)
-    assert all(b'"n"\0#' in begin for begin, _ in ranges)
+    assert 2 == len(names)
+    assert all(re.fullmatch(rb"\{n\}:i:#[0-9a-f]{40}", name) for name in names)
 
 
 def test_the_script_and_the_reader_index_alike() -> None:
@@ -120,18 +118,17 @@ def test_what_is_no_header_is_refused(text: bytes) -> None:
 
 
 def _entry(**parts: bytes) -> list[bytes]:
-    fields = {
-        "key": "ü".encode(),
+    words = {
         "id": b"3132333435363738",
         "event": b"000000000000000000000001-7",
         "action": b"set",
         "owner": b"000000000000000000000001",
         "last": b"1",
         "time": b"1732180000123456000",
-        "later": b"unknown fields are no harm",
+        "key": "ü and spaces".encode(),
         **parts,
     }
-    return [word for name, value in fields.items() for word in (name.encode(), value)]
+    return [b"e", b" ".join(words.values()), b"later", b"unknown fields are no harm"]
 
 
 def test_a_journal_entry_comes_back_as_it_was() -> None:
@@ -140,7 +137,7 @@ def test_a_journal_entry_comes_back_as_it_was() -> None:
 
     assert JournalEntry(
         Version(2, 9, b"12345678"),
-        "ü",
+        "ü and spaces",
         "set",
         EventId(publisher, 7),
         publisher,
@@ -148,6 +145,7 @@ def test_a_journal_entry_comes_back_as_it_was() -> None:
         1732180000123456000,
     ) == parse_entry(b"2-9", _entry())
     assert parse_entry(b"2-9", _entry(event=b"-")).event_id is None
+    assert b"" == parse_entry(b"2-9", _entry(owner=b"-")).owner
 
 
 @pytest.mark.parametrize("broken", [{"id": b"xyz"}, {"time": b""}, {"key": b"\xff"}])
@@ -177,9 +175,9 @@ def test_all_keys_of_a_namespace_are_in_one_slot() -> None:
 def test_names_of_different_parts_never_meet() -> None:
     """No key of a user looks like another part of the store."""
     layout = Layout.of("n")
-    names = [layout.name(part) for part in ("meta", "journal", "keys", "index", "cache:state")] + [
+    names = [layout.name(part) for part in ("meta", "journal", "keys", "intent", "cache:state")] + [
         make(key)
-        for make in (layout.record, layout.generation, layout.writer, layout.cached)
+        for make in (layout.record, layout.generation, layout.writer, layout.cached, layout.index)
         for key in ("", "k:", "cache:k:", "meta", ":")
     ]
 
