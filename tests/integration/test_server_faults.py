@@ -182,7 +182,16 @@ def test_bad_request_lines(store: AbstractStore, served: ServedStore, lines: lis
     assert is_untouched(store)
 
 
-BAD_JSON = [b"", b"{", b"[]", b"\xff\xfe", b'{"a": {"!x": 1}}', b"[" * 9000]
+BAD_JSON = [
+    b"",
+    b"{",
+    b"[]",
+    b"\xff\xfe",
+    b"[" * 9000,
+    b'{"a": {"!x": 1}}',
+    b'{"a": {"!uuid": 5}}',
+    b'{"a": {"!float": 1%s}}' % (b"0" * 400),
+]
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])

@@ -139,7 +139,7 @@ def metadata_from(text: bytes) -> dict[str, Any]:
     """Return the metadata that *text* is in JSON; raises ``InvalidValue`` if it is none."""
     try:
         return codec.decode(text.decode())
-    except (IncompatibleStore, UnicodeDecodeError):
+    except (IncompatibleStore, UnicodeDecodeError, OverflowError):
         raise InvalidValue(
             f"metadata are a JSON object, and {text[:80]!r} is none that this server understands"
         ) from None
@@ -158,7 +158,7 @@ def conditions_from(pairs: list[tuple[str, str]]) -> dict[str, Any]:
             raise InvalidValue(f"the query names {name!r:.80} twice")
         try:
             found[name] = codec.decode(json.dumps({"value": json.loads(text)}))["value"]
-        except (IncompatibleStore, ValueError, RecursionError):
+        except (IncompatibleStore, ValueError, OverflowError, RecursionError):
             raise InvalidValue(
                 f"the value of {name!r:.80} must be JSON, as {json.dumps(text[:80])} would be"
             ) from None

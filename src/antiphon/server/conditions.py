@@ -42,10 +42,10 @@ def version_of(tag: str) -> Version | None:
 def is_unmodified(header: str, modified: float) -> bool:
     """Return whether what changed at *modified* has not changed since ``If-Modified-Since``."""
     try:
-        since = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+        since = email.utils.parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
         return False
-    return int(modified) <= since.timestamp()
+    return int(modified) <= since
 
 
 def http_date(seconds: float) -> bytes:

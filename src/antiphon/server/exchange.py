@@ -16,8 +16,10 @@ from antiphon.errors import ReadOnlyStore
 from antiphon.server.answers import Answer, Headers, Refused, answer_to_error
 from antiphon.server.authentication import Authenticator
 from antiphon.server.calls import Call, Identity
+from antiphon.server.lingering import has_body, linger
 from antiphon.server.operations import OPERATIONS, Operation
-from antiphon.server.routing import Target, target_of
+from antiphon.server.origins import is_from_elsewhere
+from antiphon.server.routing import PROBED, Target, target_of
 from antiphon.server.uploads import (
     COLLECTED_BYTES,
     ClientGone,
@@ -27,6 +29,7 @@ from antiphon.server.uploads import (
 )
 from antiphon.server.views import Views
 from antiphon.server.workers import Workers
+from antiphon.server.writing import metadata_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +39,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 #: Bytes of a body of JSON: metadata have at most 4 MiB.
 MAX_JSON_BYTES = 1 << 23
-
-#: What a client may still send after it was refused, before the connection is
-#: closed: one that is cut off while it sends does not read why.
-_LINGER_BYTES = 1 << 24
-_LINGER_S = 2.0
 
 _NO_BODY = io.BytesIO()
 
@@ -138,14 +136,15 @@ class Exchange:
         """Return the answer to the request, or raise why there is none."""
         scope = self._scope
         path = below_root(scope)
+        # Before the path is decoded: for a long one that takes half a second.
+        if not (self._method == "OPTIONS" and path == PROBED):
+            self._user = await self._identified()
         self._target = target_of(path, scope["query_string"], self._method)
         operations = OPERATIONS[self._target.part]
         method = "GET" if self._method == "HEAD" else self._method
         operation = operations.get(method)
         if operation is None:
             raise _not_allowed(self._method, operations)
-        if method != "OPTIONS":
-            self._user = await self._identified()
         self._check_right(operation)
         return await self._performed(operation)
 
@@ -163,6 +162,12 @@ class Exchange:
     def _check_right(self, operation: Operation) -> None:
         if not operation.writes:
             return
+        if is_from_elsewhere(self._headers):
+            raise Refused(
+                403,
+                "a page of another site may not write here",
+                error="AuthorizationError",
+            )
         if self._served.views.is_readonly:
             raise ReadOnlyStore("the store cannot be written")
         if self._user is not None and not self._user.may_write:
@@ -194,8 +199,8 @@ class Exchange:
     def _body_limit(self, is_data: bool) -> int:
         """Return how long the body may be; a longer one is refused before it is read."""
         limit = self._served.max_value_bytes if is_data else MAX_JSON_BYTES
-        if b"antiphon-metadata-length" in self._headers:
-            limit += MAX_JSON_BYTES
+        if self._target is not None and self._target.part == "value":
+            limit += metadata_bytes(self._headers)
         declared = self._headers.get(b"content-length")
         # The server beneath has checked that it is a number.
         if declared is not None and int(declared) > limit:
@@ -230,15 +235,17 @@ class Exchange:
             if self._method == "HEAD":
                 await self._send({"type": "http.response.body", "body": b""})
                 return
-            if has_unread_body:
-                await self._body(answer.body, more=True)
-                await self._linger()
-                await self._body(b"", more=False)
-            elif answer.rest is None:
-                await self._body(answer.body, more=False)
-            else:
+            if answer.rest is not None:
                 await self._body(answer.body, more=True)
                 await self._send_rest(answer)
+            elif has_unread_body:
+                await self._body(answer.body, more=True)
+                # Who asks first has not begun to send, and reading on would make it.
+                if b"expect" not in self._headers or self._incoming is not None:
+                    await linger(self._receive)
+                await self._body(b"", more=False)
+            else:
+                await self._body(answer.body, more=False)
         finally:
             if answer.rest is not None:
                 self._served.workers.release(answer.rest.close)
@@ -279,20 +286,7 @@ class Exchange:
         """Return whether the client is still sending what nobody will read."""
         if self._incoming is not None:
             return not self._incoming.ended
-        length = self._headers.get(b"content-length", b"0")
-        return length != b"0" or b"transfer-encoding" in self._headers
-
-    async def _linger(self) -> None:
-        if b"expect" in self._headers and self._incoming is None:
-            return  # It has not begun to send, and asking for more would make it.
-        with contextlib.suppress(TimeoutError, ClientGone):
-            async with asyncio.timeout(_LINGER_S):
-                left = _LINGER_BYTES
-                while left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        return
+        return has_body(self._headers)
 
     def _record(self, seconds: float) -> RequestRecord:
         target, client = self._target, self._scope.get("client")

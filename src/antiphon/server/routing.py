@@ -16,9 +16,12 @@ from antiphon.server.answers import Refused
 #: Parts of a key, which are the last word of their paths.
 KEY_PARTS = frozenset({"data", "metadata", "auth", "value"})
 
+#: The path that anybody may ask by OPTIONS which protocol this is.
+PROBED = b"/query"
+
 #: Paths that have no key, and the part that they ask for.
 _PLAIN_PATHS = {
-    b"/query": "query",
+    PROBED: "query",
     b"/info": "info",
     b"/index.json": "index",
     b"/journal/head": "head",

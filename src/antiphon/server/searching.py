@@ -32,6 +32,7 @@ from antiphon.server.routing import parameters
 from antiphon.storage import metadata as codec
 from antiphon.storage.conditions import honours_expect
 from antiphon.storage.journal import JournalEntry, Position, Version
+from antiphon.storage.metadata import MAX_INTEGER
 from antiphon.storage.value import select_from
 
 #: The number of the protocol that is spoken.
@@ -194,7 +195,10 @@ def position_from(text: str) -> Position:
     """Return the position that ``str()`` wrote; raises ``InvalidValue`` if *text* is none."""
     store_id, _, version = text.partition("@")
     try:
-        return Position(UUID(store_id), *Version.parse(version))
+        position = Position(UUID(store_id), *Version.parse(version))
+        if max(position.epoch, position.sequence) > MAX_INTEGER:
+            raise ValueError(text)
+        return position
     except ValueError:
         raise InvalidValue(
             f"{text!r:.80} is no position; take one that this server answered"

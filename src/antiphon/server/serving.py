@@ -8,6 +8,7 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
+from antiphon.errors import MissingDependency
 from antiphon.server.uvicorn_server import MAX_HEAD_BYTES, TLS, uvicorn_server
 
 __all__ = ["GRACE_S", "TLS", "HttpServer"]
@@ -29,6 +30,7 @@ class HttpServer:
 
     Raises:
         OSError: the address cannot be listened on, or a file of *tls* not be read.
+        MissingDependency: the libraries of ``antiphon[server]`` are not installed.
     """
 
     def __init__(
@@ -50,6 +52,13 @@ class HttpServer:
         self.url = f"{'http' if tls is None else 'https'}://{shown}:{self.port}"
         try:
             self._server = uvicorn_server(app, tls, grace_s, max_head_bytes)
+        except ModuleNotFoundError as exc:
+            self._sock.close()
+            raise MissingDependency(
+                f"serving over HTTP needs the library '{exc.name}', which is not installed;"
+                " install it with: pip install 'antiphon[server]'",
+                name=exc.name,
+            ) from exc
         except BaseException:
             self._sock.close()
             raise

@@ -10,6 +10,7 @@ from antiphon.errors import InvalidKey
 from antiphon.server.answers import Refused, answer_to_error
 from antiphon.server.app import StoreApp
 from antiphon.server.exchange import Receive, Scope, Send, below_root
+from antiphon.server.lingering import has_body, linger
 from antiphon.server.routing import decoded
 
 _PREFIX = "/stores/"
@@ -45,7 +46,7 @@ class StoresApp:
             except InvalidKey:
                 app = None
         if app is None:
-            await _answer_missing(send)
+            await _answer_missing(scope, receive, send)
             return
         # The store's application sees its part of the path only, as it came.
         inner = {**scope, "root_path": "", "raw_path": b"/" + rest}
@@ -73,14 +74,20 @@ class StoresApp:
         self.close()
 
 
-async def _answer_missing(send: Send) -> None:
+async def _answer_missing(scope: Scope, receive: Receive, send: Send) -> None:
     answer = answer_to_error(
         Refused(404, "no store is served at this path; one is at /stores/<name>"), None, []
     )
+    headers = dict(scope["headers"])
+    is_unread = has_body(headers)
     message: dict[str, Any] = {
         "type": "http.response.start",
         "status": answer.status,
-        "headers": answer.headers,
+        "headers": [*answer.headers, *([(b"connection", b"close")] if is_unread else [])],
     }
     await send(message)
-    await send({"type": "http.response.body", "body": answer.body})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": is_unread})
+    if is_unread:
+        if b"expect" not in headers:
+            await linger(receive)
+        await send({"type": "http.response.body", "body": b""})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -90,6 +91,9 @@ class UploadStream:
         self._incoming = incoming
         self._held = head
         self._loop = loop
+        # Else one that begins to wait while the stream is closed would wait
+        # for a loop that has ended.
+        self._closing = threading.Lock()
         self._ahead: concurrent.futures.Future[bytes] | None = None
         self._failure: Exception | None = None
         self._is_closed = False
@@ -111,32 +115,37 @@ class UploadStream:
         # A store that tries again must not take the rest for the whole.
         if self._failure is not None:
             raise self._failure
-        if self._ahead is None:
-            self._ahead = self._gather()
+        ahead = self._ahead or self._gather()
         try:
-            piece = self._ahead.result()
+            piece = ahead.result()
         except concurrent.futures.CancelledError:
             self._failure = ClientGone()
             raise self._failure from None
         except Exception as exc:
             self._failure = exc
             raise
-        self._ahead = None if self._incoming.ended else self._gather()
+        if self._incoming.ended:
+            self._ahead = None
+        else:
+            self._gather()
         return piece
 
     def _gather(self) -> concurrent.futures.Future[bytes]:
-        if self._is_closed:
-            raise ClientGone
-        return asyncio.run_coroutine_threadsafe(self._gathered(), self._loop)
+        with self._closing:
+            if self._is_closed:
+                raise ClientGone
+            self._ahead = asyncio.run_coroutine_threadsafe(self._gathered(), self._loop)
+            return self._ahead
 
     async def _gathered(self) -> bytes:
         return b"".join(await self._incoming.collect(_GATHERED_BYTES))
 
     def close(self) -> None:
         """Wait for the client no more; a reader gets ``ClientGone``."""
-        self._is_closed = True
-        if self._ahead is not None:
-            self._ahead.cancel()
+        with self._closing:
+            self._is_closed = True
+            if self._ahead is not None:
+                self._ahead.cancel()
 
 
 def too_large(max_bytes: int) -> Refused:

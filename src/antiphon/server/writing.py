@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from antiphon.errors import InvalidValue
+from antiphon.errors import AuthorizationError, InvalidValue
 from antiphon.server.answers import JSON_TYPE, Answer, Refused, content_headers
 from antiphon.server.calls import Call, has_journal, json_object, metadata_from, metadata_text
 from antiphon.server.conditions import etag_of
@@ -81,7 +81,7 @@ def _sent_metadata(call: Call) -> dict[str, Any]:
             "a value comes with its metadata, in the header Antiphon-Metadata or before the data"
             " (Antiphon-Metadata-Length); data alone are put to …/data"
         )
-    if not length.isascii() or not length.isdigit() or len(length) > 20:
+    if not _is_number(length):
         raise InvalidValue(f"Antiphon-Metadata-Length must be a number, not {length!r:.80}")
     size = int(length)
     if size > codec.MAX_TEXT:
@@ -89,6 +89,18 @@ def _sent_metadata(call: Call) -> dict[str, Any]:
             413, f"metadata have at most {codec.MAX_TEXT} bytes", error="InvalidValue", closes=True
         )
     return metadata_from(_read_exactly(call, size))
+
+
+def metadata_bytes(headers: Mapping[bytes, bytes]) -> int:
+    """Return how many bytes of the body of a value are metadata, if they make sense."""
+    length = headers.get(b"antiphon-metadata-length", b"").decode("latin-1")
+    if b"antiphon-metadata" in headers or not _is_number(length):
+        return 0
+    return min(int(length), codec.MAX_TEXT)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20
 
 
 def _read_exactly(call: Call, size: int) -> bytes:
@@ -142,7 +154,8 @@ def _written(call: Call, write: Callable[[], Version | None], *, deletes: bool =
 def _metadata_if_any(call: Call) -> Mapping[str, Any] | None:
     try:
         metadata: Mapping[str, Any] = call.store.get_metadata(call.key)
-    except KeyError:
+    except (KeyError, AuthorizationError):
+        # Who may write and not read is not told of them.
         return None
     return metadata
 

@@ -206,7 +206,15 @@ def test_a_lost_position_is_gone(store: DictMemoryStore, ask: Asker) -> None:
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"position": "x"}, {"position": "", "limit": "0"}, {"limit": "many"}, {"limit": "-1"}],
+    [
+        {},
+        {"position": "x"},
+        {"position": f"{uuid4()}@1-{1 << 63}-0011223344556677"},
+        {"position": f"{uuid4()}@{1 << 63}-1-0011223344556677"},
+        {"position": "", "limit": "0"},
+        {"limit": "many"},
+        {"limit": "-1"},
+    ],
 )
 def test_bad_positions_and_limits_are_told(
     store: DictMemoryStore, ask: Asker, params: dict[str, str]

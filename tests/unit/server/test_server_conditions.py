@@ -80,3 +80,5 @@ def test_dates() -> None:
     assert is_unmodified("Thu, 01 Jan 1970 00:00:10 GMT", 10.9)
     assert not is_unmodified("Thu, 01 Jan 1970 00:00:10 GMT", 11.0)
     assert not is_unmodified("yesterday", 0.0)
+    assert not is_unmodified("Thu, 01 Jan 99999999999999999999 00:00:10 GMT", 0.0)
+    assert not is_unmodified("Thu, 01 Jan 1970 00:00:10 +99999999999999", 0.0)

@@ -157,6 +157,25 @@ def test_values_that_are_too_large(store: DictMemoryStore) -> None:
     assert not store.exists("a")
 
 
+@pytest.mark.parametrize("in_body", [True, False])
+def test_the_metadata_of_a_value_take_nothing_of_its_size(
+    store: DictMemoryStore, in_body: bool
+) -> None:
+    """Just as many bytes of data are taken as without metadata, and not one more."""
+    ask = asker_of(store, max_value_bytes=1000)
+    name, value = ("Length", "2") if in_body else ("", "e30=")
+    header = {f"Antiphon-Metadata-{name}".rstrip("-"): value}
+    before = b"{}" if in_body else b""
+    found = [
+        ask("PUT", f"/keys/{size}/value", content=before + b"x" * size, headers=header).status_code
+        for size in (1000, 1001)
+    ]
+    ask.app.close()
+
+    assert [201, 413] == found
+    assert ["1000"] == list(store.query_keys())
+
+
 def test_a_listener_that_fails_does_not_undo_the_answer(
     store: DictMemoryStore, ask: Asker, caplog: pytest.LogCaptureFixture
 ) -> None:
