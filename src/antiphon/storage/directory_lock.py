@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from antiphon.errors import StoreUnavailable
+from antiphon.storage.file_errors import mapping
 
 #: Seconds to wait for the lock unless the store was told otherwise.
 LOCK_TIMEOUT_S = 30.0
@@ -47,11 +48,13 @@ class DirectoryLock:
         if not self._thread.acquire(timeout=self.timeout_s):
             raise self._busy("another thread")
         try:
-            if self._pid != os.getpid():
-                # What was opened before a fork is one lock for parent and child.
-                os.close(self._fd)
-                self._fd, self._pid = self._opened(), os.getpid()
-            self._lock(deadline)
+            with mapping(f"cannot lock {self.path}"):
+                if self._fd >= 0 and self._pid != os.getpid():
+                    # What was opened before a fork is one lock for parent and child.
+                    shared, self._fd = self._fd, self._opened()
+                    self._pid = os.getpid()
+                    os.close(shared)
+                self._lock(deadline)
             try:
                 yield False
             finally:
@@ -76,6 +79,7 @@ class DirectoryLock:
         while True:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._check_place()
                 return
             except BlockingIOError:
                 if time.monotonic() >= deadline:
@@ -84,8 +88,25 @@ class DirectoryLock:
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
+    def _check_place(self) -> None:
+        """Raise if whoever comes next would lock another file."""
+        if not is_at(self._fd, self.path):
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            raise StoreUnavailable(
+                f"{self.path} was removed or replaced, or its directory was; disconnect, and"
+                " connect again"
+            )
+
     def _busy(self, holder: str) -> StoreUnavailable:
         return StoreUnavailable(
             f"{holder} has held the lock {self.path} for {self.timeout_s:g} s; see whether a"
             " process that uses the directory hangs or is stopped"
         )
+
+
+def is_at(fd: int, path: str) -> bool:
+    """Return whether the open file *fd* is the one at *path* still."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False

@@ -16,6 +16,7 @@ from antiphon.storage.file_errors import mapped, mapping, unreadable
 from antiphon.storage.file_index import Index
 from antiphon.storage.file_layout import (
     Layout,
+    in_the_way,
     place,
     print_of,
     remove,
@@ -163,7 +164,7 @@ class Committer:
             key = change.key
             draft = drafts.get(key)
             if draft is None:
-                draft = drafts[key] = _draft_of(key, index)
+                draft = drafts[key] = _draft_of(key, index, self._layout)
             action = action_of(change, draft.version, self._store)
             version = Version(epoch, sequence + number + 1, change.entry_id)
             publisher = change.event_id.publisher
@@ -177,9 +178,16 @@ class Committer:
 
     def _prepare(self, step: Step, draft: _Draft, written: list[str]) -> bool:
         """Write the new files of a key's last step; whether its metadata are new."""
+        before = draft.before
+        obstacle = None if before is None else in_the_way(self._layout, step.name)
+        if obstacle is not None:
+            # Once it is decided, nobody could write any more until it is gone.
+            raise StoreError(
+                f"cannot change the files of {step.key!r:.80}: {obstacle} is a directory; move it"
+                " away, and call rescan()"
+            )
         if draft.version is None:
             return False
-        before = draft.before
         step.source, step.data = draft.source, draft.data
         if draft.source is Source.INLINE:
             path = self._layout.new_data(step)
@@ -255,12 +263,15 @@ class Committer:
                 remove(self._layout.staged_file(token))
 
 
-def _draft_of(key: str, index: Index) -> _Draft:
+def _draft_of(key: str, index: Index, layout: Layout) -> _Draft:
     before = index.entries.get(key)
     if before is not None:
         return _Draft(before.name, before, before.version, before.created, before.text)
     name = file_name(key)
     if index.odd_names and folded(name) in index.odd_names:
+        name = hashed_name(key, name)
+    elif in_the_way(layout, name):
+        # Encore's keys below ``a.data/`` are in a directory of that name.
         name = hashed_name(key, name)
     return _Draft(name, None, None)
 

@@ -27,6 +27,8 @@ def mapped(exc: OSError, what: str) -> StoreError:
         what: what was being done, on which file.
     """
     reason = exc.strerror or str(exc)
+    if exc.filename is not None and str(exc.filename) not in what:
+        reason += f": {exc.filename}"
     if exc.errno in _FULL:
         return StoreFull(
             f"{what}: {reason}; nothing was written, the old data are as they were:"

@@ -36,7 +36,7 @@ def read_identity(layout: Layout) -> StoreIdentity | None:
         found = fields["format"]
         if found == FORMAT:
             return StoreIdentity(uuid.UUID(fields["store_id"]), 1, fields["system"])
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise IncompatibleStore(
             f"{layout.identity} cannot be read ({exc}): restore it from a backup"
         ) from exc

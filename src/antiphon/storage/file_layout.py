@@ -8,7 +8,9 @@ bytes, nothing else) and ``<name>.metadata`` (JSON).  Everything else is in
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 
@@ -25,6 +27,12 @@ STAGED_TTL_S = 3600.0
 #: A file that was changed so long after its commit was changed by another
 #: program; the two clocks may differ a little.
 _FOREIGN_AFTER_NS = 10 * 10**9
+
+#: What stat() says where there is no file, or a link to none.
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+#: How files are opened for reading: a pipe in the place of one must not wait for a writer.
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -87,17 +95,46 @@ class Layout:
                 os.mkdir(path)
 
 
-def print_of(path: str) -> Print | None:
-    """Return the fingerprint of the file at *path*; None if there is none."""
+def print_of(path: str | os.DirEntry[str]) -> Print | None:
+    """Return the fingerprint of the file at *path*; None if there is none.
+
+    A directory, a pipe or a link that leads nowhere is none.
+    """
     try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return print_from(found)
+        found = os.stat(path) if isinstance(path, str) else path.stat()
+    except OSError as exc:
+        if exc.errno in NO_FILE:
+            return None
+        raise
+    return print_from(found) if stat.S_ISREG(found.st_mode) else None
 
 
 def print_from(found: os.stat_result) -> Print:
     return Print(found.st_size, found.st_ino, found.st_mtime_ns)
+
+
+def content_of(path: str, most: int = -1) -> bytes | None:
+    """Return what is in a file, *most* bytes of it; None if there is no file."""
+    if print_of(path) is None:
+        return None
+    try:
+        with open(path, "rb", opener=_opened) as stream:
+            return stream.read(most)
+    except FileNotFoundError:
+        return None
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | READ)
+
+
+def in_the_way(layout: Layout, name: str) -> str | None:
+    """Return the directory that is where a file of *name* has to be; None if there is none."""
+    for path in (layout.data(name), layout.metadata(name)):
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                return path
+    return None
 
 
 def write_new(path: str, content: bytes) -> Print:
@@ -249,15 +286,9 @@ class Verifier:
         return repaired
 
     def _compare(self, path: str, content: bytes, wanted: Print, written: int) -> bool:
-        try:
-            with open(path, "rb") as stream:
-                if stream.read(len(content) + 1) == content:
-                    return False
-        except FileNotFoundError:
-            pass
-        else:
-            if not _is_ours(path, written):
-                return False
+        present = content_of(path, len(content) + 1)
+        if present == content or (present is not None and not _is_ours(path, written)):
+            return False
         aside = os.path.join(self._layout.new, "verified")
         remove(aside)
         write_new(aside, content)

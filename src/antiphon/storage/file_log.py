@@ -9,6 +9,7 @@ whoever reads the log up to the mark finds files that are in place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import zlib
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from antiphon.errors import IncompatibleStore, StoreUnavailable
+from antiphon.storage.directory_lock import is_at
 from antiphon.storage.file_record import (
     FRAME_BYTES,
     MAX_RECORD_BYTES,
@@ -73,6 +75,14 @@ class MarkFile:
     def reopen(self) -> None:
         """Open it anew: only then a network disk promises what other machines wrote."""
         _replace_descriptor(self._fd, self._opened())
+
+    def check_place(self) -> None:
+        """Raise ``StoreUnavailable`` if the directory was removed, or is another now."""
+        if not is_at(self._fd, self._path):
+            raise StoreUnavailable(
+                f"{self._path} was removed or replaced, or its directory was; disconnect, and"
+                " connect again"
+            )
 
     def raw(self) -> bytes:
         """Return its bytes, to be compared with those of before."""
@@ -138,7 +148,9 @@ class Log:
             os.unlink(path)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            os.write(fd, _MAGIC + os.urandom(_SALT.size))
+            head = _MAGIC + os.urandom(_SALT.size)
+            if os.write(fd, head) != len(head):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
             os.fsync(fd)
         finally:
             os.close(fd)

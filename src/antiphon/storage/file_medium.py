@@ -60,12 +60,13 @@ class Medium:
         self, layout: Layout, take_lock: TakeLock, *, durable: bool, journal_length: int
     ) -> None:
         self.layout = layout
-        self.durable = durable
         self._take_lock = take_lock
         self._journal_length = journal_length
         self._mutex = threading.RLock()
         self.index = Index(journal_length, layout.root)
         self._on_network = is_on_network(layout.hidden)
+        # Other machines must not see a mark before what it is about.
+        self.durable = durable or self._on_network
         self._marks = MarkFile(layout.mark, on_network=self._on_network)
         self._log: Log | None = None
         self._offset = 0
@@ -222,8 +223,12 @@ class Medium:
         with self._take_lock() as forced:
             try:
                 with self._mutex:
-                    if self._on_network:
+                    if not self._on_network:
+                        self._marks.check_place()
+                    else:
                         self._marks.reopen()
+                        with contextlib.suppress(FileNotFoundError):
+                            self._open_log.reopen()
                     if self._distrusted:
                         self._verify()
                         self._distrusted = False
@@ -276,11 +281,8 @@ class Medium:
             try:
                 self.checkpoint()
             except OSError as exc:
-                logger.warning(
-                    "cannot begin a new log in %s, the old one grows on: %s",
-                    self.layout.hidden,
-                    exc,
-                )
+                where = self.layout.hidden
+                logger.warning("cannot begin a new log in %s, the old one grows on: %s", where, exc)
 
     def checkpoint(self) -> None:
         """Begin a new generation of the log; under the lock.

@@ -77,7 +77,7 @@ def key_of(name: str) -> str:
         return ""
     try:
         key = unquote_to_bytes(name).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:  # of the key's bytes, or of a name that is no UTF-8
         return name
     return key if key and file_name(key) == name else name
 

@@ -10,21 +10,19 @@ from typing import BinaryIO
 from antiphon.storage.changes import Record
 from antiphon.storage.file_commit import INLINE_BYTES
 from antiphon.storage.file_errors import mapped
+from antiphon.storage.file_layout import NO_FILE, READ
 from antiphon.storage.file_record import NO_PRINT, Entry
 from antiphon.storage.file_value import OpenFile
 from antiphon.storage.metadata import decode
-
-#: How files are opened for reading.
-READ = os.O_RDONLY | os.O_CLOEXEC
 
 
 def open_data(path: str) -> int:
     """Return the descriptor of a file of data; -1 if there is none."""
     try:
         return os.open(path, READ)
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
     except OSError as exc:
+        if exc.errno in NO_FILE:
+            return -1
         raise mapped(exc, f"cannot read {path}") from exc
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from antiphon.errors import IncompatibleStore, InvalidKey, InvalidValue
 from antiphon.storage.checks import checked_key
 from antiphon.storage.file_index import Index
-from antiphon.storage.file_layout import HIDDEN, Layout, print_from, print_of
+from antiphon.storage.file_layout import HIDDEN, Layout, content_of, print_of
 from antiphon.storage.file_names import DATA, METADATA, is_hashed, key_of
 from antiphon.storage.file_record import NO_PRINT, Entry, Print, Source, Step
 from antiphon.storage.journal import JournalEntry, Version, new_entry_id
@@ -40,11 +40,14 @@ def all_steps(layout: Layout, index: Index, *, encores: bool = False) -> list[St
     *encores*: they are all Encore's, which encodes neither names nor metadata.
     ``index.entries`` of files that were only copied get their new fingerprints.
     """
-    found = dict(_walk(layout.root, ""))
+    unread: list[str] = []
+    found = dict(_walk(layout.root, unread))
     keys = {entry.name: key for key, entry in index.entries.items()}
     changes: list[tuple[str, str, _Files]] = []
     for key, entry in index.entries.items():
         files = found.get(entry.name, _Files())
+        if unread and entry.name.startswith(tuple(unread)):
+            continue
         if not _unchanged(index, key, entry, files):
             changes.append((key, entry.name, files))
     taken = {key for key, _, files in changes if files.metadata is not None}
@@ -56,7 +59,7 @@ def all_steps(layout: Layout, index: Index, *, encores: bool = False) -> list[St
             continue
         known = index.entries.get(new_key)
         if new_key in taken or (known is not None and found.get(known.name, _Files()).metadata):
-            logger.warning("%s in %s: the key has other files already", name, layout.root)
+            logger.warning("%r in %s: the key has other files already", name, layout.root)
             continue
         taken.add(new_key)
         changes = [change for change in changes if change[0] != new_key] if known else changes
@@ -76,13 +79,12 @@ def key_steps(layout: Layout, index: Index, key: str) -> list[Step]:
 def read_metadata(path: str, *, encores: bool = False) -> str | None:
     """Return the text of the metadata in a file; None if it has none that can be kept."""
     try:
-        with open(path, "rb") as stream:
-            content = stream.read().decode()
-    except (FileNotFoundError, UnicodeDecodeError):
+        content = (content_of(path) or b"").decode()
+    except UnicodeDecodeError:
         return None
     if not encores:
         with contextlib.suppress(IncompatibleStore, InvalidValue):
-            return encode(decode(content))
+            return encode(normalise(decode(content)))
     try:
         # Encore knows no marks of ours, so a name of its users may look like one.
         return encode(normalise(json.loads(content)))
@@ -142,24 +144,42 @@ def _key_of(layout: Layout, name: str, files: _Files, *, encores: bool) -> str |
     """Return the key of files that are new; None if they are none."""
     path = layout.metadata(name)
     if files.metadata is None:
-        logger.warning("%s has no metadata beside it, and is no key", layout.data(name))
+        logger.warning("%r has no metadata beside it, and is no key", layout.data(name))
         return None
     try:
         if encores:
             return checked_key(name)
         if not is_hashed(name):
             return checked_key(key_of(name))
-        with open(layout.key(name), encoding="utf-8", newline="") as stream:
-            return checked_key(stream.read())
-    except FileNotFoundError:
-        return name
+        key = content_of(layout.key(name))
+        return checked_key(name if key is None else key.decode())
     except (InvalidKey, UnicodeDecodeError) as exc:
-        logger.warning("%s is no key: %s", path, exc)
+        logger.warning("%r is no key: %s", path, exc)
         return None
 
 
-def _walk(root: str, below: str) -> Iterator[tuple[str, _Files]]:
-    """Yield name and files; Encore has a key ``a/b`` in a directory ``a``."""
+def _walk(root: str, unread: list[str]) -> Iterator[tuple[str, _Files]]:
+    """Yield name and files; Encore has a key ``a/b`` in a directory ``a``.
+
+    Directories that cannot be read are added to *unread*, with a slash after them.
+    """
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            found, directories = _listed(root, below)
+        except OSError as exc:
+            if not below:
+                raise
+            # Such as lost+found, where a whole disk is the store.
+            logger.warning("what is in %r stays as it was known: %s", below, exc)
+            unread.append(below)
+            continue
+        yield from found.items()
+        waiting += directories
+
+
+def _listed(root: str, below: str) -> tuple[dict[str, _Files], list[str]]:
     found: dict[str, _Files] = {}
     directories: list[str] = []
     with os.scandir(os.path.join(root, below)) as files:
@@ -171,11 +191,9 @@ def _walk(root: str, below: str) -> Iterator[tuple[str, _Files]]:
                 continue
             stem = name.removesuffix(METADATA)
             if stem != name:
-                found.setdefault(stem, _Files()).metadata = print_from(each.stat())
+                found.setdefault(stem, _Files()).metadata = print_of(each)
                 continue
             stem = name.removesuffix(DATA)
             if stem != name:
-                found.setdefault(stem, _Files()).data = print_from(each.stat())
-    yield from found.items()
-    for directory in directories:
-        yield from _walk(root, directory)
+                found.setdefault(stem, _Files()).data = print_of(each)
+    return found, directories

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from antiphon.errors import StoreError
+from antiphon.errors import StoreError, StoreUnavailable
 from antiphon.storage.streams import open_pieces
 from antiphon.storage.value import Value
 
@@ -30,7 +30,10 @@ class OpenFile:
 
     def fetch(self, offset: int, size: int) -> bytes:
         """Return up to *size* bytes at *offset*."""
-        piece = os.pread(self._fd, size, offset)
+        try:
+            piece = os.pread(self._fd, size, offset)
+        except OSError as exc:
+            raise StoreUnavailable(f"cannot read a file of data: {exc.strerror}") from exc
         if not piece:
             raise StoreError("another program has cut the file short while it was being read")
         return piece

@@ -22,10 +22,10 @@ from antiphon.storage.directory_lock import LOCK_TIMEOUT_S, DirectoryLock
 from antiphon.storage.file_commit import Committer
 from antiphon.storage.file_errors import mapped, mapping, unreadable
 from antiphon.storage.file_identity import MAGIC
-from antiphon.storage.file_layout import Layout
+from antiphon.storage.file_layout import READ, Layout
 from antiphon.storage.file_medium import Medium
 from antiphon.storage.file_names import file_name
-from antiphon.storage.file_reading import READ, held, open_data, record_of
+from antiphon.storage.file_reading import held, open_data, record_of
 from antiphon.storage.file_rescan import all_steps, key_steps
 from antiphon.storage.file_value import OpenFile
 from antiphon.storage.journal import JournalEntry, Position
@@ -87,8 +87,10 @@ class _Parts:
         self.cache: SqliteStore | None = None
 
     def close(self) -> None:
-        self.medium.close()
+        # First, since it waits for the thread that is writing: a descriptor must
+        # not be closed, and be another file's, while something is written to it.
         self.lock.close()
+        self.medium.close()
         if self.cache is not None:
             self.cache.disconnect()
 
@@ -225,11 +227,8 @@ class FileSystemStore(BackendStore):
                 return None
             if entry.text is None:
                 raise unreadable(key, layout.metadata(entry.name))
-            try:
-                file = OpenFile(os.open(layout.data(entry.name), READ))
-            except FileNotFoundError:
-                return record_of(entry, b"")
-        return record_of(entry, file)
+            fd = open_data(layout.data(entry.name))
+        return record_of(entry, OpenFile(fd) if fd >= 0 else b"")
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         entry = self._connected_parts().medium.refresh().entries.get(key)
