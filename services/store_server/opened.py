@@ -9,6 +9,7 @@ import threading
 from antiphon import AntiphonError, BrokerEventManager, open_store
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.authorizing_store import AuthorizingStore
+from antiphon.storage.backend_store import BackendStore
 
 logger = logging.getLogger("antiphon.service.store")
 
@@ -27,7 +28,7 @@ class OpenedStore:
     """A store that is served.
 
     Args:
-        name: for logs and health.
+        name: for logs and health; also the origin of its events, if *url* gives none.
         url: which store it is.
         bus: is told of its changes; None tells listeners in this process only.
         authorizing: whether it is served with owners and permissions.
@@ -41,6 +42,8 @@ class OpenedStore:
     ) -> None:
         self.name = name
         self._inner: AbstractStore = open_store(url, event_manager=bus)
+        if isinstance(self._inner, BackendStore) and self._inner.origin is None:
+            self._inner.origin = name  # else its events would have the server's
         self.store: AbstractStore = self._inner
         if authorizing:
             self.store = AuthorizingStore(self._inner)
