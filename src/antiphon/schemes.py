@@ -128,7 +128,8 @@ class SchemeRegistry:
         hint = None if self._suggest is None else self._suggest(url)
         if hint is not None:
             return UnknownScheme(f"{text}; {hint}")
+        near = difflib.get_close_matches(scheme or url, known, n=1)
         if not scheme:
-            return UnknownScheme(f"{text}; a URL begins with a scheme, as in '{known[0]}:'")
-        near = difflib.get_close_matches(scheme, known, n=1)
+            example = near[0] if near else min(known, key=len)
+            return UnknownScheme(f"{text}; a URL begins with a scheme, as in '{example}:'")
         return UnknownScheme(f"{text}; did you mean '{near[0]}'?" if near else text)

@@ -48,9 +48,14 @@ def open_store(
 
     Raises:
         UnknownScheme: there is no store for the scheme; the message lists them.
-        InvalidURL: a part of the URL makes no sense.
+        InvalidURL: a part of the URL makes no sense, or *event_manager* is a URL.
         MissingDependency: the store needs a library that is not installed.
     """
+    if isinstance(event_manager, str):
+        raise InvalidURL(
+            "event_manager must be an event manager, as open_bus(url) returns it, not the text"
+            f" '{mask_url(event_manager)}'"
+        )
     store: AbstractStore = stores.load(url)(url, **options)
     if event_manager is not None:
         store.event_manager = event_manager

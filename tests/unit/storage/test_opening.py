@@ -32,6 +32,14 @@ def test_an_event_manager_can_be_given() -> None:
     assert open_store("memory:", event_manager=manager).event_manager is manager
 
 
+def test_a_url_is_no_event_manager() -> None:
+    """It is refused at once, not when the first event is emitted; its password is not shown."""
+    manager: Any = "amqp://me:hunter2@localhost"
+
+    with pytest.raises(InvalidURL, match=r"open_bus\(url\).*amqp://me:\*\*\*@localhost"):
+        open_store("memory:", event_manager=manager)
+
+
 def test_an_origin_can_be_given() -> None:
     """In the URL, or as an option, which wins."""
     origins = [

@@ -32,6 +32,8 @@ from antiphon.storage.static_url_store import StaticURLStore
         ("mem:", "did you mean 'memory'"),
         ("statics+http://host", r"did you mean 'static\+http'"),
         ("localhost/0", "begins with a scheme"),
+        ("memory", "begins with a scheme, as in 'memory:'"),
+        ("sqllite", "begins with a scheme, as in 'sqlite:'"),
         ("", "begins with a scheme"),
     ],
 )
