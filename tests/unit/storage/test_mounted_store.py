@@ -11,6 +11,7 @@ from encore_store import EncoreStore
 from antiphon.errors import (
     InvalidKey,
     InvalidValue,
+    KeyNotFound,
     StoreError,
     StoreUnavailable,
     TransactionError,
@@ -143,6 +144,15 @@ def test_a_deleted_key_shows_what_was_hidden(store: MountedStore) -> None:
     for key in ("p/both", "p/only", "else"):
         with pytest.raises(KeyError):
             store.delete(key)
+
+
+@pytest.mark.parametrize("method", ["delete", "push"])
+def test_what_only_the_backing_store_has_is_left_there(store: MountedStore, method: str) -> None:
+    """The error has the key as the caller gave it, and says where it is missing."""
+    with pytest.raises(KeyNotFound, match="no key 'p/only' in the mount store"):
+        getattr(store, method)("p/only")
+
+    assert store.exists("p/only")
 
 
 def test_push_moves_a_key(
@@ -344,3 +354,36 @@ def test_stores_written_for_encore_can_be_mounted() -> None:
     assert ["p/a", "p/b"] == sorted(store.query_keys())
     with pytest.raises(StoreError, match="expect"):
         store.set("p/a", value(), expect=ABSENT)
+
+
+@pytest.mark.parametrize("conditions", [{}, {"n": 1}])
+def test_a_query_has_each_key_once_though_it_is_pushed_meanwhile(
+    conditions: dict[str, Any],
+) -> None:
+    """Also those that are copied up before they are reached."""
+    backing = DictMemoryStore()
+    for name in ("p/x", "p/y"):
+        backing.set(name, value(n=1))
+    store = MountedStore("p/", DictMemoryStore(), backing)
+    for name in ("p/a", "p/b", "p/c"):
+        store.set(name, value(n=1))
+
+    for search in (store.query_keys, lambda **given: (key for key, _ in store.query(**given))):
+        found = []
+        for key in search(**conditions):
+            found.append(key)
+            if store.mount_store.exists(key[2:]):
+                store.push(key)
+            store.update_metadata("p/y", {"more": 1})
+
+        assert ["p/a", "p/b", "p/c", "p/x", "p/y"] == sorted(found)
+
+
+def test_what_comes_to_match_no_more_is_in_no_query(
+    store: MountedStore, mount: DictMemoryStore
+) -> None:
+    """An own key that does not match hides the one below, whenever it came."""
+    found = store.query_keys(who="nobody")
+    mount.set("both", value(who="me"))
+
+    assert [] == list(found)
