@@ -269,7 +269,7 @@ def _weight(value: Any) -> int:
 _dump = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _decoder = json.JSONDecoder()
 # What ``_decoder.decode`` does, without its search for blanks, which takes twice as long.
-_scan = _decoder.scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _escaped(name: str) -> str:

@@ -48,7 +48,6 @@ class StampedValue(HeldValue):
     """
 
     # In the class, so that making a value sets only what is known of it.
-    _is_asked = False
     _known: dict[str, Any] | None = None
 
     def __init__(self, data: bytes, text: str, stamp: bytes) -> None:
@@ -79,12 +78,11 @@ class StampedValue(HeldValue):
     @property
     def metadata(self) -> dict[str, Any]:
         """A copy of the metadata."""
-        if self._known is not None:
-            return copied(self._known)
-        metadata = decode(self._text)
-        if not self._is_asked:
+        known = self._known
+        if known is None:
             # Most ask once: what was just decoded is as good as a copy.
-            self._is_asked = True
-            return metadata
-        self._known = metadata
-        return copied(metadata)
+            self._known = {}
+            return decode(self._text)
+        if not known:
+            known = self._known = decode(self._text)
+        return copied(known)
