@@ -21,6 +21,7 @@ from antiphon.storage.directory_lock import is_at
 from antiphon.storage.file_record import (
     FRAME_BYTES,
     MAX_RECORD_BYTES,
+    START_ANEW,
     Kind,
     frame,
     is_whole,
@@ -137,7 +138,7 @@ class Log:
             os.close(self._fd)
             raise IncompatibleStore(
                 f"{path} is not the log of a file store in a format that this version of Antiphon"
-                " knows; upgrade Antiphon, or restore the directory from a backup"
+                f" knows: upgrade it; or, for {os.path.dirname(path)}, {START_ANEW}"
             )
         (self._salt,) = _SALT.unpack(head[len(_MAGIC) :])
 

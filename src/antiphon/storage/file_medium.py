@@ -11,23 +11,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from antiphon.errors import IncompatibleStore, StoreError, StoreUnavailable
+from antiphon.errors import StoreError, StoreUnavailable
 from antiphon.storage.changes import StoreIdentity
 from antiphon.storage.file_durability import boot_id, is_on_network, recorded_boot, sync_all
 from antiphon.storage.file_errors import mapped
 from antiphon.storage.file_identity import is_marked, mark_as_ours, read_identity, write_identity
 from antiphon.storage.file_index import Index
-from antiphon.storage.file_layout import (
-    Layout,
-    Verifier,
-    carry_out,
-    collect,
-    remove,
-    replace_file,
-    sync,
-)
+from antiphon.storage.file_layout import Layout, collect, remove, replace_file, sync
 from antiphon.storage.file_log import LOG_START, Found, Log, Mark, MarkFile, parse_mark
 from antiphon.storage.file_record import Kind, Step, pack, unpack
+from antiphon.storage.file_repair import Repairs
 from antiphon.storage.file_rescan import all_steps
 from antiphon.storage.file_snapshot import read_snapshot, write_snapshot
 
@@ -68,6 +61,7 @@ class Medium:
         # Other machines must not see a mark before what it is about.
         self.durable = durable or self._on_network
         self._marks = MarkFile(layout.mark, on_network=self._on_network)
+        self._repairs = Repairs(layout, self._marks, durable=self.durable)
         self._log: Log | None = None
         self._offset = 0
         self._seen: bytes | None = None
@@ -83,7 +77,10 @@ class Medium:
             elif boot_id() != recorded_boot(self.layout):
                 self._verify()
             else:
-                self._repair()
+                try:
+                    self._repair()
+                except StoreUnavailable:
+                    self._salvage()
             mark_as_ours(self.layout)
             collect(self.layout)
         epoch = self.refresh().head.epoch
@@ -160,7 +157,10 @@ class Medium:
                     if lead(mark):
                         self._seen = raw
                         return
-        raise StoreUnavailable(
+        raise self._damaged()
+
+    def _damaged(self) -> StoreUnavailable:
+        return StoreUnavailable(
             f"the log in {self.layout.hidden} is not what its mark says; disconnect and connect"
             " again, which repairs it"
         )
@@ -232,10 +232,8 @@ class Medium:
                     if self._distrusted:
                         self._verify()
                         self._distrusted = False
-                        self._catch_up()
                     elif self._seen != self._marks.raw() or self._open_log.size() != self._offset:
                         self._repair()
-                        self._catch_up()
                 if forced:
                     self._begin_epoch()
             except OSError as exc:
@@ -330,70 +328,32 @@ class Medium:
     # -- Repairing -----------------------------------------------------------
 
     def _repair(self) -> None:
-        """Carry out what was decided and not finished; drop what was not decided."""
-        mark = parse_mark(self._marks.raw())
-        if mark is None or not self._reaches(mark):
-            self._verify()
-            return
-        steps: list[Step] = []
-        end = self._read_on(mark, steps.append)
-        for step in steps:
-            carry_out(self.layout, step)
-        self._conclude(end)
+        """Settle what others left, and bring the index up to date."""
+        if not self._repairs.finish():
+            raise self._damaged()
+        self._catch_up()
 
-    def _reaches(self, mark: Mark) -> bool:
-        try:
-            log = Log(self.layout.log(mark.generation), mark.generation)
-        except FileNotFoundError:
-            return False
-        try:
-            return log.size() >= mark.offset
-        finally:
-            log.close()
+    def _salvage(self) -> None:
+        """Settle where the log is damaged, and no power cut has harmed the files.
+
+        At ``open`` only: a holder that lost the lock unawares must not take what the
+        next one is writing for damage.
+        """
+        self._repairs.give_up_rest()
+        self._catch_up()
+        self._take_up_all()
 
     def _verify(self) -> None:
-        """Check all files that the log is about, and settle as ``_repair`` does."""
-        generations = self.layout.generations()
-        if not generations:
-            raise IncompatibleStore(
-                f"{self.layout.hidden} has no log: restore it from a backup, or remove it whole,"
-                " after which the keys are taken from their files as those of Encore are"
-            )
-        verifier = Verifier(self.layout)
-        end = self._read_on(Mark(generations[0], LOG_START), verifier.add)
-        repaired = verifier.finish()
-        self._conclude(end)
-        if repaired:
-            logger.warning("repaired %d files in %s after a crash", repaired, self.layout.root)
-        replace_file(self.layout.boot, boot_id(), durable=False)
+        """Settle as ``_repair`` does, where a power cut may have damaged files."""
+        self._repairs.verify()
+        self._catch_up()
+        # A power cut may have taken the end of the log and left the files that it
+        # was about.  On a network disk that end was synced, and a look at all files takes long.
+        if not self._on_network:
+            self._take_up_all()
 
-    def _read_on(self, mark: Mark, visit: Callable[[Step], object]) -> Mark:
-        """Visit the steps after *mark*, cut off half a record, and return the end."""
-        generation, offset = mark
-        while True:
-            log = Log(self.layout.log(generation), generation)
-            try:
-                found = None
-                for found in log.records(offset):
-                    offset = found.end
-                    if found.kind == Kind.COMMIT:
-                        for step in unpack(found.body):
-                            visit(step)
-                if found is not None and found.kind == Kind.END:
-                    generation, offset = generation + 1, LOG_START
-                    continue
-                if log.size() > offset:
-                    log.truncate(offset)
-                if self.durable:
-                    sync(log.path)
-            finally:
-                log.close()
-            return Mark(generation, offset)
-
-    def _conclude(self, mark: Mark) -> None:
-        """Let everybody see what is settled up to *mark*."""
-        self._marks.write(mark)
-        for number in self.layout.generations():
-            if number != mark.generation:
-                remove(self.layout.log(number))
-                remove(self.layout.snapshot(number))
+    def _take_up_all(self) -> None:
+        steps = all_steps(self.layout, self.index)
+        if steps:
+            logger.warning("%d keys in %s are not what its log says", len(steps), self.layout.root)
+            self.advance(steps, self.append(steps))

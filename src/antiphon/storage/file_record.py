@@ -27,6 +27,12 @@ FRAME_BYTES = _FRAME.size
 #: Bytes that one record may have; its length is checked against it first.
 MAX_RECORD_BYTES = 1 << 31
 
+#: What helps where the hidden directory is damaged.
+START_ANEW = (
+    "restore it from a backup, or remove it whole, after which the keys are taken from their files"
+    " as those of Encore are"
+)
+
 _ACTIONS = ("set", "update", "delete")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from antiphon.errors import IncompatibleStore
 from antiphon.events.event_id import EventId
 from antiphon.storage.file_index import Index
-from antiphon.storage.file_record import Entry, Print
+from antiphon.storage.file_record import START_ANEW, Entry, Print
 from antiphon.storage.journal import JournalEntry, Version
 
 #: Number of this layout.
@@ -73,8 +73,8 @@ def read_snapshot(index: Index, path: str) -> None:
         index.head = Version(epoch, sequence, bytes.fromhex(entry_id))
     except (ValueError, KeyError, TypeError, StopIteration) as exc:
         raise IncompatibleStore(
-            f"{path} is no snapshot that this version of Antiphon can read ({exc}): upgrade it, or"
-            " restore the directory from a backup"
+            f"{path} is no snapshot that this version of Antiphon can read ({exc!s:.80}):"
+            f" upgrade it; or, for {os.path.dirname(path)}, {START_ANEW}"
         ) from exc
 
 
