@@ -7,9 +7,10 @@ user's own keys, and no invalidation can reach them (DESIGN section 8, P6).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -17,9 +18,13 @@ from typing import Any, BinaryIO
 from antiphon.errors import InvalidValue, StoreError, TransactionError, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import STAGE_ABOVE_BYTES
+from antiphon.storage.conditions import condition
 from antiphon.storage.freshness import MAX_STALENESS_S, Freshness
 from antiphon.storage.journal import ABSENT, Journal, Version
+from antiphon.storage.layered_store import closing_value
 from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill, Reservation
+from antiphon.storage.metadata import encode
+from antiphon.storage.utils import BUFFER_BYTES, BufferIteratorIO, buffer_iterator
 from antiphon.storage.value import Value
 
 logger = logging.getLogger(__name__)
@@ -122,8 +127,7 @@ class FillingMount:
             )
         self.ledger: CacheLedger = ledger
         self.journal: Journal | None = journal_of(self.backing_store)
-        if self.journal is None and getattr(self.backing_store, "stores", None):
-            # Wrappers never emit: nobody would tell this cache of any change.
+        if self.journal is None and not _tells_of_changes(self.backing_store):
             raise InvalidValue(
                 f"cannot fill from {self.backing_store!r}, which has no journal and no events of"
                 " its own: give the store behind it as backing store"
@@ -272,15 +276,25 @@ class FillingMount:
         pushed = version_of(value)
         self._pushing.add(key)
         try:
-            if base is None:
-                self.backing_store.set(key, value)
-            else:
-                self.backing_store.set(key, value, expect=base)
+            with closing_value(value):
+                self._send(key, value, base)
             # The cached entry is older than what was just pushed.
             self.ledger.void(key, None)
             self._forget_own(key, short, pushed)
         finally:
             self._pushing.discard(key)
+
+    def _send(self, key: str, value: Value, base: Version | None) -> None:
+        try:
+            self.backing_store.set(key, value, **condition(base))
+        except VersionConflict:
+            # A push that was cut off may have brought it there: then it is done.
+            try:
+                arrived = self.backing_store.get(key)
+            except KeyError:
+                arrived = None
+            if arrived is None or not _are_equal(self.mount_store.get(self.short(key)), arrived):
+                raise
 
     def _forget_own(self, key: str, short: str, pushed: Version | None) -> None:
         try:
@@ -302,6 +316,31 @@ def in_transaction_error(key: str, backing_store: object) -> TransactionError:
         f"cannot push {key!r:.200} inside a transaction: what is written to"
         f" {backing_store!r} would not be rolled back; push after it"
     )
+
+
+def _tells_of_changes(store: Any) -> bool:
+    """Whether somebody may hear of the changes of *store*, which has no journal now.
+
+    Wrappers never emit, and stores that could have a journal and have none tell
+    of what goes through them only.
+    """
+    wraps = getattr(store, "stores", None) or hasattr(getattr(store, "store", None), "query")
+    return not (wraps or hasattr(store, "since"))
+
+
+def _are_equal(one: Value, other: Value) -> bool:
+    """Return whether two values have the same data and metadata."""
+    with closing_value(one), closing_value(other):
+        if one.size != other.size or encode(one.metadata) != encode(other.metadata):
+            return False
+        # In blocks of one length: a stream may give less than it is asked for.
+        pieces = itertools.zip_longest(_blocks(one.data), _blocks(other.data))
+        return all(mine == theirs for mine, theirs in pieces)
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    source = BufferIteratorIO(buffer_iterator(stream))
+    return iter(lambda: source.read(BUFFER_BYTES), b"")
 
 
 def version_of(value: Value) -> Version | None:

@@ -119,7 +119,8 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
         Each key is asked of the store that counts for it: one that matches in a
         later store only, and not in an earlier one that has it, does not match.
         Nothing is collected; each key of a later store is looked for in those
-        before it.
+        before it.  So a key that comes into one of these while the result is
+        read, or goes from it, may be in the result twice, or not at all.
         """
         names = None if select is None else list(select)
         for number, store in enumerate(self.stores):
@@ -168,6 +169,16 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
                 first, so a rollback would not bring the key back.
         """
         expect = checked_expect(expect)
+        while True:
+            store = self._holder_to_delete_from(key, expect)
+            try:
+                return store.delete(key, **condition(expect))
+            except KeyNotFound:
+                # If somebody else deleted it there meanwhile, a later store's shows.
+                if store.exists(key):
+                    raise
+
+    def _holder_to_delete_from(self, key: str, expect: Version | None) -> AbstractStore:
         try:
             number, store = self._holder(key)
         except KeyNotFound:
@@ -180,7 +191,7 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
                 f" {self.stores[0]!r}: a rollback would not bring it back; delete it after it"
             )
         check_honours(store, expect)
-        return writable(store).delete(key, **condition(expect))
+        return writable(store)
 
     def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
         """Return a transaction of the first store, which takes the writes."""

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from antiphon.errors import ReadOnlyStore, VersionConflict
+from antiphon.errors import AuthorizationError, ReadOnlyStore, VersionConflict
 from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
 from antiphon.storage.changes import conflict
 from antiphon.storage.checks import checked_expect, checked_key
@@ -22,8 +22,9 @@ from antiphon.storage.replaying import Replayable
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 from antiphon.storage.value import metadata_of, split_value
 
-#: How often a first write is tried while others make the same key.
-_TRIES = 100
+#: How often a write is tried while others change the same key.  Each conflict
+#: means that one of them got through.
+_TRIES = 1000
 
 
 class LayeredStore(AbstractStore):
@@ -126,17 +127,19 @@ class LayeredStore(AbstractStore):
         for tries_left in reversed(range(_TRIES)):
             name, wanted = self._prepare(key, expect)
             self._begin_write(key)
-            below = None if top.exists(name) else self._below_if_any(key)
-            if below is None:
-                return write(top, name, condition(wanted))
-            with closing_value(below) if reads_data else contextlib.nullcontext():
-                try:
+            is_on_top, version = _look(top, name)
+            below = None if is_on_top else self._below_if_any(key)
+            try:
+                if below is None:
+                    return write(top, name, condition(wanted or version))
+                with closing_value(below) if reads_data else contextlib.nullcontext():
                     made = copy_up(below)
                     return top.set(name, made, **condition(self._for_copy(top, wanted)))
-                except VersionConflict:
-                    # Somebody made the key on top meanwhile; that is changed now.
-                    if expect is not None or not tries_left:
-                        raise
+            except VersionConflict:
+                # Somebody made the key on top meanwhile, or deleted it there: then
+                # what is below shows again, and must not be hidden by half a value.
+                if expect is not None or not tries_left:
+                    raise
         raise AssertionError("unreachable: the last try raises")
 
     def _for_copy(self, top: AbstractStore, wanted: Version | None) -> Version | None:
@@ -166,6 +169,19 @@ class LayeredStore(AbstractStore):
             return self._get_below(key)
         except KeyError:
             return None
+
+
+def _look(top: AbstractStore, name: str) -> tuple[bool, Version | None]:
+    """Return whether *top* has the key, and the version to expect of it, where that can be told."""
+    if getattr(top, "in_transaction", False) or not honours_expect(top):
+        return top.exists(name), None
+    try:
+        version = getattr(top.get(name), "version", None)
+    except KeyError:
+        return False, None
+    except AuthorizationError:  # the user may write it perhaps, and not read it
+        return top.exists(name), None
+    return True, version
 
 
 @contextlib.contextmanager

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
-from antiphon.errors import InvalidValue, KeyNotFound, NotConnected, VersionConflict
+from antiphon.errors import (
+    AuthorizationError,
+    InvalidValue,
+    KeyNotFound,
+    NotConnected,
+    VersionConflict,
+)
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.checks import checked_key
 from antiphon.storage.conditions import condition, honours_expect
@@ -19,9 +25,13 @@ from antiphon.storage.filling_mount import (
 from antiphon.storage.freshness import MAX_STALENESS_S
 from antiphon.storage.journal import Version
 from antiphon.storage.layered_store import LayeredStore, closing_value, writable
+from antiphon.storage.metadata import encode_conditions, matches
 from antiphon.storage.value import Value, select_from
 
 _T = TypeVar("_T")
+
+#: The metadata of keys of which nothing else is asked.
+_NOTHING: dict[str, Any] = {}
 
 
 class MountedStore(LayeredStore):
@@ -177,21 +187,48 @@ class MountedStore(LayeredStore):
     def query(
         self, select: Iterable[str] | None = None, **kwargs: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield ``(key, metadata)`` of the keys whose metadata match all of *kwargs*.
+
+        A key that is written, pushed or deleted meanwhile is in it once all the
+        same: so the mount store's keys that match are remembered.
+        """
         names = None if select is None else list(select)
-        for key, metadata in self.mount_store.query(names, **kwargs):
-            yield self.mount_point + key, metadata
-        for key, metadata in self.backing_store.query(names, **kwargs):
-            # What the mount store has under a key hides the backing store's
-            # value, whether it matches or not.
-            if not self._is_own(key):
-                yield key, metadata
+        return self._merged(lambda store: store.query(names, **kwargs), names, kwargs)
 
     def query_keys(self, **kwargs: Any) -> Iterator[str]:
-        for key in self.mount_store.query_keys(**kwargs):
-            yield self.mount_point + key
-        for key in self.backing_store.query_keys(**kwargs):
+        def search(store: AbstractStore) -> Iterable[tuple[str, dict[str, Any]]]:
+            return ((key, _NOTHING) for key in store.query_keys(**kwargs))
+
+        return (key for key, _ in self._merged(search, (), kwargs))
+
+    def _merged(
+        self,
+        search: Callable[[AbstractStore], Iterable[tuple[str, dict[str, Any]]]],
+        names: Iterable[str] | None,
+        conditions: Mapping[str, Any],
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        told: set[str] = set()
+        for short, metadata in search(self.mount_store):
+            told.add(short)
+            yield self.mount_point + short, metadata
+        # Only now: what was pushed meanwhile is there.
+        for key, metadata in search(self.backing_store):
             if not self._is_own(key):
-                yield key
+                if not key.startswith(self.mount_point) or self._short(key) not in told:
+                    yield key, metadata
+            elif self._short(key) not in told:
+                # It hides the backing store's value, whether it matches or not;
+                # but it may have come after the mount store was searched.
+                now = self._own_if_match(key, conditions)
+                if now is not None:
+                    yield key, select_from(now, names)
+
+    def _own_if_match(self, key: str, conditions: Mapping[str, Any]) -> dict[str, Any] | None:
+        try:
+            metadata = self.mount_store.get_metadata(self._short(key))
+        except (KeyError, AuthorizationError):
+            return None
+        return metadata if matches(metadata, encode_conditions(conditions)) else None
 
     def _is_own(self, key: str) -> bool:
         own = checked_key(key).startswith(self.mount_point)

@@ -10,6 +10,7 @@ from antiphon.errors import (
     KeyNotFound,
     NotConnected,
     StoreFull,
+    StoreUnavailable,
     TransactionError,
     VersionConflict,
 )
@@ -193,6 +194,41 @@ def test_push_does_not_overwrite_what_another_wrote(setting: Setting) -> None:
         setting.mounted.push("p/a")
     assert b"two" == setting.backing.get("p/a").data.read()
     assert b"mine" == setting.read("p/a")
+
+
+@pytest.mark.parametrize("size", [3, 3 << 20])
+def test_a_push_that_was_cut_off_can_be_done_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """What the source has by then is one's own value, and no conflict."""
+    setting.mounted.set("p/a", StringValue(b"m" * size, {"n": 1}))
+
+    def fail(key: str, *more: object, **conditions: object) -> None:
+        raise StoreUnavailable("the process ends here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setting.own, "delete", fail)
+        with pytest.raises(StoreUnavailable):
+            setting.mounted.push("p/a")
+    setting.mounted.push("p/a")
+
+    assert b"m" * size == setting.backing.to_bytes("p/a")
+    assert not setting.own.exists("a")
+
+
+@pytest.mark.parametrize(
+    "theirs", [StringValue(b"mime", {"n": 1}), StringValue(b"mine", {"n": True})]
+)
+def test_a_push_that_was_cut_off_overwrites_no_other_value(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, theirs: StringValue
+) -> None:
+    """Only what is the same to the byte was brought there by oneself."""
+    setting.mounted.set("p/a", StringValue(b"mine", {"n": 1}))
+    setting.backing.set("p/a", theirs)
+
+    with pytest.raises(VersionConflict):
+        setting.mounted.push("p/a")
+    assert b"mine" == setting.own.to_bytes("a")
 
 
 def test_push_of_a_new_key_does_not_overwrite_one_that_came_since(setting: Setting) -> None:

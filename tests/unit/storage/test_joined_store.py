@@ -25,7 +25,26 @@ from antiphon.storage.authorizing_store import AuthorizingStore, User
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.joined_store import JoinedStore
 from antiphon.storage.journal import ABSENT
+from antiphon.storage.mounted_store import MountedStore
 from antiphon.testing.store_tests.base import FailingStream, content, everything, value
+
+
+class Raced(DictMemoryStore):
+    """A store in which *race* is called once, between a look at a key and what follows."""
+
+    race: Any = None
+
+    def get(self, key: str) -> Any:
+        return self._after_race(super().get(key))
+
+    def exists(self, key: str) -> bool:
+        return bool(self._after_race(super().exists(key)))
+
+    def _after_race(self, found: object) -> Any:
+        race, self.race = self.race, None
+        if race is not None:
+            race()
+        return found
 
 
 @pytest.fixture
@@ -305,3 +324,58 @@ def test_stores_written_for_encore_can_be_joined() -> None:
         store.set("a", value(), expect=ABSENT)
     with pytest.raises(StoreError, match="expect"):
         store.delete("a", expect=ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (lambda store: store.set_metadata("k", {"b": 1}), (b"below", {"b": 1})),
+        (lambda store: store.set_data("k", io.BytesIO(b"new")), (b"new", {"who": "below"})),
+        (lambda store: store.update_metadata("k", {"b": 1}), (b"below", {"who": "below", "b": 1})),
+    ],
+)
+def test_a_key_that_is_deleted_meanwhile_is_not_hidden_by_half_a_value(
+    write: Any, expected: tuple[bytes, dict[str, Any]]
+) -> None:
+    """What a later store has shows again, and is what the write leaves alone."""
+    top, below = Raced(), DictMemoryStore()
+    below.set("k", value(b"below", who="below"))
+    top.set("k", value(b"top", who="top"))
+    store = JoinedStore([top, below])
+    top.race = lambda: top.delete("k")
+    write(store)
+
+    assert expected == content(store, "k")
+
+
+def test_two_deletions_at_once_delete_what_shows_one_after_the_other() -> None:
+    """The second finds what the first has uncovered."""
+    top, below = Raced(), DictMemoryStore()
+    for each in (top, below):
+        each.set("k", value())
+    store = JoinedStore([top, below])
+    top.race = lambda: top.delete("k")
+    store.delete("k")
+
+    assert not store.exists("k")
+
+
+def test_a_store_that_shows_a_key_and_cannot_delete_it_says_so() -> None:
+    """A mounted store deletes nothing from its backing store."""
+    backing = DictMemoryStore()
+    backing.set("k", value())
+    store = JoinedStore([MountedStore("", DictMemoryStore(), backing)])
+
+    with pytest.raises(KeyNotFound):
+        store.delete("k")
+
+
+def test_who_may_write_and_not_read_writes_through_a_joined_store() -> None:
+    """The look before a write needs no right to read."""
+    base = AuthorizingStore(DictMemoryStore())
+    alice, bob = base.as_user(User("alice")), base.as_user(User("bob"))
+    alice.set("k", value(b"old"))
+    alice.update_permissions("k", {"set": {"bob"}})
+    JoinedStore([bob]).set_data("k", io.BytesIO(b"new"))
+
+    assert b"new" == alice.to_bytes("k")

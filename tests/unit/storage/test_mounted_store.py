@@ -18,9 +18,12 @@ from antiphon.errors import (
     VersionConflict,
 )
 from antiphon.events.api import BaseEvent, EventManager
+from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.authorizing_store import AuthorizingStore, User
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.journal import ABSENT
 from antiphon.storage.mounted_store import MountedStore
+from antiphon.storage.simple_auth_store import SimpleAuthStore, make_encoder
 from antiphon.testing.store_tests.base import FailingStream, content, everything, value
 
 
@@ -387,3 +390,27 @@ def test_what_comes_to_match_no_more_is_in_no_query(
     mount.set("both", value(who="me"))
 
     assert [] == list(found)
+
+
+@pytest.mark.parametrize("kind", ["passwords", "permissions", "plain server"])
+def test_a_source_whose_changes_nobody_tells_is_refused(kind: str) -> None:
+    """Whoever has no journal and does not emit would be cached for ever."""
+
+    class PlainServer(EncoreStore):
+        """As a client of a server that keeps no journal."""
+
+        store_id = None
+
+        def since(self, position: object) -> None: ...
+
+    source: AbstractStore = PlainServer()
+    if kind == "passwords":
+        source = SimpleAuthStore(DictMemoryStore(), make_encoder(b"salt", lambda given: given))
+        source.set_password("alice", "secret")
+        source.connect({"username": "alice", "password": "secret"})
+    elif kind == "permissions":
+        source = AuthorizingStore(EncoreStore()).as_user(User("alice"))
+    mounted = MountedStore("p/", DictMemoryStore(), source, fill=True)
+
+    with pytest.raises(InvalidValue, match="no journal"):
+        mounted.connect()
