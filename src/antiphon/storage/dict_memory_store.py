@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -24,27 +24,17 @@ from antiphon.storage.changes import (
 )
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.memory_entry import Entry, EntryValue
 from antiphon.storage.memory_index import MemoryIndex
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.metadata import check_size, copied, encode_conditions, matches
 from antiphon.storage.opening import url_parameters
-from antiphon.storage.stored_value import HeldValue
 from antiphon.storage.value import Value
 
 #: Entries that the journal keeps: about 5 MB when it is full.
 JOURNAL_ENTRIES = 10_000
 
 _EPOCH = 1
-
-
-class _Entry(NamedTuple):
-    """One key at one version; replaced, never changed."""
-
-    data: bytes
-    metadata: dict[str, Any]
-    created: float
-    modified: float
-    version: Version
 
 
 class DictMemoryStore(BackendStore):
@@ -68,7 +58,7 @@ class DictMemoryStore(BackendStore):
         self.store_id = uuid4()
         self._system: str | None = None
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         # The newest entry in it tells the head, so it keeps at least that one.
         self._journal: deque[JournalEntry] = deque(maxlen=JOURNAL_ENTRIES)
         self._staged: dict[str, bytes] = {}
@@ -92,13 +82,13 @@ class DictMemoryStore(BackendStore):
 
     def _get(self, key: str) -> Value | None:
         entry = self._entries.get(key)
-        return None if entry is None else HeldValue(*entry)
+        return None if entry is None else EntryValue(entry)
 
     def _read(self, key: str) -> Record | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        data, metadata, created, modified, version = entry
+        data, metadata, _, created, modified, version = entry
 
         def open_data(start: int, end: int) -> BinaryIO:
             return BytesIO(data[start:end])
@@ -107,7 +97,7 @@ class DictMemoryStore(BackendStore):
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         entry = self._entries.get(key)
-        return None if entry is None else copied(entry[1])
+        return None if entry is None else entry.copy_metadata()
 
     def _exists(self, key: str) -> bool:
         return key in self._entries
@@ -126,15 +116,20 @@ class DictMemoryStore(BackendStore):
         rows = zip(keys, entries, strict=True)
         if len(encoded) > 1:
             return (
-                (key, copied(entry[1])) for key, entry in rows if matches(entry.metadata, encoded)
+                (key, entry.copy_metadata())
+                for key, entry in rows
+                if matches(entry.metadata, encoded)
             )
-        return ((key, copied(entry[1])) for key, entry in rows)
+        return (
+            (key, dict(metadata) if flat else copied(metadata))
+            for key, (_, metadata, flat, _, _, _) in rows
+        )
 
     def _all_rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for key in self._keys():
             entry = self._entries.get(key)
             if entry is not None:
-                yield key, copied(entry.metadata)
+                yield key, entry.copy_metadata()
 
     def _items(self) -> Iterator[tuple[str, dict[str, Any]]]:
         return ((key, entry.metadata) for key, entry in self._entries.items())
@@ -168,7 +163,7 @@ class DictMemoryStore(BackendStore):
             # Worked out beside the dictionary first, so that a change that
             # fails leaves nothing of those before it.
             now_ns = time.time_ns()
-            after: dict[str, _Entry | None] = {}
+            after: dict[str, Entry | None] = {}
             sequence, last = self._sequence(), len(changes)
             committed = [
                 self._apply(change, after, sequence + number, number == last, now_ns)
@@ -181,7 +176,7 @@ class DictMemoryStore(BackendStore):
                 self._staged.pop(change.data.token, None)
         return committed
 
-    def _put(self, after: Mapping[str, _Entry | None]) -> None:
+    def _put(self, after: Mapping[str, Entry | None]) -> None:
         index, entries = self._index, self._entries
         for key, entry in after.items():
             if index:
@@ -199,7 +194,7 @@ class DictMemoryStore(BackendStore):
     def _apply(
         self,
         change: Change,
-        after: dict[str, _Entry | None],
+        after: dict[str, Entry | None],
         sequence: int,
         last: bool,
         now_ns: int,
@@ -211,23 +206,23 @@ class DictMemoryStore(BackendStore):
         entry = JournalEntry(version, key, action, event_id, event_id.publisher, last, now_ns)
         if change.delete:
             after[key] = None
-            return Committed(entry, copied(present.metadata) if present is not None else {})
+            return Committed(entry, present.copy_metadata() if present is not None else {})
         metadata = present.metadata if present is not None else {}
         if given is not None:
             # Nobody else has it: it was made for this change.
             metadata = {**metadata, **given} if merge else dict(given)
             check_size(metadata)
         now = now_ns / 1e9
-        after[key] = _Entry(
+        new = after[key] = Entry.of(
             self._data_of(change, present),
             metadata,
             now if present is None else present.created,
             now,
             version,
         )
-        return Committed(entry, copied(metadata))
+        return Committed(entry, new.copy_metadata())
 
-    def _data_of(self, change: Change, present: _Entry | None) -> bytes:
+    def _data_of(self, change: Change, present: Entry | None) -> bytes:
         if change.data is None:
             return b"" if present is None else present.data
         if not isinstance(change.data, Staged):

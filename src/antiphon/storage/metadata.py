@@ -77,6 +77,11 @@ def _normal_entry(name: object, value: object) -> tuple[str, Any]:
         raise InvalidValue(f"metadata entry {name!r:.80} cannot be stored: {exc}") from None
 
 
+def is_flat(metadata: Mapping[str, Any]) -> bool:
+    """Return whether nothing in *metadata* that ``normalise`` made once can be changed."""
+    return _MUTABLE_TYPES.isdisjoint(map(type, metadata.values()))
+
+
 def copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of *metadata* that ``normalise`` made once."""
     if _MUTABLE_TYPES.isdisjoint(map(type, metadata.values())):

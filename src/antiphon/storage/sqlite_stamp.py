@@ -56,11 +56,6 @@ class StampedValue(HeldValue):
         self._stamp = stamp
 
     @property
-    def size(self) -> int:  # type: ignore[override]
-        """Bytes of data."""
-        return len(self._data)
-
-    @property
     def created(self) -> float:  # type: ignore[override]
         """When the key was created, in seconds since the Unix epoch, UTC."""
         return read_stamp(self._stamp)[1]

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.storage.changes import Record
-from antiphon.storage.journal import ABSENT, Version
+from antiphon.storage.journal import ABSENT
 from antiphon.storage.metadata import copied
 from antiphon.storage.value import Value
 
@@ -48,27 +48,14 @@ class StoredValue(Value):
 
 
 class HeldValue(StoredValue):
-    """A value whose data are at hand.
+    """Base of values whose data are at hand, in ``_data``; the rest is theirs to tell."""
 
-    Args:
-        data: the data.
-        metadata, created, modified, version: as in ``Record``.
-    """
+    _data: bytes
 
-    def __init__(
-        self,
-        data: bytes,
-        metadata: dict[str, Any],
-        created: float,
-        modified: float,
-        version: Version,
-    ) -> None:
-        self._data = data
-        self._metadata = metadata
-        self.size = len(data)
-        self.created = created
-        self.modified = modified
-        self.version = version
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Bytes of data."""
+        return len(self._data)
 
     @property
     def data(self) -> BinaryIO:
