@@ -159,7 +159,7 @@ class Committer:
     ) -> list[Any]:
         """Have Redis decide and do at once; return the answer."""
         token, number = writer = self._writers.take()
-        name = self._layout.writer(token)
+        name = token.encode()
         owner = changes[0].event_id.publisher.hex().encode()
         length = begin_list(_REQUEST_WORDS + _CHANGE_WORDS * len(changes))
         change_words = pack_list(words)
@@ -183,7 +183,6 @@ class Committer:
         token, number = writer = self._writers.take()
         keys = [
             *self._plan_keys,
-            self._layout.writer(token),
             *(self._layout.record(change.key) for change in changes),
         ]
         owner = changes[0].event_id.publisher.hex()
@@ -192,6 +191,7 @@ class Committer:
             fixed: list[Any] = [
                 self._layout.prefix,
                 self._store_id.hex,
+                token,
                 number,
                 owner,
                 self._values.grace_s,
@@ -205,7 +205,7 @@ class Committer:
         answer: list[Any] | None = None
         while answer is None:
             prepared, applied = self._client.run_all(calls)[-2:]
-            answer = _answer_of(prepared, applied, keys[len(self._plan_keys)], number)
+            answer = _answer_of(prepared, applied, token.encode(), number)
         self._writers.give_back(writer)
         return answer
 
@@ -285,23 +285,21 @@ class Committer:
         return conflict(change.key, change.expect or ABSENT, found, self._store)
 
 
-def _answer_of(
-    prepared: list[Any], applied: list[Any], writer: bytes, number: int
-) -> list[Any] | None:
+def _answer_of(prepared: list[Any], applied: bytes, writer: bytes, number: int) -> list[Any] | None:
     """Return the answer to a commit; None if it has to be asked again."""
     code = prepared[0]
     if code == b"DONE":
-        answer: list[Any] = prepared[1]
+        answer: list[Any] = prepared[1].split(b"\0")
         return answer
     if code not in (b"READY", b"PENDING"):
         return prepared
     return _own_answer(applied, writer, number)
 
 
-def _own_answer(applied: list[Any], writer: bytes, number: int) -> list[Any] | None:
-    if applied[0] == b"OK" and (applied[1], int(applied[2])) == (writer, number):
-        own: list[Any] = applied[3]
-        return own
+def _own_answer(applied: bytes, writer: bytes, number: int) -> list[Any] | None:
+    words = applied.split(b"\0")
+    if words[0] == writer and int(words[1]) == number:
+        return words[2:]
     # Another writer's commit stood in the way and was finished first, or
     # another writer has finished ours: the next answer tells.
     return None

@@ -74,10 +74,6 @@ class Layout:
         """Return the key of the chunks of one large value."""
         return self.prefix + b"g:" + token.encode()
 
-    def writer(self, token: str) -> bytes:
-        """Return the key of the last answer to one writer."""
-        return self.prefix + b"w:" + token.encode()
-
     def cached(self, key: str) -> bytes:
         """Return the key of the cache entry of *key*."""
         return self.prefix + b"cache:k:" + key.encode()

@@ -1,21 +1,22 @@
 -- Do the commit that is written down in the intent, whoever asked for it, if there is any.
--- Return the writer, the number and the answer of that commit.
+-- Return the writer, the number and the words of the answer of that commit, parted by NULs.
 -- KEYS: meta intent journal keys
 --
 -- The intent is a plan, which prepare.lua has made and checked: writer, number, seconds for
--- which the answer is remembered, staged values, commands, answer.  Or it is a request, which a
--- writer has set by itself: "", store id, prefix, grace in seconds, seconds for which the answer
--- is remembered, bytes of metadata lines at most, writer, number, "1" if tried before, owner;
--- then for each change: key, entry id, event id, letters, expected version or "", metadata
--- lines, data.  Letters are those of prepare.lua, without d; and no key comes twice.
+-- which the answer is remembered, prefix, staged values, commands, head, answer.  Or it is a
+-- request, which a writer has set by itself: "", store id, prefix, grace in seconds, seconds for
+-- which the answer is remembered, bytes of metadata lines at most, writer, number, "1" if tried
+-- before, owner; then for each change: key, entry id, event id, letters, expected version or "",
+-- metadata lines, data.  Letters are those of prepare.lua, without d; and no key comes twice.
 --
 -- Twice, or after a half that a crash left, ends the same as once.  A plan only sets what is.
 -- Of a request all is decided anew, from what is there; so a record, which everything about its
--- key is decided from, is written after everything else of the key.
+-- key is decided from, is written after everything else of the key.  Head and answer are written
+-- last, by one command: what is not in the head yet has the same numbers again.
 local meta, intent, journal, keys = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('GET', intent)
 if not found then
-  return {'NONE'}
+  return 'NONE'
 end
 local request = cmsgpack.unpack(found)
 
@@ -25,11 +26,11 @@ local function write_without_memory()
 end
 
 if request[1] ~= '' then
-  local writer, number, remember, staged, commands, answer = unpack(request)
+  local writer, number, remember, prefix, staged, commands, head, answer = unpack(request)
   -- A staged value waits an hour: a plan whose writer died before that may have lost it.
-  for i, value in ipairs(staged) do
+  for _, value in ipairs(staged) do
     if not is_staged(value[1], value[2], value[3]) then
-      answer, commands = {'UNSTAGED', '1'}, {}
+      answer, commands, head = 'UNSTAGED\0001', {}, nil
     end
   end
   write_without_memory()
@@ -41,30 +42,38 @@ if request[1] ~= '' then
       return result
     end
   end
-  redis.call('SET', writer, cmsgpack.pack({number, answer}), 'EX', remember)
+  local field = 'w:' .. writer
+  local last = to_remember(prefix .. field, number, now(), remember, answer)
+  if head then
+    redis.call('HSET', meta, 'head', head, field, last)
+  else
+    redis.call('HSET', meta, field, last)
+  end
   redis.call('UNLINK', intent)
-  return {'OK', writer, text(number), answer}
+  return writer .. '\0' .. number .. '\0' .. answer
 end
 
 local FIXED, WORDS = 10, 7
 -- Members a call: Lua's stack holds 8000.
 local BATCH = 2000
 local prefix, remember, writer, number = request[3], request[5], request[7], request[8]
+local field = 'w:' .. writer
 local count = (#request - FIXED) / WORDS
 
 local function done(answer)
   redis.call('UNLINK', intent)
-  return {'OK', writer, number, answer}
+  return writer .. '\0' .. number .. '\0' .. answer
 end
 
 -- Nothing is written.  Who asks again has to hear the same, even if the first request, stuck in
 -- the network, comes after the second one.
 local function refuse(...)
+  local answer = table.concat({...}, '\0')
   if request[9] == '1' then
     write_without_memory()
-    redis.call('SET', writer, cmsgpack.pack({tonumber(number), {...}}), 'EX', remember)
+    redis.call('HSET', meta, field, to_remember(prefix .. field, number, now(), remember, answer))
   end
-  return done({...})
+  return done(answer)
 end
 
 local function fail(err)
@@ -74,27 +83,19 @@ end
 
 -- A writer that lost an answer asks again with the same number, perhaps before its first request
 -- arrives: whichever comes second gets the answer of the other.
-local last = redis.call('GET', writer)
-if last then
-  last = cmsgpack.unpack(last)
-  if last[1] == tonumber(number) then
-    return done(last[2])
-  elseif last[1] > tonumber(number) then
-    return done({'STALE'})
-  end
-end
-local about = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
-if about[1] ~= request[2] then
-  return refuse('LOST', about[1] or '')
+local about = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length', field)
+local last, said = remembered(about[4], prefix .. field, tonumber(number))
+if said then
+  return done(said)
+elseif last > tonumber(number) then
+  return done('STALE')
+elseif about[1] ~= request[2] then
+  -- Not remembered: there may be no meta hash, and this would be the beginning of a wrong one.
+  return done('LOST\0' .. (about[1] or ''))
 end
 local head = about[2]
-local epoch, sequence, newest = string.match(head, '^(%d+)%-(%d+)%-(%x*)$')
+local epoch, sequence = string.match(head, '^(%d+)%-(%d+)%-')
 sequence = tonumber(sequence)
--- A half of this very commit came to life: the numbers that it has are taken already.
-local is_told = newest == request[#request - 5]
-if is_told then
-  sequence = sequence - count
-end
 local time = redis.call('TIME')
 local clock = time[1] .. '.' .. string.format('%06d', time[2])
 local answer = {'OK', epoch, text(sequence + 1), time[1] .. string.format('%06d', time[2]) .. '000'}
@@ -142,7 +143,9 @@ for i = 1, count do
       note(added, keys, key, '0')
     end
   end
-  if string.find(letters, 'u', 1, true) then
+  if letters == 'mb' then
+    told = ''
+  elseif string.find(letters, 'u', 1, true) then
     lines = merge_lines(old, lines)
     if #lines > tonumber(request[6]) then
       return refuse('LARGE', text(i), text(#lines))
@@ -187,7 +190,7 @@ for i = 1, count do
   answer[#answer + 1] = told
 end
 
-local err = check_sets(come, gone, added)
+local err = check_sets(come) or check_sets(gone) or check_sets(added)
 if err then
   return fail(err)
 end
@@ -212,21 +215,22 @@ local function tell(i)
   return result.err and result
 end
 
-if not is_told then
-  for i = 1, count do
-    err = tell(i)
-    if err and string.find(err.err, 'equal or smaller', 1, true) then
-      -- After a torn half the entry is there already.
-      err = not action_of(i) and 'torn'
-    end
-    if err == 'torn' then
-      local newest_id = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
-      return refuse('TORN', head, newest_id and newest_id[1] or '')
-    elseif err then
-      return fail(err)
-    end
+-- First: what the journal tells of must not come to its end before it is in a record.
+for _, generation in ipairs(persisted) do
+  redis.call('PERSIST', prefix .. 'g:' .. generation)
+end
+for i = 1, count do
+  err = tell(i)
+  if err and string.find(err.err, 'equal or smaller', 1, true) then
+    -- After a torn half the entry is there already.
+    err = not action_of(i) and 'torn'
   end
-  redis.call('HSET', meta, 'head', ids[count] .. '-' .. request[#request - 5])
+  if err == 'torn' then
+    local newest = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
+    return refuse('TORN', head, newest and newest[1] or '')
+  elseif err then
+    return fail(err)
+  end
 end
 
 local function do_all(command, sets, size)
@@ -242,7 +246,6 @@ do_all('ZADD', come, BATCH * 2)
 do_all('ZREM', gone, BATCH)
 do_all('ZADD', added, BATCH * 2)
 for _, generation in ipairs(persisted) do
-  redis.call('PERSIST', prefix .. 'g:' .. generation)
   redis.call('ZREM', prefix .. 'staging', generation)
 end
 for _, generation in ipairs(retired) do
@@ -265,5 +268,7 @@ for _, each in ipairs(records) do
     end
   end
 end
-redis.call('SET', writer, cmsgpack.pack({tonumber(number), answer}), 'EX', remember)
+answer = table.concat(answer, '\0')
+redis.call('HSET', meta, 'head', ids[count] .. '-' .. request[#request - 5],
+  field, to_remember(prefix .. field, number, time[1], remember, answer))
 return done(answer)

@@ -3,6 +3,9 @@
 -- Longer lines are indexed by their digest; whoever queries compares the metadata anyway.
 local INDEXED_BYTES = 128
 
+-- Longer answers that are remembered have a key of their own, which ends by itself.
+local ANSWER_BYTES = 4096
+
 local function merge_lines(old, new)
   local names, values = {}, {}
   for name, value in string.gmatch(old .. '\n' .. new, '([^\t\n]*)\t([^\n]*)') do
@@ -42,11 +45,22 @@ end
 -- Note in `come` the sets of the lines that are only in the new metadata, with a score before
 -- each key, and in `gone` those of the lines that are only in the old.
 local function reindex(prefix, old, new, key, come, gone)
-  local present = {}
-  for line in string.gmatch(old, '[^\n]+') do
-    present[line] = true
+  local fresh, present = {}, {}
+  local next_old, next_new = string.gmatch(old, '[^\n]+'), string.gmatch(new, '[^\n]+')
+  local was, is = next_old(), next_new()
+  -- Lines are sorted, so most that are in both stand at the same place.
+  while was or is do
+    if was ~= is then
+      if was then
+        present[was] = true
+      end
+      if is then
+        fresh[#fresh + 1] = is
+      end
+    end
+    was, is = was and next_old(), is and next_new()
   end
-  for line in string.gmatch(new, '[^\n]+') do
+  for _, line in ipairs(fresh) do
     if present[line] then
       present[line] = nil
     else
@@ -60,13 +74,11 @@ end
 
 -- What may fail has to fail before anything is written: sets that are keys of another program.
 -- Return the error.
-local function check_sets(...)
-  for _, sets in ipairs({...}) do
-    for _, name in ipairs(sets) do
-      local result = redis.pcall('ZCARD', name)
-      if type(result) == 'table' then
-        return result
-      end
+local function check_sets(sets)
+  for i = 1, #sets do
+    local result = redis.pcall('ZCARD', sets[i])
+    if type(result) == 'table' then
+      return result
     end
   end
 end
@@ -75,4 +87,24 @@ end
 local function journal_text(id, event, action, owner, is_last, time, key)
   return id .. ' ' .. event .. ' ' .. action .. ' ' .. (owner == '' and '-' or owner)
     .. (is_last and ' 1 ' or ' 0 ') .. time .. ' ' .. key
+end
+
+-- Return the number of a writer's last commit, given what the meta hash has of it; and the
+-- answer to that commit, if it was `number`.
+local function remembered(field, key, number)
+  local last = tonumber(string.match(field or '0', '^%d+'))
+  if last ~= number then
+    return last
+  end
+  local answer = string.match(field, '^%d+ %d+ (.*)$')
+  return last, answer ~= '' and answer or redis.call('GET', key) or ''
+end
+
+-- Return what the meta hash has to have of a writer's last commit.
+local function to_remember(key, number, time, seconds, answer)
+  if #answer > ANSWER_BYTES then
+    redis.call('SET', key, answer, 'EX', seconds)
+    answer = ''
+  end
+  return number .. ' ' .. text(time + seconds) .. ' ' .. answer
 end

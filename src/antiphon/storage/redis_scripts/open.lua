@@ -5,8 +5,8 @@ local meta, journal = KEYS[1], KEYS[2]
 
 -- A right that is missing in mid-commit would leave half of it: ask before.
 -- Redis can be asked from 7.0 on.
-local COMMANDS = {'EXISTS', 'EXPIRE', 'GET', 'HDEL', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSET',
-  'HSETNX', 'PERSIST', 'SET', 'TTL', 'UNLINK', 'XADD', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM',
+local COMMANDS = {'EXISTS', 'EXPIRE', 'GET', 'HDEL', 'HGET', 'HGETALL', 'HINCRBY', 'HLEN',
+  'HMGET', 'HSET', 'HSETNX', 'PERSIST', 'SET', 'TTL', 'UNLINK', 'XADD', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM',
   'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYLEX', 'ZRANGEBYSCORE', 'ZREM',
   'ZREMRANGEBYSCORE', 'ZSCORE'}
 if redis.acl_check_cmd then
@@ -50,6 +50,15 @@ if ARGV[3] ~= '' then
 end
 if ARGV[4] ~= '' then
   redis.call('HSET', meta, 'journal_length', ARGV[4])
+end
+-- Answers to writers that have made no other commit for long enough.
+local fields, time = redis.call('HGETALL', meta), tonumber((now()))
+for i = 1, #fields, 2 do
+  local until_time = string.sub(fields[i], 1, 2) == 'w:'
+    and tonumber(string.match(fields[i + 1], '^%d+ (%d+) '))
+  if until_time and until_time < time then
+    redis.call('HDEL', meta, fields[i])
+  end
 end
 found = redis.call('HMGET', meta, 'store_id', 'head', 'system')
 return {'OK', found[1], found[2], found[3]}

@@ -1,9 +1,9 @@
 -- Check a commit and write down, in one key, all that it will do; apply.lua does it.
--- KEYS: meta journal keys intent writer, then the record of each change
--- ARGV: prefix, store id, number of the commit among its writer's, owner, grace in seconds,
---       seconds for which the answer is remembered, "1" if tried before, bytes of metadata lines
---       at most; then for each change: key, entry id, event id, letters, expected version or "",
---       metadata lines, data
+-- KEYS: meta journal keys intent, then the record of each change
+-- ARGV: prefix, store id, writer, number of the commit among the writer's, owner, grace in
+--       seconds, seconds for which the answer is remembered, "1" if tried before, bytes of
+--       metadata lines at most; then for each change: key, entry id, event id, letters, expected
+--       version or "", metadata lines, data
 -- Letters: d delete; x must exist; m replace the metadata; u merge into it; and of the data:
 --       b inline; g "<generation> <size> <chunk bytes>" staged before
 --
@@ -12,27 +12,24 @@
 -- what follows in the log is then added to the torn half, at the restart after the next.  What
 -- this script writes is one command, which is there or not; and what was torn of apply.lua is
 -- done again in full, from the intent, before anything else is committed.
-local meta, journal, keys, intent, writer = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local prefix, store_id, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local owner, grace, remember, again = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
-local max_lines = tonumber(ARGV[8])
-local FIXED_KEYS, FIXED_ARGS, ARGS = 5, 8, 7
+local meta, journal, keys, intent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, store_id, writer, number = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local owner, grace, remember, again = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
+local max_lines = tonumber(ARGV[9])
+local field = 'w:' .. writer
+local FIXED_KEYS, FIXED_ARGS, ARGS = 4, 9, 7
 -- Members a call: Lua's stack holds 8000.
 local BATCH = 2000
 
 -- A writer that lost an answer asks again with the same number, perhaps before
 -- its first call arrives: whichever comes second gets the answer of the other.
-local last = redis.call('GET', writer)
-if last then
-  last = cmsgpack.unpack(last)
-  if last[1] == number then
-    return {'DONE', last[2]}
-  elseif last[1] > number then
-    return {'STALE'}
-  end
-end
-local found = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length')
-if found[1] ~= store_id then
+local found = redis.call('HMGET', meta, 'store_id', 'head', 'journal_length', field)
+local last, said = remembered(found[4], prefix .. field, number)
+if said then
+  return {'DONE', said}
+elseif last > number then
+  return {'STALE'}
+elseif found[1] ~= store_id then
   return {'LOST', found[1] or ''}
 end
 if redis.call('EXISTS', intent) == 1 then
@@ -159,19 +156,23 @@ for i = 1, count do
   local refusal = plan(i)
   if refusal then
     if again then
-      redis.call('SET', writer, cmsgpack.pack({number, refusal}), 'EX', remember)
+      redis.call('HSET', meta, field,
+        to_remember(prefix .. field, ARGV[4], now(), remember, table.concat(refusal, '\0')))
     end
     return refusal
   end
   deletes_only = deletes_only and entries[i][5] == 'delete'
 end
 
+-- First: what the journal tells of must not come to its end before it is in a record.
+for _, value in ipairs(staged) do
+  will('PERSIST', value[1])
+end
 for i, e in ipairs(entries) do
   local entry = journal_text(e[3], e[4], e[5], owner, i == count, answer[4], e[2])
   will('XADD', journal, e[1], 'e', entry)
 end
 will('XTRIM', journal, 'MAXLEN', '~', found[3])
-will('HSET', meta, 'head', found[2])
 
 local function will_all(command, sets, size)
   for _, name in ipairs(sets) do
@@ -192,7 +193,6 @@ local function store(state)
   end
   if state.staged then
     will('HDEL', state.record, 'd')
-    will('PERSIST', prefix .. 'g:' .. state.generation)
     will('ZREM', prefix .. 'staging', state.generation)
   end
   if not state.existed then
@@ -204,7 +204,7 @@ local come, gone = {}, {}
 for _, state in ipairs(touched) do
   reindex(prefix, state.indexed or '', state.lines, state.key, come, gone)
 end
-local err = check_sets(come, gone)
+local err = check_sets(come) or check_sets(gone)
 if err then
   return err
 end
@@ -227,5 +227,6 @@ end
 if deletes_only then
   redis.call('HDEL', meta, '')
 end
-redis.call('SET', intent, cmsgpack.pack({writer, number, remember, staged, commands, answer}))
+redis.call('SET', intent, cmsgpack.pack({writer, ARGV[4], remember, prefix, staged, commands,
+  found[2], table.concat(answer, '\0')}))
 return {'READY'}

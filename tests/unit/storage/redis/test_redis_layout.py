@@ -164,7 +164,7 @@ def test_all_keys_of_a_namespace_are_in_one_slot() -> None:
             layout.record("a{b}c"),
             layout.record("}"),
             layout.generation("00"),
-            layout.writer("00"),
+            layout.index("00"),
             layout.cached("{"),
             layout.reservation(b"1"),
         ):
@@ -177,7 +177,7 @@ def test_names_of_different_parts_never_meet() -> None:
     layout = Layout.of("n")
     names = [layout.name(part) for part in ("meta", "journal", "keys", "intent", "cache:state")] + [
         make(key)
-        for make in (layout.record, layout.generation, layout.writer, layout.cached, layout.index)
+        for make in (layout.record, layout.generation, layout.cached, layout.index)
         for key in ("", "k:", "cache:k:", "meta", ":")
     ]
 
