@@ -12,13 +12,38 @@ from antiphon.storage.metadata import copied
 from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value
 
+#: Where ``BackendStore`` is made: private names there are no backend's to use.
+_BASE_MODULES = ("antiphon.storage.backend_reading", "antiphon.storage.backend_store")
+
 
 class BackendHooks:
     """The hooks: short methods that move bytes.
 
     They get arguments that were checked, may be called by several threads at
     once, and raise errors of ``antiphon.errors`` only.
+
+    A class with a private method that ``BackendStore`` has for itself, such as
+    ``_write``, is a ``TypeError``: it would be called in place of that one.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ in _BASE_MODULES:
+            return
+        for base in cls.__mro__:
+            if base.__module__ not in _BASE_MODULES:
+                continue
+            own = {
+                name
+                for name, found in vars(base).items()
+                if name.startswith("_") and not name.startswith("__") and callable(found)
+            }
+            taken = sorted(own.difference(vars(BackendHooks)).intersection(vars(cls)))
+            if taken:
+                raise TypeError(
+                    f"{cls.__name__} has {', '.join(taken)}, which {base.__name__} has for itself"
+                    " and which is no hook; choose another name"
+                )
 
     #: How many keys ``multiget`` and its like read at a time; 1 where that saves nothing.
     _read_ahead: ClassVar[int] = 1

@@ -17,6 +17,7 @@ from antiphon.errors import (
     StoreUnavailable,
 )
 from antiphon.events.api import EventManager
+from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import Staged
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.events import StoreModificationEvent, StoreProgressEvent
@@ -44,6 +45,12 @@ class Unreachable(DictMemoryStore):
     def _discard(self, staged: Staged) -> None:
         self.discarded.append(staged)
         super()._discard(staged)
+
+
+def test_a_backend_cannot_take_a_private_name_by_chance() -> None:
+    """It would be called by what does not know of it."""
+    with pytest.raises(TypeError, match=r"Shelf has _begin, _write, .* choose another name"):
+        type("Shelf", (BackendStore,), {"_write": print, "_begin": print, "_commit": print})
 
 
 @pytest.fixture
