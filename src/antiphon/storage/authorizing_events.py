@@ -131,7 +131,11 @@ class AuthorizedEvents:
 
     # -- What goes out -------------------------------------------------------
 
-    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
+    def hides(self, event: BaseEvent) -> bool:
+        """Return False: that something changed is no secret."""
+        return False
+
+    def outgoing(self, event: BaseEvent) -> BaseEvent:
         """Return *event* as those may hear it who have no permission at all."""
         if not isinstance(event, StoreKeyEvent) or event.redacted:
             return event

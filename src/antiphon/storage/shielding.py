@@ -26,8 +26,11 @@ _shielding = threading.RLock()
 class EventPolicy(Protocol):
     """What is done with the events of one shielded store."""
 
-    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
-        """Return what goes to the event manager in place of *event*; None drops it."""
+    def hides(self, event: BaseEvent) -> bool:
+        """Return whether nobody at all may hear of *event*."""
+
+    def outgoing(self, event: BaseEvent) -> BaseEvent:
+        """Return what goes to the event manager in place of *event*."""
 
     def tell(self, event: BaseEvent) -> None:
         """Tell whoever listens here, and may hear it, of *event* as it was made."""
@@ -41,7 +44,8 @@ class ShieldingManager(BaseEventManager):
 
     Args:
         target: where what may go out goes.
-        policies: asked in this order; what one of them drops, nobody hears.
+        policies: what one of them hides, nobody hears; the rest goes out as
+            they make it, in this order.
     """
 
     def __init__(self, target: BaseEventManager, policies: tuple[EventPolicy, ...]) -> None:
@@ -86,11 +90,12 @@ class ShieldingManager(BaseEventManager):
         return hears is None or bool(hears(self.target, cls))
 
     def _outgoing(self, event: BaseEvent) -> BaseEvent | None:
-        left: BaseEvent | None = event
+        # Of the event as it was made: what one has redacted another cannot tell.
+        if any(policy.hides(event) for policy in self.policies):
+            return None
         for policy in self.policies:
-            if left is not None:
-                left = policy.outgoing(left)
-        return left
+            event = policy.outgoing(event)
+        return event
 
     def _tell(self, event: BaseEvent) -> None:
         for policy in self.policies:
@@ -139,10 +144,13 @@ class HiddenKeys:
 
     prefix: str
 
-    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
-        """Return *event*, or None if it is of such a key."""
-        is_hidden = isinstance(event, StoreKeyEvent) and str(event.key).startswith(self.prefix)
-        return None if is_hidden else event
+    def hides(self, event: BaseEvent) -> bool:
+        """Return whether *event* is of such a key."""
+        return isinstance(event, StoreKeyEvent) and str(event.key).startswith(self.prefix)
+
+    def outgoing(self, event: BaseEvent) -> BaseEvent:
+        """Return *event*."""
+        return event
 
     def tell(self, event: BaseEvent) -> None:
         """Tell nobody."""

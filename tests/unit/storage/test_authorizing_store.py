@@ -498,6 +498,17 @@ def test_a_protected_store_hides_its_users_from_all(wrapped: DictMemoryStore) ->
     assert (["a"], 1) == ([event.key for event in told], len(heard))
 
 
+def test_a_store_protected_later_hides_its_users_from_all(wrapped: DictMemoryStore) -> None:
+    """Whichever came first, permissions or passwords."""
+    base = AuthorizingStore(wrapped, default_permissions={"owned": {"*"}})
+    protected = SimpleAuthStore(wrapped, make_encoder(b"salt", sha1_hasher))
+    told, heard = listen(base.as_user(User("alice")), StoreEvent), listen(wrapped, StoreEvent)
+    protected.set_password("bob", "x")
+    protected.remove_user("bob")
+
+    assert ([], []) == (told, heard)
+
+
 def test_a_transaction_of_utils_lets_no_key_out() -> None:
     """It stands before the shield while it is open, and is not shielded itself."""
 
