@@ -24,7 +24,7 @@ from antiphon.storage.changes import (
 )
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
-from antiphon.storage.memory_entry import Entry, EntryValue
+from antiphon.storage.memory_entry import Entry, EntryValue, entry_of, metadata_of
 from antiphon.storage.memory_index import MemoryIndex
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.metadata import check_size, copied, encode_conditions, matches
@@ -65,6 +65,14 @@ class DictMemoryStore(BackendStore):
         self._ledger: MemoryLedger | None = None
         self._index = MemoryIndex()
 
+    def get(self, key: str) -> Value:
+        if type(key) is str and self._open.overlay is None:
+            # What is there was checked when it was set.
+            entry = self._entries.get(key)
+            if entry is not None:
+                return EntryValue(entry)
+        return super().get(key)
+
     # -- Hooks ---------------------------------------------------------------
 
     def _open_medium(self, credentials: Any) -> StoreIdentity:
@@ -97,7 +105,7 @@ class DictMemoryStore(BackendStore):
 
     def _read_metadata(self, key: str) -> dict[str, Any] | None:
         entry = self._entries.get(key)
-        return None if entry is None else entry.copy_metadata()
+        return None if entry is None else metadata_of(entry)
 
     def _exists(self, key: str) -> bool:
         return key in self._entries
@@ -115,11 +123,7 @@ class DictMemoryStore(BackendStore):
             entries = [self._entries[key] for key in keys]
         rows = zip(keys, entries, strict=True)
         if len(encoded) > 1:
-            return (
-                (key, entry.copy_metadata())
-                for key, entry in rows
-                if matches(entry.metadata, encoded)
-            )
+            return ((key, metadata_of(entry)) for key, entry in rows if matches(entry[1], encoded))
         return (
             (key, dict(metadata) if flat else copied(metadata))
             for key, (_, metadata, flat, _, _, _) in rows
@@ -129,10 +133,10 @@ class DictMemoryStore(BackendStore):
         for key in self._keys():
             entry = self._entries.get(key)
             if entry is not None:
-                yield key, entry.copy_metadata()
+                yield key, metadata_of(entry)
 
     def _items(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        return ((key, entry.metadata) for key, entry in self._entries.items())
+        return ((key, entry[1]) for key, entry in self._entries.items())
 
     def _matching_keys(self, conditions: Mapping[str, Any]) -> Iterable[str]:
         if len(conditions) != 1:
@@ -183,8 +187,8 @@ class DictMemoryStore(BackendStore):
                 present = entries.get(key)
                 index.change(
                     key,
-                    None if present is None else present.metadata,
-                    None if entry is None else entry.metadata,
+                    None if present is None else present[1],
+                    None if entry is None else entry[1],
                 )
             if entry is None:
                 entries.pop(key, None)
@@ -201,30 +205,30 @@ class DictMemoryStore(BackendStore):
     ) -> Committed:
         key, event_id, entry_id, _, _, given, merge, _, _ = change
         present = after[key] if key in after else self._entries.get(key)
-        action = action_of(change, None if present is None else present.version, self)
+        action = action_of(change, None if present is None else present[5], self)
         version = Version(_EPOCH, sequence, entry_id)
         entry = JournalEntry(version, key, action, event_id, event_id.publisher, last, now_ns)
         if change.delete:
             after[key] = None
-            return Committed(entry, present.copy_metadata() if present is not None else {})
-        metadata = present.metadata if present is not None else {}
+            return Committed(entry, metadata_of(present) if present is not None else {})
+        metadata = present[1] if present is not None else {}
         if given is not None:
             # Nobody else has it: it was made for this change.
             metadata = {**metadata, **given} if merge else dict(given)
             check_size(metadata)
         now = now_ns / 1e9
-        new = after[key] = Entry.of(
+        new = after[key] = entry_of(
             self._data_of(change, present),
             metadata,
-            now if present is None else present.created,
+            now if present is None else present[3],
             now,
             version,
         )
-        return Committed(entry, new.copy_metadata())
+        return Committed(entry, metadata_of(new))
 
     def _data_of(self, change: Change, present: Entry | None) -> bytes:
         if change.data is None:
-            return b"" if present is None else present.data
+            return b"" if present is None else present[0]
         if not isinstance(change.data, Staged):
             return change.data
         try:
