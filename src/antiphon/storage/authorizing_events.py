@@ -166,10 +166,11 @@ class AuthorizedEvents:
             return None
         # Of how far others have come with what, nobody has to know.
         is_own = getattr(self._acting, "view", None) is view
-        is_transfer = is_own and isinstance(event, StoreProgressEvent)
-        if is_transfer or isinstance(event, StoreModificationEvent):
+        if isinstance(event, StoreModificationEvent) or (
+            is_own and isinstance(event, StoreProgressEvent)
+        ):
             permissions = self._permissions_of(event.metadata)
-            if not (is_transfer or may_see(user, permissions)):
+            if isinstance(event, StoreModificationEvent) and not may_see(user, permissions):
                 return None
             told = _with_source(_without_permissions(event), view)
             if not has_right(user, permissions, "get"):
