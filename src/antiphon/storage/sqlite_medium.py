@@ -150,7 +150,7 @@ class Medium:
         return self._retried(work)
 
     def fetch_one(self, sql: str, parameters: tuple[str, ...]) -> tuple[Any, ...] | None:
-        """Return the first row of a statement that reads; the cheapest way to do so."""
+        """Return the row of a statement that reads at most one; the cheapest way to do so."""
         row: tuple[Any, ...] | None
         # As ``read_one`` does it, in one piece: this is what every get is made of.
         idle = self._idle
