@@ -22,6 +22,9 @@ from antiphon.storage.redis_layout import (
 from antiphon.storage.redis_values import Values
 from antiphon.storage.redis_wire import pack_command
 
+#: The command for what a record has, packed once; for a key's length and name.
+_ASKING = pack_command("HMGET", "\0", "h", "m", "d").replace(b"$1\r\n\0", b"$%d\r\n%b")
+
 #: Keys, or journal entries, fetched in one round trip.
 _PAGE = 500
 
@@ -62,7 +65,8 @@ class Reader:
         return [self._record(key, fields) for key, fields in zip(asked, found, strict=True)]
 
     def _asking(self, key: str) -> bytes:
-        return pack_command("HMGET", self._layout.record(key), "h", "m", "d")
+        name = self._layout.record(key)
+        return _ASKING % (len(name), name)
 
     def _record(self, key: str, fields: list[bytes | None]) -> Record | None:
         header_text, lines, inline = fields

@@ -53,6 +53,8 @@ if request[1] ~= '' then
   return writer .. '\0' .. number .. '\0' .. answer
 end
 
+-- Sequence numbers after which the journal is trimmed: that takes as long as a new entry.
+local TRIM_EVERY = 32
 local FIXED, WORDS = 10, 7
 -- Members a call: Lua's stack holds 8000.
 local BATCH = 2000
@@ -97,8 +99,9 @@ local head = about[2]
 local epoch, sequence = string.match(head, '^(%d+)%-(%d+)%-')
 sequence = tonumber(sequence)
 local time = redis.call('TIME')
-local clock = time[1] .. '.' .. string.format('%06d', time[2])
-local answer = {'OK', epoch, text(sequence + 1), time[1] .. string.format('%06d', time[2]) .. '000'}
+local micros = string.format('%06d', time[2])
+local clock = time[1] .. '.' .. micros
+local answer = {'OK', epoch, text(sequence + 1), time[1] .. micros .. '000'}
 
 local come, gone, added, persisted, retired = {}, {}, {}, {}, {}
 
@@ -143,15 +146,14 @@ for i = 1, count do
       note(added, keys, key, '0')
     end
   end
-  if letters == 'mb' then
-    told = ''
-  elseif string.find(letters, 'u', 1, true) then
+  -- What most changes are needs no search.
+  if letters ~= 'mb' and string.find(letters, 'u', 1, true) then
     lines = merge_lines(old, lines)
     if #lines > tonumber(request[6]) then
       return refuse('LARGE', text(i), text(#lines))
     end
     told = lines
-  elseif not string.find(letters, 'm', 1, true) then
+  elseif letters ~= 'mb' and not string.find(letters, 'm', 1, true) then
     lines, told = old, old
   end
   if is_done then
@@ -200,7 +202,7 @@ local function add(i)
   local at = FIXED + (i - 1) * WORDS
   local entry = journal_text(request[at + 2], request[at + 3], answer[3 + 2 * i], request[10],
     i == count, answer[4], request[at + 1])
-  if i == count then
+  if i == count and (sequence + count) % TRIM_EVERY < count then
     return redis.pcall('XADD', journal, 'MAXLEN', '~', about[3], ids[i], 'e', entry)
   end
   return redis.pcall('XADD', journal, ids[i], 'e', entry)
