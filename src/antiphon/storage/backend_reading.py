@@ -75,23 +75,39 @@ class BackendReading(BackendHooks, AbstractStore):
             return self._view(key) is not None
         return self._exists(key)
 
+    # A subclass that reads single keys in its own way means all of them.
+
     def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
+        if self._reads_itself("get"):
+            yield from super().multiget(keys)
+            return
         for key, record in self._ahead(keys, self._read_many, self._view):
             if record is None:
                 raise missing(key, self)
             yield StoredValue(record)
 
     def multiget_data(self, keys: Iterable[str]) -> Iterator[BinaryIO]:
+        if self._reads_itself("get", "get_data"):
+            return super().multiget_data(keys)
         return (value.data for value in self.multiget(keys))
 
     def multiget_metadata(
         self, keys: Iterable[str], select: Iterable[str] | None = None
     ) -> Iterator[dict[str, Any]]:
         names = None if select is None else list(select)
+        if self._reads_itself("get_metadata"):
+            yield from super().multiget_metadata(keys, names)
+            return
         for key, metadata in self._ahead(keys, self._read_many_metadata, self._view_metadata):
             if metadata is None:
                 raise missing(key, self)
             yield metadata if names is None else select_from(metadata, names)
+
+    def _reads_itself(self, *methods: str) -> bool:
+        """Whether a subclass has one of *methods* of its own."""
+        return any(
+            getattr(type(self), name) is not getattr(BackendReading, name) for name in methods
+        )
 
     def _ahead(
         self,

@@ -162,6 +162,25 @@ def test_a_large_value_of_a_block_says_so_when_read_after_it(store: DictMemorySt
         found.data.read()
 
 
+def test_many_keys_are_read_as_a_subclass_reads_one() -> None:
+    """Whoever checks or changes what ``get`` returns is not passed over."""
+
+    class Reversed(DictMemoryStore):
+        def get(self, key: str) -> Any:
+            found = super().get(key)
+            return value(found.data.read()[::-1])
+
+        def get_metadata(self, key: str, select: Any = None) -> dict[str, Any]:
+            return {"key": key}
+
+    store = Reversed()
+    store.set("a", value(b"abc", n=1))
+
+    assert [b"cba"] == [each.data.read() for each in store.multiget(["a"])]
+    assert [b"cba"] == [each.read() for each in store.multiget_data(["a"])]
+    assert [{"key": "a"}] == list(store.multiget_metadata(["a"]))
+
+
 def test_a_discard_that_fails_hides_nothing(
     store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
