@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from antiphon.errors import IncompatibleStore, StoreError, StoreUnavailable
+from antiphon.errors import IncompatibleStore, KeyNotFound, StoreError, StoreUnavailable
+from antiphon.storage import http_answer
 from antiphon.storage.journal import Position
 from antiphon.storage.string_value import StringValue
 from http_media import client
@@ -65,7 +66,11 @@ def web(liar: Liar) -> Iterator[PlainWeb]:
 
 @pytest.mark.parametrize(
     "info",
-    [b"<html>", [], {}, {"protocol": 2}, {**INFO, "store_id": "x"}, {**INFO, "store_id": 5}],
+    [
+        b"<html>", [], {}, {"protocol": 2}, {**INFO, "store_id": "x"}, {**INFO, "store_id": 5},
+        {**INFO, "origin": ["x"]}, {**INFO, "user_tag": {}},
+        {**INFO, "max_value_bytes": float("inf")},
+    ],
 )  # fmt: skip
 def test_a_server_that_tells_nonsense_of_itself(web: PlainWeb, liar: Liar, info: Any) -> None:
     """The store is not connected."""
@@ -113,9 +118,88 @@ def test_a_journal_that_was_cut_short_is_an_error(web: PlainWeb, liar: Liar) -> 
         liar.say("/journal/since", b'[1, 1]\n{"count": 1, "more": false}\n')
         with pytest.raises(StoreError, match="no journal entry"):
             list(store.since(position))
+        liar.say("/journal/since", b'[1, 1, "00", 5, "set", null, "", true, 1]\n{"count": 1}\n')
+        with pytest.raises(StoreError, match="no journal entry"):
+            list(store.since(position))
         liar.say("/journal/head", {"position": "x"})
         with pytest.raises(StoreError, match="no position"):
             store.head()
+
+
+def test_a_journal_that_goes_on_for_ever_is_an_error(web: PlainWeb, liar: Liar) -> None:
+    """A server that answers the same entries whatever it is asked for is not asked again."""
+    entry = b'[1, 1, "00", "a", "set", null, "", true, 1]\n'
+    liar.say("/journal/since", entry + b'{"count": 1, "more": true}\n')
+    with client(web.url) as store, pytest.raises(StoreError, match="the same entries again"):
+        list(store.since(Position(UUID(STORE_ID), 1, 0, b"")))
+
+
+DEEP = b"[" * 50_000
+
+
+@pytest.mark.parametrize("line", [b"5", b"null", b"[1, {}]", b'["a", 5]', b'["a"]', DEEP])
+def test_a_query_that_is_answered_with_nonsense_is_an_error(
+    web: PlainWeb, liar: Liar, line: bytes
+) -> None:
+    """Each line has to be a key, or a key and its metadata."""
+    liar.say("/query", line + b'\n{"count": 1}\n')
+    with client(web.url) as store:
+        with pytest.raises(StoreError):
+            list(store.query())
+        with pytest.raises(StoreError):
+            list(store.query_keys())
+
+
+def test_a_line_without_end_is_an_error(
+    web: PlainWeb, liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no more memory than any other answer may have."""
+    monkeypatch.setattr(http_answer, "MAX_ANSWER_BYTES", 1 << 20)
+    liar.say("/query", b'"' + b"a" * (3 << 20))
+    with client(web.url) as store, pytest.raises(StoreError, match="a line of more than"):
+        list(store.query_keys())
+
+
+def test_numbers_of_thousands_of_digits_are_errors(web: PlainWeb, liar: Liar) -> None:
+    """Python reads no such number, and says so with an error of its own."""
+    digits = "9" * 5000
+    liar.say("/keys/a/data", b"ab", 206, Content_Range=f"bytes 1-2/{digits}")
+    with client(web.url) as store:
+        with pytest.raises(StoreError):
+            store.get_data_range("a", 1, 3)
+        web.fault = lambda handler: handler.cut(b"{}", int("9" * 4000))
+        with pytest.raises(StoreError):
+            store.get_permissions("a")
+        web.fault = liar
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x", "//[x"])
+def test_a_redirection_to_no_url_is_an_error(web: PlainWeb, liar: Liar, url: str) -> None:
+    """Of a write it is said that it may have happened."""
+    liar.say("/keys/a/metadata", b"", 302, Location=url)
+    with client(web.url) as store:
+        with pytest.raises(StoreError, match="no URL"):
+            store.get_metadata("a")
+        with pytest.raises(StoreError, match="reading tells"):
+            store.set_metadata("a", {})
+
+
+def test_what_is_gone_is_no_key(web: PlainWeb, liar: Liar) -> None:
+    """410 says of a key what 404 says; of a journal it says something else."""
+    for part in ("data", "metadata"):
+        liar.say(f"/keys/a/{part}", b"", 410)
+    with client(web.url) as store:
+        with pytest.raises(KeyNotFound):
+            store.get_metadata("a")
+
+        assert not store.exists("a")
+
+
+def test_too_many_requests_is_a_server_that_is_not_available(web: PlainWeb, liar: Liar) -> None:
+    """However long it wants us to wait, we tell it at once."""
+    liar.say("/keys/a/metadata", b"", 429, Retry_After="999999999")
+    with client(web.url) as store, pytest.raises(StoreUnavailable):
+        store.get_metadata("a")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,30 @@ def test_what_was_observed_is_told_in_this_process_only(web: PlainWeb, make: Any
         assert (2, [], 0) == (len(local), remote, emitted)
 
 
+def test_what_cannot_be_metadata_leaves_the_old_index(
+    web: PlainWeb, store: Any, changes: list[Any]
+) -> None:
+    """Nor is half of the differences told, and the rest never."""
+    old = sorted(store.query_keys())
+    put(web, new={}, odd={"n": 10**30})
+    with pytest.raises(StoreError):
+        store.update_index()
+
+    assert old == sorted(store.query_keys())
+    assert [] == changes
+
+
+def test_what_is_no_number_is_not_told_again(web: PlainWeb, store: Any, changes: list[Any]) -> None:
+    """It is not equal to itself, and the same nevertheless."""
+    put(web, nan={"n": {"!float": "nan"}})
+    store.update_index()
+    del changes[:]
+    put(web, nan={"n": {"!float": "nan"}}, other={})
+    store.update_index()
+
+    assert ["other"] == [event.key for event in changes]
+
+
 def test_a_listener_sees_the_new_index(web: PlainWeb, store: Any) -> None:
     """It is in place before anybody is told, and may be read again."""
     seen: list[Any] = []

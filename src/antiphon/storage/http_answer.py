@@ -62,6 +62,11 @@ class HttpAnswer:
         """Return a header; None if it is not there."""
         return self._headers.get(name)
 
+    @property
+    def told_length(self) -> int | None:
+        """What ``Content-Length`` says, also where there is no body: after HEAD."""
+        return length_in(self._headers)
+
     def read(self, size: int = -1) -> bytes:
         """Return up to *size* bytes (negative: all that are left); ``b""`` at the end.
 
@@ -123,14 +128,25 @@ class HttpAnswer:
             raise StoreError(f"{self._place}: the answer is no JSON: {text[:80]!r}") from None
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines of the body without their ends, and close."""
+        """Yield the lines of the body without their ends, and close.
+
+        Raises ``StoreError`` at a line of more than ``MAX_ANSWER_BYTES``.
+        """
         with self:
-            rest = b""
+            begun: list[bytes] = []
+            held = 0
             while piece := self.read(1 << 16):
-                *whole, rest = (rest + piece).split(b"\n")
-                yield from whole
-            if rest:
-                yield rest
+                first, *others = piece.split(b"\n")
+                begun.append(first)
+                held += len(first)
+                if others:
+                    yield b"".join(begun)
+                    yield from others[:-1]
+                    begun, held = others[-1:], len(others[-1])
+                elif held > MAX_ANSWER_BYTES:
+                    raise StoreError(f"{self._place}: a line of more than {MAX_ANSWER_BYTES} bytes")
+            if held:
+                yield b"".join(begun)
 
     def close(self) -> None:
         """Give the connection back; one with an unread rest is closed.  Twice is fine."""
@@ -158,7 +174,8 @@ class HttpAnswer:
 def length_in(headers: Headers) -> int | None:
     """Return what ``Content-Length`` says; None if it says nothing that makes sense."""
     text = headers.get("Content-Length") or ""
-    return int(text) if text.isascii() and text.isdigit() else None
+    # Python refuses to read numbers of thousands of digits.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def chain_of(exc: BaseException) -> Iterator[BaseException]:

@@ -17,7 +17,7 @@ READ_AT_ONCE_BYTES = 1 << 20
 #: Bytes that are sent together at least.
 _PIECE_BYTES = 1 << 16
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 #: ``open_at(offset)``: an answer whose next byte is that at *offset* of the data.
 OpenAt = Callable[[int], HttpAnswer]

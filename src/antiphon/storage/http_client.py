@@ -17,7 +17,13 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from antiphon.errors import InvalidURL, InvalidValue, NotConnected, StoreUnavailable
+from antiphon.errors import (
+    InvalidURL,
+    InvalidValue,
+    NotConnected,
+    StoreError,
+    StoreUnavailable,
+)
 from antiphon.storage.http_answer import HttpAnswer, chain_of, length_in, reason_of
 from antiphon.storage.http_options import HttpOptions
 
@@ -28,6 +34,8 @@ _BACKOFF_S = 0.1
 
 #: Connections that are kept for later; more are made when they are needed.
 POOL_CONNECTIONS = 16
+
+_OPEN = "; whether the change happened is open: reading tells"
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -104,6 +112,12 @@ class HttpClient:
             raise InvalidURL(f"{self._place}: {exc}") from None
         except _FAILURES as exc:
             raise self._unavailable(method, exc) from exc
+        except ValueError as exc:
+            # Of urllib, which requests lets through: our own URLs were read before.
+            raise StoreError(
+                f"{self._place}: the server sends us on to what is no URL ({exc})"
+                + ("" if method in _REPEATABLE else _OPEN)
+            ) from None
         if self._is_closed:
             # Closed meanwhile: what is taken back now would stay open in a new pool.
             response.close()
@@ -213,7 +227,7 @@ class HttpClient:
         elif method in _REPEATABLE:
             hint = ""
         else:
-            hint = "; whether the change happened is open: reading tells"
+            hint = _OPEN
         if is_any(urllib3.exceptions.ReadTimeoutError, requests.ReadTimeout):
             why = f"no answer within {self._options.timeout_s:g} s"
         else:

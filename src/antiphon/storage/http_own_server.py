@@ -21,10 +21,11 @@ from antiphon.storage.http_protocol import (
     condition,
     counted_lines,
     is_odd,
-    metadata_of,
     parse_done,
     parse_entry,
+    parse_key,
     parse_position,
+    parse_row,
     query_body,
     version_of,
 )
@@ -108,22 +109,22 @@ class OwnServer(HttpServer):
 
     def exists(self, key: str) -> bool:
         # 403: the user may know that it is there, and not read it.
-        with self.ask("HEAD", self.url(key, "data"), key=key, also=(404, 403)) as answer:
-            return answer.status != 404
+        with self.ask("HEAD", self.url(key, "data"), key=key, also=(404, 410, 403)) as answer:
+            return answer.status not in (404, 410)
 
     def size(self, key: str) -> tuple[int | None, Version | None]:
         with self.ask("HEAD", self.url(key, "data"), key=key) as answer:
-            length = answer.header("Content-Length")
-            return None if length is None else int(length), version_of(answer)
+            return answer.told_length, version_of(answer)
 
     def query(
         self, select: list[str] | None, conditions: Mapping[str, str]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for key, metadata in self._found(query_body(conditions, select, keys_only=False)):
-            yield key, metadata_of(metadata)
+        for line in self._found(query_body(conditions, select, keys_only=False)):
+            yield parse_row(line)
 
     def query_keys(self, conditions: Mapping[str, str]) -> Iterator[str]:
-        yield from self._found(query_body(conditions, None, keys_only=True))
+        for line in self._found(query_body(conditions, None, keys_only=True)):
+            yield parse_key(line)
 
     def _found(self, body: bytes) -> Iterator[Any]:
         headers = {**SENDS_JSON, "Accept": "application/x-ndjson"}
@@ -150,12 +151,14 @@ class OwnServer(HttpServer):
         first = self._page(position)
 
         def pages() -> Iterator[Iterator[JournalEntry]]:
-            reader = _PageReader(first)
+            reader, after = _PageReader(first), position
             while True:
                 yield iter(reader)
                 if not reader.has_more or reader.last is None:
                     return
-                after = Position(position.store_id, *reader.last.version)
+                before, after = after, Position(position.store_id, *reader.last.version)
+                if after == before:
+                    raise StoreError(f"{self._store!r} answered the same entries again")
                 reader = _PageReader(self._page(after))
 
         return pages()

@@ -50,12 +50,14 @@ _ERROR_OF_STATUS: dict[int, type[StoreError]] = {
     403: AuthorizationError,
     404: KeyNotFound,
     405: ReadOnlyStore,
+    408: StoreUnavailable,
     409: IncompatibleStore,
     410: PositionLost,
     412: VersionConflict,
     413: InvalidValue,
     414: InvalidKey,
     416: InvalidValue,
+    429: StoreUnavailable,
     502: StoreUnavailable,
     503: StoreUnavailable,
     504: StoreUnavailable,
@@ -146,18 +148,24 @@ def parse_info(raw: Any) -> ServerInfo:
         store_id, limit = raw.get("store_id"), raw.get("max_value_bytes")
         return ServerInfo(
             store_id=None if store_id is None else UUID(store_id),
-            origin=raw.get("origin"),
+            origin=_text_or_none(raw.get("origin")),
             readonly=bool(raw.get("readonly")),
             authorizing=bool(raw.get("authorizing")),
             versions=bool(raw.get("versions")),
             journal=bool(raw.get("journal")),
-            user_tag=raw.get("user_tag"),
+            user_tag=_text_or_none(raw.get("user_tag")),
             max_value_bytes=None if limit is None else int(limit),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise IncompatibleStore(
             f"the server tells of itself in no way we know: {raw!r:.200}"
         ) from None
+
+
+def _text_or_none(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def parse_done(raw: Any, key: str) -> Done:
@@ -192,22 +200,41 @@ def parse_entry(raw: Any) -> JournalEntry:
     """Return a journal entry; raises ``StoreError`` if *raw* is none."""
     try:
         epoch, sequence, entry_id, key, action, event_id, owner, last, time_ns = raw
+        if action not in ("set", "update", "delete"):
+            raise ValueError(action)
         return JournalEntry(
             version=Version(int(epoch), int(sequence), bytes.fromhex(entry_id)),
-            key=key,
+            key=_text_or_none(key),
             action=action,
             event_id=None if event_id is None else EventId.parse(event_id),
             owner=bytes.fromhex(owner),
             last=bool(last),
             time_ns=int(time_ns),
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, AttributeError):
         raise StoreError(f"no journal entry: {raw!r:.200}") from None
 
 
+def parse_key(raw: Any) -> str:
+    """Return the key in a line of a query's answer; raises ``StoreError`` if there is none."""
+    if not isinstance(raw, str):
+        raise StoreError(f"a query was answered with {raw!r:.200}, which is no key")
+    return raw
+
+
+def parse_row(raw: Any) -> tuple[str, dict[str, Any]]:
+    """Return key and metadata in a line of a query's answer; raises ``StoreError``."""
+    if not isinstance(raw, list) or len(raw) != 2:
+        raise StoreError(f"a query was answered with {raw!r:.200}: no key and metadata")
+    return parse_key(raw[0]), metadata_of(raw[1])
+
+
 def metadata_of(raw: Any) -> dict[str, Any]:
-    """Return the metadata that parsed JSON stands for."""
-    return codec.decode(json.dumps(raw))
+    """Return the metadata that parsed JSON stands for; ``IncompatibleStore`` if it is none."""
+    try:
+        return codec.decode(json.dumps(raw))
+    except RecursionError:
+        raise IncompatibleStore(f"metadata that are nested too deep: {raw!r:.80}") from None
 
 
 def counted_lines(answer: HttpAnswer) -> Iterator[Any]:
@@ -221,7 +248,7 @@ def counted_lines(answer: HttpAnswer) -> Iterator[Any]:
     for line in answer.lines():
         try:
             last = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise StoreError(f"{answer.url}: no line of JSON: {line[:80]!r}") from None
         if isinstance(last, dict):
             break

@@ -105,7 +105,7 @@ class HttpServer:
         answer = self.client.request(method, url, params=params, headers=headers, body=body)
         if answer.status < 300 or answer.status in also:
             return answer
-        if answer.status == 404 and key is not None:
+        if answer.status in (404, 410) and key is not None:
             answer.close()
             raise missing(key, self._store)
         if answer.status in _TOO_LONG and key is not None and len(url) > _SAFE_URL_LENGTH:

@@ -41,7 +41,7 @@ from antiphon.storage.events import (
 from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_options import OPTION_PARAMETERS, HttpOptions, split_url
 from antiphon.storage.http_protocol import error_of, metadata_of
-from antiphon.storage.metadata import copied, encode_conditions, matches
+from antiphon.storage.metadata import copied, encode_conditions, matches, normalise
 from antiphon.storage.observing import emit_observed
 from antiphon.storage.opening import url_parameters
 from antiphon.storage.url_openers import opener_for
@@ -294,7 +294,7 @@ class StaticURLStore(AbstractReadOnlyStore):
             raise IncompatibleStore(
                 f"the index of {self!r} must be a JSON object of keys and their metadata"
             )
-        return {key: metadata_of(metadata) for key, metadata in raw.items()}, etag
+        return {key: normalise(metadata_of(metadata)) for key, metadata in raw.items()}, etag
 
     def _poll_index(self) -> None:
         """Look at the index for the poller, which goes on whatever happens."""
@@ -351,8 +351,8 @@ def _differences(
 
 
 def _are_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    # Equal is not enough: 1, 1.0 and True are.
-    return one == other and matches(one, encode_conditions(other))
+    # Equal is not enough: 1, 1.0 and True are; and what is no number is not equal to itself.
+    return encode_conditions(one) == encode_conditions(other)
 
 
 _PARAMETERS: dict[str, Callable[[str], Any]] = {
