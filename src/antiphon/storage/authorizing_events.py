@@ -162,7 +162,7 @@ class AuthorizedEvents:
 
     def _as_told(self, event: BaseEvent, view: Any) -> BaseEvent | None:
         user: User | None = view.user
-        if user is None:
+        if user is None or not view.is_connected():
             return None
         # Of how far others have come with what, nobody has to know.
         is_own = getattr(self._acting, "view", None) is view

@@ -54,6 +54,11 @@ class LayeredStore(AbstractStore):
         """Whether writes may be conditional: where they may in the store that takes them."""
         return honours_expect(self._top())
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a transaction of the store that takes the writes."""
+        return bool(getattr(self._top(), "in_transaction", False))
+
     def set(
         self,
         key: str,

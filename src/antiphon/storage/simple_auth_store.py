@@ -312,6 +312,11 @@ class SimpleAuthStore(AbstractStore):
         """Whether writes may be conditional: where they may in the wrapped store."""
         return honours_expect(self.store)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a transaction of the wrapped store."""
+        return bool(getattr(self.store, "in_transaction", False))
+
     def set(
         self,
         key: str,

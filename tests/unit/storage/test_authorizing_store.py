@@ -546,6 +546,19 @@ def test_a_listener_ends_with_the_connection(alice: AuthorizingStore) -> None:
     assert ["b"] == [event.key for event in told]
 
 
+def test_who_is_not_connected_hears_nothing(alice: AuthorizingStore, bob: AuthorizingStore) -> None:
+    """Not even by a listener that comes after the end of the connection."""
+    alice.set_metadata("a", {})
+    alice.set_permissions("a", {"owned": {"alice", "bob"}})
+    bob.disconnect()
+    heard = listen(bob, StoreEvent)
+    alice.set_metadata("a", {"n": 1})
+    bob.connect()
+    alice.set_metadata("a", {"n": 2})
+
+    assert [{"n": 2}] == [event.metadata for event in heard]
+
+
 def test_what_a_user_emits_goes_no_further(
     alice: AuthorizingStore, wrapped: DictMemoryStore
 ) -> None:

@@ -21,6 +21,7 @@ from antiphon.events.api import BaseEvent, EventManager
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.authorizing_store import AuthorizingStore, User
 from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.storage.joined_store import JoinedStore
 from antiphon.storage.journal import ABSENT
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.simple_auth_store import SimpleAuthStore, make_encoder
@@ -333,6 +334,29 @@ def test_a_write_during_a_push_stays(
     store.push("p/both")
 
     assert (b"mine", b"newer") == (backing.to_bytes("p/both"), store.to_bytes("p/both"))
+
+
+@pytest.mark.parametrize("kind", ["passwords", "joined", "mounted"])
+def test_a_push_from_a_wrapper_cannot_be_rolled_back_either(kind: str) -> None:
+    """It is the store within that has the transaction."""
+    inner, backing = DictMemoryStore(), DictMemoryStore()
+    mount: AbstractStore = JoinedStore([inner])
+    if kind == "passwords":
+        mount = SimpleAuthStore(inner, make_encoder(b"salt", lambda given: given))
+        mount.set_password("alice", "secret")
+        mount.connect({"username": "alice", "password": "secret"})
+    elif kind == "mounted":
+        mount = MountedStore("", inner, DictMemoryStore())
+    store = MountedStore("p/", mount, backing)
+
+    def push() -> None:
+        with store.transaction("push"):
+            store.set("p/a", value())
+            store.push("p/a")
+
+    with pytest.raises(TransactionError, match="p/a"):
+        push()
+    assert not backing.exists("p/a")
 
 
 def test_a_push_cannot_be_rolled_back(store: MountedStore, backing: DictMemoryStore) -> None:
