@@ -129,6 +129,9 @@ class EventManager(ListenerRegistry, BaseEventManager):
         them runs.  One that raises is logged, and the others are called all the
         same; when one has marked the event as handled, the rest is not called.
         Nothing happens if the class is disabled, or a tracer vetoes.
+
+        Raises:
+            TypeError: *event* is no event, but its class, say.
         """
         run = self._runs.get(type(event))
         if run is None or not block:
@@ -165,6 +168,7 @@ class EventManager(ListenerRegistry, BaseEventManager):
         )
 
     def _emit_slowly(self, event: BaseEvent, block: bool) -> threading.Thread | None:
+        check_event(event)
         if not block:
             # Not self.emit: what a subclass does in its own has been done by now.
             return _start(functools.partial(EventManager.emit, self), event)
@@ -285,6 +289,15 @@ class EventManager(ListenerRegistry, BaseEventManager):
         with self._changing():
             self._trace_func = func
             self._reopen()
+
+
+def check_event(event: object) -> None:
+    """Raise ``TypeError`` for what can be no event: a class, or what has no ``pre_emit``."""
+    if isinstance(event, type) or not hasattr(event, "pre_emit"):
+        raise TypeError(
+            f"cannot emit {event!r:.200}: an event is an object of BaseEvent or a class derived"
+            " from it, as in emit(BaseEvent(name='value'))"
+        )
 
 
 def _start(method: Callable[[BaseEvent], object], event: BaseEvent) -> threading.Thread:

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from antiphon.errors import AntiphonError, BrokerRefused, BusClosed, FlushTimeout, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter, Listener
+from antiphon.events.event_manager import check_event
 from antiphon.events.origin import OriginSpec, origin_of
 from antiphon.messaging.endings import opened
 from antiphon.messaging.event_publisher import EventPublisher
@@ -107,10 +108,12 @@ class BrokerEventManager(ObservingManager):
             UnencodableAttribute: nothing happened, but for ``event.pre_emit()``.
             PublishBufferFull: likewise; too much waits for the broker already.
             BusClosed: nothing happened.
+            TypeError: *event* is no event, but its class, say; nothing happened.
 
         It never waits for the broker.  ``flush`` tells when the broker has it.
         """
         self._check_open()
+        check_event(event)
         trace = self._trace_func
         if trace is not None and trace("emit", self.emit, (event,)):
             return None

@@ -153,6 +153,14 @@ def test_what_is_no_class_is_refused(manager: EventManager) -> None:
         manager.connect("SaveEvent", print)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("thing", ["saved", None, BaseEvent])
+@pytest.mark.parametrize("block", [True, False])
+def test_what_is_no_event_is_refused(manager: EventManager, thing: Any, block: bool) -> None:
+    """Its class is none either; the message shows what is."""
+    with pytest.raises(TypeError, match="an event is an object of BaseEvent"):
+        manager.emit(thing, block)
+
+
 def test_what_cannot_be_called_is_refused(manager: EventManager) -> None:
     """A listener is something to call, and the mistake is told at once."""
     with pytest.raises(TypeError, match="must be callable"):

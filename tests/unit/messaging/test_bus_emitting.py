@@ -120,6 +120,13 @@ def test_unencodable(bus_of: Opener, heard: Any) -> None:
     assert 0 == sender.stats().emitted
 
 
+@pytest.mark.parametrize("thing", ["saved", Saved])
+def test_what_is_no_event_is_refused(bus_of: Opener, thing: Any) -> None:
+    """As by any event manager."""
+    with pytest.raises(TypeError, match="an event is an object of BaseEvent"):
+        bus_of().emit(thing)
+
+
 def test_handled_stops_only_here(bus_of: Opener, heard: Any) -> None:
     """mark_as_handled keeps the event from listeners here, not from other processes."""
     sender, receiver = bus_of(), bus_of()
