@@ -145,7 +145,9 @@ def _written(call: Call, write: Callable[[], Version | None], *, deletes: bool =
             logger.exception("a listener failed after %r was written", call.key)
             version = None
     if notes:
-        return _noted(call, notes[-1])
+        # A listener may have written other keys since.
+        own = [note for note in notes if note.committed.entry.key == call.key]
+        return _noted(call, own[-1] if own else notes[0])
     action = "delete" if deletes else "update" if before is not None else "set"
     after = before if deletes else _metadata_if_any(call)
     return _answer(call, action, version, None, None, after or {})

@@ -381,3 +381,18 @@ def test_what_it_cannot_do_is_said(plain: tuple[PlainStore, Asker]) -> None:
             refused = ask("PUT", f"/keys/{key}/data", content=b"y", headers=headers)
             assert 412 == refused.status_code
     assert {"a": (b"x", {})} == store.content
+
+
+def test_what_a_listener_writes_is_not_the_answer(store: DictMemoryStore, ask: Asker) -> None:
+    """The version that a client hears is that of the key that it wrote."""
+
+    def note(event: StoreModificationEvent) -> None:
+        if event.key != "log":
+            store.set("log", StringValue(b"", {"last": event.key}))
+
+    store.event_manager.connect(StoreModificationEvent, note)
+    written = ask("PUT", "/keys/a/data", content=b"x")
+    deleted = ask("DELETE", "/keys/a")
+
+    assert ("set", {}) == (written.json()["action"], written.json()["metadata"])
+    assert "delete" == deleted.json()["action"]
