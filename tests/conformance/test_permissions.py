@@ -35,17 +35,7 @@ class TestOverMemory(TransactingPermissions, JournallingPermissions, TellingPerm
         return over(DictMemoryStore())
 
 
-class TestOverSqlite(TransactingPermissions, JournallingPermissions, TellingPermissions):
-    """A file."""
-
-    @pytest.fixture
-    def make_stores(self, tmp_path: Path) -> Iterator[MakeStores]:
-        """All users share one connection object."""
-        with SqliteStore(tmp_path / "store.db", durable=False) as store:
-            yield over(store)
-
-
-class TestOverSeveralConnections(TransactingPermissions, JournallingPermissions):
+class TestOverSqlite(TransactingPermissions, JournallingPermissions):
     """A file, with a store object for each user, as in several processes."""
 
     @pytest.fixture
