@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -108,7 +109,11 @@ class Committer:
         after = before
         if change.metadata is not None:
             after = {**before, **change.metadata} if change.merge else dict(change.metadata)
-        self._write_row(connection, change, present, after, columns, now_ns / 1e9, entry.version)
+        fields = _fields(change, present, entry)
+        if present is None or change.metadata is not None:
+            fields["metadata"] = encode(after)
+            fields |= self._index_fields(columns, present, before, after)
+        self._write_row(connection, change.key, present is None, fields)
         self._write_version(connection, change, present, entry.version)
         return Committed(entry, after)
 
@@ -151,38 +156,32 @@ class Committer:
         connection.execute(f"DELETE FROM {t.main} WHERE key = ?", (key,))
         connection.execute(f"DELETE FROM {t.versions} WHERE key = ?", (key,))
 
-    def _write_row(
+    def _index_fields(
         self,
-        connection: sqlite3.Connection,
-        change: Change,
-        present: _Row | None,
-        metadata: Mapping[str, Any],
         columns: tuple[str, ...],
-        now: float,
-        version: Version,
+        present: _Row | None,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+    ) -> dict[str, str | None]:
+        """Return the index columns to be set, with what is to be in them."""
+        values = dict(zip(columns, self._index.values(columns, after), strict=True))
+        if present is None or present.stamp is None:
+            return values
+        # A column that is set is written again in its index, also if it is what
+        # it was; a row that has a stamp has the right ones.
+        there = self._index.values(columns, before)
+        return {
+            name: values[name]
+            for name, value in zip(columns, there, strict=True)
+            if value != values[name]
+        }
+
+    def _write_row(
+        self, connection: sqlite3.Connection, key: str, is_new: bool, fields: Mapping[str, Any]
     ) -> None:
-        stamp = None
-        if _is_whole(change, present):
-            created = now if present is None else as_seconds(present.created)
-            stamp = stamp_of(version, created, now)
-        fields: dict[str, Any] = {"modified": now, STAMP: stamp}
-        if present is None:
-            fields |= {"key": change.key, "created": now}
-        if present is None or change.metadata is not None:
-            fields["metadata"] = encode(metadata)
-            fields |= zip(columns, self._index.values(columns, metadata), strict=True)
-        if change.data is not None:
-            fields["data"] = None if isinstance(change.data, Staged) else change.data
-        elif present is None:
-            fields["data"] = b""
-        names, main = [quoted(name) for name in fields], self._tables.main
-        if present is None:
-            sql = f"INSERT INTO {main} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-            connection.execute(sql, tuple(fields.values()))
-        else:
-            assignments = ", ".join(f"{name} = ?" for name in names)
-            sql = f"UPDATE {main} SET {assignments} WHERE key = ?"
-            connection.execute(sql, (*fields.values(), change.key))
+        sql = _statement(self._tables.main, tuple(fields), is_new)
+        arguments = tuple(fields.values())
+        connection.execute(sql, arguments if is_new else (*arguments, key))
 
     def _write_version(
         self,
@@ -216,6 +215,32 @@ class Committer:
             )
 
 
+def _fields(change: Change, present: _Row | None, entry: JournalEntry) -> dict[str, Any]:
+    """Return what *change* sets in its row, metadata and their index columns left out."""
+    now = entry.time_ns / 1e9
+    stamp = None
+    if _is_whole(change, present):
+        created = now if present is None else as_seconds(present.created)
+        stamp = stamp_of(entry.version, created, now)
+    fields: dict[str, Any] = {"modified": now, STAMP: stamp}
+    if present is None:
+        fields |= {"key": change.key, "created": now}
+    if change.data is not None:
+        fields["data"] = None if isinstance(change.data, Staged) else change.data
+    elif present is None:
+        fields["data"] = b""
+    return fields
+
+
+@functools.lru_cache(maxsize=256)
+def _statement(main: str, names: tuple[str, ...], is_new: bool) -> str:
+    columns = [quoted(name) for name in names]
+    if is_new:
+        return f"INSERT INTO {main} ({', '.join(columns)}) VALUES ({', '.join('?' * len(names))})"
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    return f"UPDATE {main} SET {assignments} WHERE key = ?"
+
+
 def _is_whole(change: Change, present: _Row | None) -> bool:
     """Return whether the row is all ours after *change*, with all data in it."""
     if isinstance(change.data, Staged):
@@ -229,13 +254,11 @@ def _is_whole(change: Change, present: _Row | None) -> bool:
 
 
 def _before(change: Change, text: object) -> dict[str, Any]:
-    """Return the metadata that *change* meets, as far as anybody wants to know them."""
-    if change.metadata is not None and not change.merge and not change.delete:
-        return {}
+    """Return the metadata that *change* meets; none if it is unreadable and on its way out."""
     try:
         return decoded(change.key, text)
     except IncompatibleStore:
-        if change.delete:
+        if change.delete or (change.metadata is not None and not change.merge):
             return {}
         raise
 

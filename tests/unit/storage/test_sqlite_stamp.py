@@ -149,3 +149,40 @@ def test_metadata_are_copies_however_often_they_are_asked_for(store: SqliteStore
         assert {"n": 1, "list": [1]} == metadata
         metadata["list"].append(2)
         del metadata["n"]
+
+
+def updates_of(store: SqliteStore, **metadata: Any) -> set[str]:
+    """Return the statements that change the row of ``a`` when it gets *metadata*."""
+    assert store._parts is not None
+    seen: list[str] = []
+    connections = list(store._parts.medium._idle)
+    for connection in connections:
+        connection.set_trace_callback(seen.append)
+    store.set_metadata("a", metadata)
+    for connection in connections:
+        connection.set_trace_callback(None)
+    return {statement for statement in seen if statement.startswith('UPDATE "store" ')}
+
+
+def test_only_index_columns_that_change_are_written(store: SqliteStore) -> None:
+    """Each that is set costs a write of its index."""
+    store.set_metadata("a", {"n": 1, "m": 1, "gone": 1})
+    (statement,) = updates_of(store, n=1, m=2)
+
+    assert ('"m" =' in statement, '"gone" =' in statement) == (True, True)
+    assert '"n" =' not in statement
+    found = [list(store.query_keys(**each)) for each in ({"n": 1}, {"m": 2}, {"m": 1}, {"gone": 1})]
+    assert [["a"], ["a"], [], []] == found
+
+
+def test_all_index_columns_of_a_row_of_another_program_are_written(
+    store: SqliteStore, sql: sqlite3.Connection
+) -> None:
+    """Its metadata say nothing of what is in them."""
+    sql.execute("""UPDATE store SET metadata = '{"n":9}'""")
+    store.set_metadata("a", {"n": 9})
+
+    assert [(0,)] == sql.execute(
+        'SELECT count(*) FROM "store.versions" WHERE indexed = 0'
+    ).fetchall()
+    assert (["a"], []) == (list(store.query_keys(n=9)), list(store.query_keys(n=1)))
