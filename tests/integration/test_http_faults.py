@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from antiphon.errors import (
     AuthenticationError,
@@ -382,3 +386,71 @@ def test_a_forked_child_has_connections_of_its_own(web: PlainWeb, store: Any) ->
     assert all(store.get_metadata("a") == {"n": 1} for _ in range(20))
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class _Rude:
+    """A server with TLS that hangs up in the middle of every upload.
+
+    Attributes:
+        url: where it is.
+        uploads: how many were begun.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.uploads = 0
+        self._context = context
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._sock.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run)
+        self._is_wanted = True
+
+    def _run(self) -> None:
+        while True:
+            plain, _ = self._sock.accept()
+            if not self._is_wanted:
+                plain.close()
+                return
+            with (
+                contextlib.suppress(OSError),
+                plain,
+                self._context.wrap_socket(plain, server_side=True) as sock,
+            ):
+                self._serve(sock)
+
+    def _serve(self, sock: ssl.SSLSocket) -> None:
+        with sock.makefile("rb") as lines:
+            while line := lines.readline():
+                while lines.readline().strip():
+                    pass
+                if line.startswith(b"PUT"):
+                    self.uploads += 1
+                    return
+                sock.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    def __enter__(self) -> _Rude:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._is_wanted = False
+        socket.create_connection(self._sock.getsockname()).close()
+        self._thread.join()
+        self._sock.close()
+
+
+def test_an_upload_that_breaks_off_under_tls_is_not_repeated(tmp_path: Path) -> None:
+    """A second try would send the rest of a stream for the whole; and what happened is open."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    options = HttpOptions(timeout_s=5, ca_file=str(tmp_path / "ca.pem"))
+    with _Rude(context) as server:
+        store = DynamicURLStore(f"{server.url}/keys", f"{server.url}/query", http=options)
+        with store:
+            # Which error it is depends on when the client sees it.
+            for _ in range(5):
+                with pytest.raises(StoreUnavailable, match="reading tells"):
+                    store.set_data("a", io.BytesIO(LARGE))
+
+        assert 5 == server.uploads

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -220,7 +221,7 @@ class HttpClient:
         def is_any(*kinds: type[BaseException]) -> bool:
             return any(isinstance(each, kinds) for each in chain_of(exc))
 
-        if is_any(urllib3.exceptions.SSLError, requests.exceptions.SSLError):
+        if is_any(ssl.SSLCertVerificationError):
             hint = "; nothing was sent (ca_file=… names other certificates to trust)"
         elif is_any(urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError):
             hint = "; nothing was sent"
@@ -240,7 +241,12 @@ _FAILURES = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
 class _Retry(urllib3.Retry):
-    """Tries nothing again whose answer did not come in time: that only takes longer."""
+    """Tries nothing again whose answer did not come in time: that only takes longer.
+
+    Nor a change that may have been begun, whatever went wrong: urllib3 looks at
+    the method only for some errors, and not for those of TLS.  What is sent is
+    often a stream, of which a second try would send the rest for the whole.
+    """
 
     def increment(  # type: ignore[override]
         self,
@@ -251,8 +257,11 @@ class _Retry(urllib3.Retry):
         _pool: Any = None,
         _stacktrace: Any = None,
     ) -> urllib3.Retry:
-        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-            raise error
+        is_begun = error is not None and not self._is_connection_error(error)
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError) or (
+            is_begun and method not in _REPEATABLE
+        ):
+            raise error  # type: ignore[misc]
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
