@@ -124,7 +124,7 @@ class LockError(AntiphonError, RuntimeError):
     """A lock made of files is not in the state that a call needs (Encore's name)."""
 
 
-class LockUnavailable(LockError, OSError):
+class LockUnavailable(OSError, LockError):  # in this order: errno and strerror are set
     """The directory of a lock made of files cannot be used; the lock is not held."""
 
 

@@ -64,6 +64,8 @@ class Committer:
         self._medium = medium
         self._layout = medium.layout
         self._store = store
+        #: Staged values that a commit may have taken.
+        self._risked: set[str] = set()
 
     # -- Large values --------------------------------------------------------
 
@@ -91,29 +93,35 @@ class Committer:
 
     def discard(self, staged: Staged) -> None:
         """Remove a staged value that no commit took."""
-        # Under the lock: a commit that was interrupted may have been decided
-        # all the same, and is then carried out first.
-        with mapping("cannot remove a staged value"), self._medium.locked():
+        with mapping("cannot remove a staged value"), contextlib.ExitStack() as lock:
+            if staged.token in self._risked:
+                # A commit that was interrupted may have been decided all the same,
+                # and is then carried out first.
+                lock.enter_context(self._medium.locked())
             remove(self._layout.staged_file(staged.token))
+        self._risked.discard(staged.token)
 
     # -- Commits -------------------------------------------------------------
 
     def commit(self, changes: Sequence[Change]) -> list[Committed]:
         """Apply *changes* in order: all of them, or none."""
-        aside = self._set_aside(changes)
+        aside: dict[int, Staged] = {}
         try:
+            self._set_aside(changes, aside)
             with self._medium.locked() as index:
                 return self._commit(index, changes, aside)
         except BaseException as exc:
-            if not isinstance(exc, StoreUnavailable):
-                for staged in aside.values():
-                    with contextlib.suppress(StoreError):
-                        self.discard(staged)
+            staged_values = [each.data for each in changes if isinstance(each.data, Staged)]
+            for staged in [*staged_values, *aside.values()]:
+                # It may be decided after all; if not, it is collected later.
+                if staged.token in self._risked and isinstance(exc, StoreUnavailable):
+                    continue
+                with contextlib.suppress(StoreError):
+                    self.discard(staged)
             raise
 
-    def _set_aside(self, changes: Sequence[Change]) -> dict[int, Staged]:
-        """Stage what is too large for the log; by the number of the change."""
-        aside: dict[int, Staged] = {}
+    def _set_aside(self, changes: Sequence[Change], aside: dict[int, Staged]) -> None:
+        """Stage what is too large for the log; note it in *aside* by the number of its change."""
         room = _INLINE_TOTAL
         for number, change in enumerate(changes):
             data = change.data
@@ -122,7 +130,6 @@ class Committer:
             room -= len(data)
             if len(data) > INLINE_BYTES or room < 0:
                 aside[number] = self.stage([data])
-        return aside
 
     def _commit(
         self, index: Index, changes: Sequence[Change], aside: dict[int, Staged]
@@ -135,6 +142,8 @@ class Committer:
                 self._prepare(step, drafts[step.key], written) if step.final else False
                 for step in steps
             ]
+            used = {step.data.decode() for step in steps if step.source is Source.STAGED}
+            self._risked |= used
             end = self._medium.append(steps)
         except BaseException as exc:
             _remove_all(written)
@@ -146,7 +155,8 @@ class Committer:
             self._medium.advance(steps, end)
         except OSError as exc:
             raise _undone(exc, what) from exc
-        self._drop_unused(changes, steps, aside)
+        self._risked -= used
+        self._drop_unused(changes, used, aside)
         return committed
 
     def _decide(
@@ -211,7 +221,9 @@ class Committer:
             written.append(path)
             metadata_print = write_new(path, text.encode())
         if before is None and is_hashed(step.name):
-            replace_file(self._layout.key(step.name), step.key.encode(), durable=False)
+            path = self._layout.key(step.name)
+            replace_file(path, step.key.encode(), durable=False)
+            written.append(path)
         step.entry = Entry(
             step.name,
             text,
@@ -251,13 +263,12 @@ class Committer:
         return os.path.exists(first)
 
     def _drop_unused(
-        self, changes: Sequence[Change], steps: list[Step], aside: dict[int, Staged]
+        self, changes: Sequence[Change], used: set[str], aside: dict[int, Staged]
     ) -> None:
         if len(changes) == 1:
             return
         staged = {change.data.token for change in changes if isinstance(change.data, Staged)}
         staged.update(each.token for each in aside.values())
-        used = {step.data.decode() for step in steps if step.source is Source.STAGED}
         for token in staged - used:
             with contextlib.suppress(OSError):
                 remove(self._layout.staged_file(token))

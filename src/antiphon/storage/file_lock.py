@@ -335,7 +335,10 @@ class SharedFileLock(_FileLockBase):
             # A missing parent is told by mkdir(); a lock that is there by the next attempt.
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.dir_path)
-            return False
+        # At once: a lock that is free is had however short the timeout is.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return lock_files.make(self.full_path, self._own_data(), self._dir)
+        return False
 
     def _blockers(self) -> Sequence[Instance]:
         holders = [lock_files.look(self.dir_path), lock_files.look(self.full_path)]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -28,10 +29,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from antiphon.errors import LockError, StoreUnavailable
+from antiphon.errors import LockError, LockUnavailable, StoreUnavailable
 from antiphon.storage import lock_files
+from antiphon.storage.file_errors import mapping
 from antiphon.storage.file_lock import FileLock
 from antiphon.storage.lock_files import Instance
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at a lock that another process holds.
 _POLL_INTERVAL_S = 0.002
@@ -69,6 +73,7 @@ class SharedDiskLock:
         self._force_timeout_s = force_timeout_s
         self._lock = _NotingLock(path, self._note, timeout_s, force_timeout_s)
         self._holding: Instance | None = None
+        self._is_left = False
         self._guard = self._kept_out(path)
 
     @contextlib.contextmanager
@@ -139,6 +144,8 @@ class SharedDiskLock:
     def close(self) -> None:
         """Let stores that lock otherwise write to the directory."""
         with self._thread:
+            with contextlib.suppress(LockError):
+                self._give_back_left()
             guard, self._guard = self._guard, -1
             if guard >= 0:
                 os.close(guard)
@@ -151,25 +158,43 @@ class SharedDiskLock:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _is_held(self) -> bool:
-        present = lock_files.look(self._lock.full_path)
+        with mapping(f"cannot see who has the lock {self._lock.full_path}"):
+            present = lock_files.look(self._lock.full_path)
         return present is not None and present == self._holding
 
     def _acquire(self) -> None:
         own = None
-        try:
+        with mapping(f"cannot lock {self._hidden}"):
+            self._give_back_left()
             while own is None:
                 if not self._lock.acquire():
                     raise self._busy("another process")
+                self._is_left = True  # until it is known: a look at it may fail
                 # None: it stalled just after it got the lock, and lost it already.
                 own = lock_files.look(self._lock.full_path) if self._lock.acquired() else None
-        except LockError as exc:
-            raise StoreUnavailable(str(exc)) from exc
+        self._is_left = False
         self._holding = own
+
+    def _give_back_left(self) -> None:
+        """Give back the lock if that failed the last time, for want of descriptors or of room."""
+        if not self._is_left:
+            return
+        try:
+            self._lock.release()
+        except LockUnavailable:
+            raise
+        except LockError:
+            pass  # Another has it meanwhile, by force, or nobody.
+        self._is_left = False
 
     def _release(self) -> bool:
         self._holding = None
         try:
             self._lock.release()
+        except LockUnavailable as exc:
+            # Before it is taken again, or by force by those who wait.
+            self._is_left = True
+            logger.warning("the lock of a store is given back later: %s", exc)
         except LockError:
             self.was_lost = True
             return False

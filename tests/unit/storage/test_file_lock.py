@@ -479,3 +479,9 @@ def test_holders_that_are_killed_are_survived(
 
     check_history(history)
     assert sum(what == "!" for what, _, _ in history) >= 3
+
+
+def test_a_free_shared_lock_is_had_however_short_the_timeout(tmp_path: Path) -> None:
+    """Its directory has to be made first, which takes no second look."""
+    with SharedFileLock("lock", tmp_path, timeout=1e-9) as lock:
+        assert lock.acquired()

@@ -31,6 +31,7 @@ from antiphon.storage.directory_lock import DirectoryLock
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.file_durability import is_on_network
 from antiphon.storage.file_layout import print_of
+from antiphon.storage.file_log import Log
 from antiphon.storage.file_record import Print
 from antiphon.storage.file_value import FileValue
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
@@ -560,6 +561,46 @@ def test_a_relative_path_is_that_of_the_time_of_connecting(
         store.set("a", value())
 
     assert (path / "a.data").exists()
+
+
+def test_a_transaction_for_which_there_is_no_room_leaves_nothing(
+    store: FileSystemStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what was staged before the disk was full, nor the file of a long key."""
+    write, append = file_commit._write_all, Log.append
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_at_third(fd: int, chunk: bytes) -> None:
+        staged = os.listdir(path / ".antiphon" / "staged")
+        (full if len(staged) > 2 else write)(fd, chunk)
+
+    monkeypatch.setattr(file_commit, "_write_all", full_at_third)
+    with pytest.raises(StoreFull), store.transaction("large ones"):
+        for key in "abcd":
+            store.set(key, value(bytes(100_000)))
+    monkeypatch.setattr(file_commit, "_write_all", write)
+    monkeypatch.setattr(Log, "append", full)
+    with pytest.raises(StoreFull):
+        store.set("L" * 200, value(bytes(100_000)))
+    monkeypatch.setattr(Log, "append", append)
+
+    assert [] == os.listdir(path / ".antiphon" / "staged")
+    assert {".FSStore", ".antiphon"} == set(os.listdir(path))
+
+
+def test_what_no_commit_can_have_taken_is_removed_at_once(
+    store: FileSystemStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large value need not wait an hour because the lock was not free."""
+    assert store._parts is not None
+    monkeypatch.setattr(store._parts.lock, "timeout_s", 0.01)
+    other = DirectoryLock(str(path / ".antiphon" / "lock"))
+    with contextlib.closing(other), other.held(), pytest.raises(StoreUnavailable):
+        store.set("a", value(bytes(10_000_000)))
+
+    assert [] == os.listdir(path / ".antiphon" / "staged")
 
 
 def test_on_a_network_disk_files_are_opened_anew(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -17,9 +19,15 @@ from typing import Any
 import pytest
 from filesystem_calls import count_calls, watched
 
-from antiphon.errors import PositionLost, StoreError, StoreUnavailable
+from antiphon.errors import (
+    LockUnavailable,
+    PositionLost,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from antiphon.events.api import EventManager
-from antiphon.storage import file_durability
+from antiphon.storage import file_durability, lock_files
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.file_lock import FileLock
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
@@ -496,3 +504,66 @@ def test_many_processes_write_at_once(make_store: MakeStore, path: Path) -> None
     assert value.metadata["by"].encode() == value.data.read()
     assert 1 + 4 * 40 == len(list(store.query_keys()))
     assert 4 * 80 == store.head().sequence
+
+
+# -- A machine at its limits -------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["acquired", "release"])
+def test_a_lock_that_could_not_be_given_back_is_given_back_later(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """For want of descriptors: before it is taken again, and not by force."""
+    store = make_store(force_lock_timeout=0)
+    original = getattr(FileLock, call)
+
+    def fail(lock: FileLock) -> None:
+        setattr(FileLock, call, original)
+        text = "Too many open files"
+        raise (OSError if call == "acquired" else LockUnavailable)(errno.EMFILE, text)
+
+    monkeypatch.setattr(FileLock, call, fail)
+    with contextlib.suppress(StoreUnavailable):
+        store.set("a", StringValue(b"first"))
+    head = store.head()
+    store.set("a", StringValue(b"second"))
+
+    assert b"second" == store.to_bytes("a")
+    assert head.epoch == store.head().epoch
+    make_store().set("b", StringValue(b"of another"))
+
+
+def test_no_room_for_the_lock_is_a_full_store(
+    make_store: MakeStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was staged before is not left on the full disk."""
+    store = make_store()
+
+    def full(path: str, data: bytes, aside_dir: str) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lock_files, "make", full)
+    with pytest.raises(StoreFull):
+        store.set("a", StringValue(LARGE))
+
+    assert [] == os.listdir(path / ".antiphon" / "staged")
+
+
+def test_a_lock_that_cannot_be_looked_at_is_the_stores_error(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written without knowing whether it is held."""
+    store = make_store()
+    look = lock_files.look
+
+    def fail(name: str) -> lock_files.Instance | None:
+        if store._shared_lock is not None and store._shared_lock._holding is not None:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return look(name)
+
+    monkeypatch.setattr(lock_files, "look", fail)
+    with pytest.raises(StoreUnavailable, match="cannot see who has the lock"):
+        store.set("a", StringValue(b"1"))
+    monkeypatch.setattr(lock_files, "look", look)
+
+    assert not store.exists("a")
