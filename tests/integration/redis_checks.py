@@ -31,8 +31,9 @@ def assert_consistent(url: str, namespace: str, *, after_crash: bool = False) ->
     Args:
         url: of the database.
         namespace: of the store.
-        after_crash: whether Redis crashed; it may then have torn a staging, and
-            have chunks without an end of their time that are only noted as staged.
+        after_crash: whether Redis crashed, or a writer was killed: that may have torn
+            a staging, and left chunks without an end of their time that are only noted
+            as staged.
 
     Returns:
         The journal.

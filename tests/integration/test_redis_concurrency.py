@@ -50,6 +50,11 @@ def _confirmed(writer: Writer, count: int) -> list[str]:
     return [line.strip() for line, _ in zip(writer.stdout, range(count), strict=False)]
 
 
+def _error_of(writer: Writer) -> str:
+    """Return what a writer that has ended wrote about it; nothing of one that goes on."""
+    return "" if writer.poll() is None else writer.communicate()[1]
+
+
 def _group_tokens(url: str) -> set[str]:
     with RedisStore(url, namespace="many") as store:
         return {store.get_metadata(f"group/{part}")["token"] for part in "abc"}
@@ -77,8 +82,9 @@ def test_writers_that_are_killed_leave_whole_commits(redis_url: str) -> None:
         with _writers(redis_url, names, threads=2, rounds=0) as writers:  # type: ignore[arg-type]
             for writer in writers:
                 confirmed += _confirmed(writer, random.randint(1, 12))
+            assert ["", ""] == [_error_of(writer) for writer in writers]
 
-    entries = assert_consistent(redis_url, "many")
+    entries = assert_consistent(redis_url, "many", after_crash=True)
     keys = [e.key for e in entries if e.key.startswith("own/")]
     assert set(confirmed) <= set(keys)
     assert len(keys) == len(set(keys))
