@@ -17,8 +17,8 @@ from antiphon.events.event_id import EventId
 from antiphon.storage import metadata as metadata_codec
 from antiphon.storage.journal import JournalEntry, Version
 
-#: Number of this layout, kept in the meta hash.
-FORMAT = "1"
+#: Number of this layout, kept in the meta hash; 1 had the index in one set.
+FORMAT = "2"
 
 #: Values up to this many bytes lie in the record itself and come with it in one
 #: round trip; of longer ones a reader of the metadata would wait for the data.

@@ -126,7 +126,7 @@ class RedisStore(BackendStore):
         if answer[0] == b"FORMAT":
             raise IncompatibleStore(
                 f"{where} has format {answer[1].decode(errors='replace')}, and this version of"
-                f" Antiphon knows format {FORMAT}: use the version that wrote it, or a later one"
+                f" Antiphon knows format {FORMAT}: use the version that wrote it"
             )
         store_id, head, present = answer[1:]
         return StoreIdentity(
