@@ -373,14 +373,15 @@ class SimpleAuthStore(AbstractStore):
 
 
 def _checked_credentials(credentials: Any) -> tuple[str, str]:
+    given = type(credentials).__name__
     if isinstance(credentials, Mapping):
         username, password = credentials.get("username"), credentials.get("password")
         if isinstance(username, str) and isinstance(password, str):
             return username, password
+        given = f"{type(username).__name__} and {type(password).__name__}"
     # Not the credentials themselves: a password must not get into a log.
     raise InvalidValue(
-        "credentials must be a dictionary with 'username' and 'password', both text; not"
-        f" {type(credentials).__name__}"
+        f"credentials must be a dictionary with 'username' and 'password', both text; not {given}"
     )
 
 

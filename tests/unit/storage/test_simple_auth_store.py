@@ -159,6 +159,12 @@ def test_credentials_have_a_form(wrapped: DictMemoryStore, credentials: Any) -> 
     assert "secret" not in str(caught.value)
 
 
+def test_credentials_of_a_wrong_type_are_told(wrapped: DictMemoryStore) -> None:
+    """A password in bytes is the usual mistake; what it was is not shown."""
+    with pytest.raises(InvalidValue, match=r"both text; not str and bytes$"):
+        SimpleAuthStore(wrapped, ENCODER).connect({"username": "alice", "password": b"x"})
+
+
 def test_a_refused_user_ends_the_connection_of_before(store: SimpleAuthStore) -> None:
     """Nobody goes on as somebody else."""
     with pytest.raises(AuthenticationError):
