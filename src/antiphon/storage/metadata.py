@@ -134,7 +134,14 @@ def decode(text: str) -> dict[str, Any]:
             if "!" not in text:
                 return raw
             return {_unescaped(name): _untagged(value) for name, value in raw.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as exc:
         raise IncompatibleStore(f"not metadata of this version of Antiphon: {text!r:.80}") from exc
     raise IncompatibleStore(f"metadata must be a JSON object, and {text!r:.80} is none")
 

@@ -127,7 +127,8 @@ def test_subclasses_become_what_they_derive_from() -> None:
     "text",
     ["", "no json", "1", "[]", "null", '{"x":{"!unknown":1}}', '{"x":{"!bytes":"%"}}',
      '{"x":{"!bytes":5}}', '{"x":{"!date":"never"}}', '{"!x":1}', '{"x":{"!set":[[]]}}',
-     "[" * 100_000, '{"x":{"!uuid":"5"}}', '{"x":{"!a":1,"b":2}}'],
+     "[" * 100_000, '{"x":{"!uuid":"5"}}', '{"x":{"!uuid":5}}', '{"x":{"!a":1,"b":2}}',
+     '{"x":{"!float":1' + "0" * 400 + "}}"],
 )  # fmt: skip
 def test_text_of_others_is_refused(text: str) -> None:
     """One error, whatever it is; it is never guessed at."""
