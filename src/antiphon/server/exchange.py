@@ -40,6 +40,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Bytes of a body of JSON: metadata have at most 4 MiB.
 MAX_JSON_BYTES = 1 << 23
 
+#: Bytes of a query, which who may only read may send, too: 8 MiB of lists in
+#: lists keep a processor busy for ten seconds.
+MAX_QUERY_BYTES = 1 << 20
+
 _NO_BODY = io.BytesIO()
 
 
@@ -199,8 +203,11 @@ class Exchange:
     def _body_limit(self, is_data: bool) -> int:
         """Return how long the body may be; a longer one is refused before it is read."""
         limit = self._served.max_value_bytes if is_data else MAX_JSON_BYTES
-        if self._target is not None and self._target.part == "value":
+        part = "" if self._target is None else self._target.part
+        if part == "value":
             limit += metadata_bytes(self._headers)
+        elif part == "query":
+            limit = MAX_QUERY_BYTES
         declared = self._headers.get(b"content-length")
         # The server beneath has checked that it is a number.
         if declared is not None and int(declared) > limit:

@@ -151,5 +151,5 @@ class UploadStream:
 def too_large(max_bytes: int) -> Refused:
     """Return the refusal of a body that is too long."""
     return Refused(
-        413, f"a value has at most {max_bytes} bytes here", error="InvalidValue", closes=True
+        413, f"this body may have at most {max_bytes} bytes", error="InvalidValue", closes=True
     )

@@ -157,6 +157,17 @@ def test_values_that_are_too_large(store: DictMemoryStore) -> None:
     assert not store.exists("a")
 
 
+def test_queries_that_are_too_large(ask: Asker) -> None:
+    """Who may only read cannot have the server read megabytes of conditions."""
+    text = "x" * (1 << 20)
+    found = [
+        ask("POST", "/query", json={"where": {"n": value}}).status_code
+        for value in (text[:-100], text)
+    ]
+
+    assert [200, 413] == found
+
+
 @pytest.mark.parametrize("in_body", [True, False])
 def test_the_metadata_of_a_value_take_nothing_of_its_size(
     store: DictMemoryStore, in_body: bool
