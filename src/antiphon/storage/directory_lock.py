@@ -8,7 +8,9 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from typing import Protocol
 
 from antiphon.errors import StoreUnavailable
 from antiphon.storage.file_errors import mapping
@@ -36,6 +38,12 @@ class DirectoryLock:
         self._thread = threading.Lock()
         self._fd = self._opened()
         self._pid = os.getpid()
+        mend_in_children(self)
+
+    def mend_after_fork(self) -> None:
+        """Be free in a child: a thread that held it is none of the child's."""
+        if self._thread.locked():
+            self._thread = threading.Lock()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:
@@ -110,3 +118,27 @@ def is_at(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+class Mendable(Protocol):
+    """What a thread of the parent may have had in hand when it forked."""
+
+    def mend_after_fork(self) -> None:
+        """Be of use in a child that has only one thread."""
+
+
+_mendables: weakref.WeakSet[Mendable] = weakref.WeakSet()
+
+
+def mend_in_children(mendable: Mendable) -> None:
+    """Have ``mend_after_fork`` called in each child of this process, as long as it lives."""
+    _mendables.add(mendable)
+
+
+def _mend_all() -> None:
+    for mendable in list(_mendables):
+        mendable.mend_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mend_all)

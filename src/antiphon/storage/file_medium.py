@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 
 from antiphon.errors import StoreError, StoreUnavailable
 from antiphon.storage.changes import StoreIdentity
+from antiphon.storage.directory_lock import mend_in_children
 from antiphon.storage.file_durability import boot_id, is_on_network, recorded_boot, sync_all
 from antiphon.storage.file_errors import mapped
 from antiphon.storage.file_identity import is_marked, mark_as_ours, read_identity, write_identity
@@ -67,6 +68,21 @@ class Medium:
         self._seen: bytes | None = None
         self._distrusted = False
         self._snapshot_bytes = 0
+
+        mend_in_children(self)
+
+    def mend_after_fork(self) -> None:
+        """Read anew in a child what a thread of its parent was changing just then."""
+        if self._mutex.acquire(blocking=False):
+            self._mutex.release()
+            return
+        self._mutex = threading.RLock()
+        # Its descriptor is not closed: that thread may have done so already.
+        self.index, self._log, self._seen = (
+            Index(self._journal_length, self.layout.root),
+            None,
+            None,
+        )
 
     def open(self) -> StoreIdentity:
         """Settle what others left, read the index, and return who the store is."""
@@ -232,7 +248,11 @@ class Medium:
                     if self._distrusted:
                         self._verify()
                         self._distrusted = False
-                    elif self._seen != self._marks.raw() or self._open_log.size() != self._offset:
+                    elif (
+                        self._log is None
+                        or self._seen != self._marks.raw()
+                        or self._log.size() != self._offset
+                    ):
                         self._repair()
                 if forced:
                     self._begin_epoch()

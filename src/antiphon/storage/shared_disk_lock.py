@@ -31,6 +31,7 @@ from pathlib import Path
 
 from antiphon.errors import LockError, LockUnavailable, StoreUnavailable
 from antiphon.storage import lock_files
+from antiphon.storage.directory_lock import mend_in_children
 from antiphon.storage.file_errors import mapping
 from antiphon.storage.file_lock import FileLock
 from antiphon.storage.lock_files import Instance
@@ -75,6 +76,13 @@ class SharedDiskLock:
         self._holding: Instance | None = None
         self._is_left = False
         self._guard = self._kept_out(path)
+        mend_in_children(self)
+
+    def mend_after_fork(self) -> None:
+        """Be free in a child: what its parent holds is none of the child's."""
+        self._is_left, self._holding = False, None
+        if self._thread.locked():
+            self._thread = threading.Lock()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[bool]:

@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -369,6 +370,37 @@ def test_a_store_may_be_used_after_a_fork(store: FileSystemStore) -> None:
         _, status = os.waitpid(child, 0)
 
     assert 0 == status
+
+
+def test_a_child_does_not_wait_for_a_thread_of_its_parent(store: FileSystemStore) -> None:
+    """One that was reading the log, or writing, when another thread forked."""
+    store.set("a", value(b"before"))
+    assert store._parts is not None
+    medium, lock = store._parts.medium, store._parts.lock
+    holds, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with medium._mutex, lock._thread:  # type: ignore[attr-defined]
+            holds.set()
+            forked.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    holds.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            store.set("b", value(store.to_bytes("a")))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    forked.set()
+    other.join()
+    _, status = os.waitpid(child, 0)
+
+    assert 0 == status
+    assert b"before" == store.to_bytes("b")
 
 
 def test_a_store_that_is_disconnected_meanwhile_says_so(store: FileSystemStore) -> None:
