@@ -13,7 +13,7 @@ from antiphon.storage.abstract_store import AbstractAuthorizingStore, AbstractSt
 from antiphon.storage.authorized_value import AuthorizedValue, without_permissions
 from antiphon.storage.authorized_writes import AuthorizedWrites
 from antiphon.storage.authorizing_events import UserEvents
-from antiphon.storage.checks import checked_key
+from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.conditions import honours_expect
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.permissions import OWNED, PERMISSIONS_NAME, User, has_right, may_see
@@ -129,7 +129,7 @@ class AuthorizedReading(AbstractAuthorizingStore):
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         user, key = self._present_user(), checked_key(key)
-        names = None if select is None else list(select)
+        names = checked_select(select)
         metadata = self._writes.metadata_of(key)
         return select_from(self._as_metadata(user, key, metadata), names)
 
@@ -166,7 +166,7 @@ class AuthorizedReading(AbstractAuthorizingStore):
         self, keys: Iterable[str], select: Iterable[str] | None = None
     ) -> Iterator[dict[str, Any]]:
         user = self._present_user()
-        names = None if select is None else list(select)
+        names = checked_select(select)
         return (
             select_from(self._as_metadata(user, key, metadata), names)
             for key, metadata in _beside(keys, self.store.multiget_metadata)
@@ -183,7 +183,8 @@ class AuthorizedReading(AbstractAuthorizingStore):
         user = self._present_user()
         if PERMISSIONS_NAME in kwargs:
             raise InvalidValue(f"nobody can search by {PERMISSIONS_NAME!r}")
-        names = None if select is None else [n for n in select if n != PERMISSIONS_NAME]
+        asked = checked_select(select)
+        names = None if asked is None else [n for n in asked if n != PERMISSIONS_NAME]
         wanted = None if names is None else [*names, PERMISSIONS_NAME]
         rows = self.store.query(wanted, **kwargs)
         return self._visible(user, rows, tells_all=not kwargs)

@@ -11,7 +11,7 @@ from antiphon.errors import NotConnected
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.backend_hooks import BackendHooks
 from antiphon.storage.changes import Record, missing
-from antiphon.storage.checks import MAX_KEY_BYTES, checked_key
+from antiphon.storage.checks import MAX_KEY_BYTES, checked_key, checked_select
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.metadata import copied, encode_conditions, matches
 from antiphon.storage.overlay import Overlay
@@ -94,7 +94,7 @@ class BackendReading(BackendHooks, AbstractStore):
     def multiget_metadata(
         self, keys: Iterable[str], select: Iterable[str] | None = None
     ) -> Iterator[dict[str, Any]]:
-        names = None if select is None else list(select)
+        names = checked_select(select)
         if self._reads_itself("get_metadata"):
             yield from super().multiget_metadata(keys, names)
             return
@@ -150,7 +150,7 @@ class BackendReading(BackendHooks, AbstractStore):
         rows = self._rows(kwargs, encode_conditions(kwargs))
         if select is None:
             return rows
-        names = list(select)
+        names = checked_select(select)
         return ((key, select_from(metadata, names)) for key, metadata in rows)
 
     def query_keys(self, **kwargs: Any) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from antiphon.errors import InvalidKey, InvalidValue
 from antiphon.storage.journal import Version
 
@@ -31,6 +33,19 @@ def checked_key(key: object) -> str:
             f"the key {plain[:80]!r}… has {size} bytes as UTF-8; at most {MAX_KEY_BYTES} can be"
         )
     return plain
+
+
+def checked_select(select: Iterable[str] | None) -> list[str] | None:
+    """Return the names in *select* as a list; None, for all, as it is.
+
+    Raises:
+        InvalidValue: it is one text, whose letters would be taken for names.
+    """
+    if isinstance(select, (str, bytes)):
+        raise InvalidValue(
+            f"select takes several names, and got the text {select!r:.80}; write [{select!r:.80}]"
+        )
+    return None if select is None else list(select)
 
 
 def checked_expect(expect: object) -> Version | None:

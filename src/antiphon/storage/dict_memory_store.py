@@ -276,7 +276,7 @@ def _entries_after(
     return iter(entries[index + 1 :])
 
 
-def from_url(url: str, *, origin: str | None = None) -> DictMemoryStore:
+def from_url(url: str, **options: Any) -> DictMemoryStore:
     """Return a new memory store for ``memory:`` or ``memory:?origin=NAME``.
 
     Raises:
@@ -288,5 +288,4 @@ def from_url(url: str, *, origin: str | None = None) -> DictMemoryStore:
             f"a memory store has no name or place, and {mask_url(url)!r} gives one; write"
             " 'memory:', or 'memory:?origin=NAME' to route its events by that origin"
         )
-    parameters = url_parameters(url, {"origin": str})
-    return DictMemoryStore(origin=origin if origin is not None else parameters.get("origin"))
+    return DictMemoryStore(**url_parameters(url, {"origin": str}, options))

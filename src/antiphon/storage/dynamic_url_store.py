@@ -17,7 +17,7 @@ from uuid import UUID
 from antiphon.errors import InvalidURL, NotConnected, StoreError
 from antiphon.events.api import BaseEventManager
 from antiphon.schemes import mask_url
-from antiphon.storage.checks import checked_key
+from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_options import OPTION_PARAMETERS, HttpOptions, split_url
 from antiphon.storage.http_own_server import OwnServer
@@ -232,7 +232,7 @@ class DynamicURLStore(HttpWriting):
         self, select: Iterable[str] | None = None, **kwargs: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         server = self._here
-        return server.query(None if select is None else list(select), encode_conditions(kwargs))
+        return server.query(checked_select(select), encode_conditions(kwargs))
 
     def query_keys(self, **kwargs: Any) -> Iterator[str]:
         server = self._here
@@ -285,12 +285,7 @@ def from_url(url: str, **options: Any) -> DynamicURLStore:
     Raises:
         InvalidURL: a part of the URL makes no sense.
     """
-    unknown = sorted(set(options) - set(_PARAMETERS))
-    if unknown:
-        raise InvalidURL(
-            f"unknown option {unknown[0]!r} of '{mask_url(url)}' (known: {', '.join(_PARAMETERS)})"
-        )
-    found = {**url_parameters(url, _PARAMETERS), **options}
+    found = url_parameters(url, _PARAMETERS, options)
     origin = found.pop("origin", None)
     base = url.removeprefix("dynamic+").partition("?")[0].rstrip("/")
     if "#" in base or not urlsplit(split_url(base)[0]).hostname:

@@ -341,7 +341,7 @@ def from_url(url: str, **options: Any) -> FileSystemStore:
         StoreUnavailable, IncompatibleStore: there is no store.
     """
     path = url_path(url)
-    arguments = {**url_parameters(url, _PARAMETERS), **options}
+    arguments = url_parameters(url, _PARAMETERS, options)
     if arguments.pop("create", True) and (not os.path.exists(path) or _is_empty(path)):
         init_shared_store(path, arguments.get("magic_fname", MAGIC_FNAME))
     try:

@@ -19,7 +19,7 @@ from antiphon.storage.abstract_store import (
     AbstractStore,
 )
 from antiphon.storage.changes import conflict, missing
-from antiphon.storage.checks import checked_expect, checked_key
+from antiphon.storage.checks import checked_expect, checked_key, checked_select
 from antiphon.storage.conditions import check_honours, condition
 from antiphon.storage.journal import ABSENT, Version
 from antiphon.storage.layered_store import LayeredStore, writable
@@ -95,7 +95,7 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
         return stream
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
-        names = None if select is None else list(select)
+        names = checked_select(select)
         found: dict[str, Any] = self._read(key, lambda store: store.get_metadata(key, names))
         return found
 
@@ -122,7 +122,7 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
         before it.  So a key that comes into one of these while the result is
         read, or goes from it, may be in the result twice, or not at all.
         """
-        names = None if select is None else list(select)
+        names = checked_select(select)
         for number, store in enumerate(self.stores):
             for key, metadata in store.query(names, **kwargs):
                 if not self._is_hidden(key, number):

@@ -14,7 +14,7 @@ from antiphon.errors import (
     VersionConflict,
 )
 from antiphon.storage.abstract_store import AbstractStore
-from antiphon.storage.checks import checked_key
+from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.conditions import condition, honours_expect
 from antiphon.storage.filling_mount import (
     CacheStats,
@@ -150,7 +150,7 @@ class MountedStore(LayeredStore):
         )
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
-        names = None if select is None else list(select)
+        names = checked_select(select)
         return self._read(
             key,
             lambda store, name: store.get_metadata(name, names),
@@ -192,7 +192,7 @@ class MountedStore(LayeredStore):
         A key that is written, pushed or deleted meanwhile is in it once all the
         same: so the mount store's keys that match are remembered.
         """
-        names = None if select is None else list(select)
+        names = checked_select(select)
         return self._merged(lambda store: store.query(names, **kwargs), names, kwargs)
 
     def query_keys(self, **kwargs: Any) -> Iterator[str]:

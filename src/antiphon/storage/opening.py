@@ -62,12 +62,26 @@ def open_store(
     return store
 
 
-def url_parameters(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+def url_parameters(
+    url: str,
+    known: Mapping[str, Callable[[str], Any]],
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the parameters of *url*, each converted by its function in *known*.
+
+    Args:
+        url: the URL.
+        known: what may be in it, and how its text becomes a value.
+        options: the same, given beside the URL: they win, and are values already.
 
     Raises:
         InvalidURL: one is unknown, there twice, or not convertible.
     """
+    for name in options or ():
+        if name not in known:
+            raise InvalidURL(
+                f"unknown option {name!r} beside '{mask_url(url)}' (known: {', '.join(known)})"
+            )
     found: dict[str, Any] = {}
     for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name not in known:
@@ -80,7 +94,7 @@ def url_parameters(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[
             found[name] = known[name](text)
         except ValueError as exc:
             raise InvalidURL(f"{name}={text!r} in '{mask_url(url)}': {exc}") from None
-    return found
+    return {**found, **(options or {})}
 
 
 def url_path(url: str) -> str:

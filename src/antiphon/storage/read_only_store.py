@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from antiphon.events.api import BaseEventManager, get_event_manager
+from antiphon.storage.checks import checked_select
 from antiphon.storage.utils import BUFFER_BYTES, buffer_iterator, with_progress
 from antiphon.storage.value import Value, select_from, split_value
 
@@ -134,7 +135,7 @@ class AbstractReadOnlyStore:
         self, keys: Iterable[str], select: Iterable[str] | None = None
     ) -> Iterator[dict[str, Any]]:
         """Yield the metadata of each of *keys*, as ``get_metadata`` returns it."""
-        names = None if select is None else list(select)
+        names = checked_select(select)
         for key in keys:
             yield self.get_metadata(key, names)
 

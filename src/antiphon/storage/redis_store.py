@@ -23,7 +23,7 @@ from antiphon.storage.redis_layout import FORMAT, Layout
 from antiphon.storage.redis_ledger import RedisLedger
 from antiphon.storage.redis_reading import Reader
 from antiphon.storage.redis_scripts import load_script
-from antiphon.storage.redis_url import RedisAddress, parse_url
+from antiphon.storage.redis_url import RedisAddress, check_options, parse_url
 from antiphon.storage.redis_values import GRACE_S, Values
 
 logger = logging.getLogger(__name__)
@@ -237,5 +237,14 @@ def _warn_of_eviction(client: RedisClient) -> None:
 
 
 def from_url(url: str, **options: Any) -> RedisStore:
-    """Return the store of *url*, not yet connected; *options* are those of ``RedisStore``."""
+    """Return the store of *url*, not yet connected.
+
+    Args:
+        url: see ``RedisStore``.
+        **options: those of ``RedisStore``; they win over those in the URL.
+
+    Raises:
+        InvalidURL: a part of the URL makes no sense, or there is no such option.
+    """
+    check_options(url, options)
     return RedisStore(url, **options)

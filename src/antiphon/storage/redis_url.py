@@ -44,6 +44,11 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def check_options(url: str, options: Mapping[str, Any]) -> None:
+    """Raise ``InvalidURL`` if one of *options* is none of a Redis store's."""
+    url_parameters(url.partition("?")[0], _PARAMETERS, options)
+
+
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
     """A Redis server, a database in it and a namespace in that.

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from antiphon.errors import AuthenticationError, InvalidKey, InvalidValue, NotConnected
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import missing
-from antiphon.storage.checks import checked_key
+from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.conditions import check_honours, condition, honours_expect
 from antiphon.storage.journal import Version
 from antiphon.storage.passwords import PasswordEncoder, make_encoder, sha1_hasher
@@ -281,7 +281,7 @@ class SimpleAuthStore(AbstractStore):
         conditions, which says with empty metadata that they exist.
         """
         self._check_connected()
-        names = None if select is None else list(select)
+        names = checked_select(select)
         rows = self.store.query(names, **kwargs)
         return self._visible(rows, tells_all=not kwargs)
 

@@ -347,7 +347,7 @@ def from_url(url: str, **options: Any) -> SqliteStore:
     """
     location = url_path(url)
     try:
-        return SqliteStore(location, **{**url_parameters(url, _PARAMETERS), **options})
+        return SqliteStore(location, **url_parameters(url, _PARAMETERS, options))
     except ValueError as exc:
         if isinstance(exc, InvalidURL):
             raise

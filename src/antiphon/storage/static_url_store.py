@@ -31,7 +31,7 @@ from antiphon.errors import (
 from antiphon.schemes import mask_url
 from antiphon.storage.abstract_store import AbstractReadOnlyStore
 from antiphon.storage.changes import missing
-from antiphon.storage.checks import checked_key
+from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.events import (
     StoreDeleteEvent,
     StoreModificationEvent,
@@ -210,7 +210,7 @@ class StaticURLStore(AbstractReadOnlyStore):
 
         The whole result is of one index, also if a new one comes meanwhile.
         """
-        index, names = self._here()[0], None if select is None else list(select)
+        index, names = self._here()[0], checked_select(select)
         encoded = encode_conditions(kwargs)
         return (
             (key, select_from(copied(metadata), names))
@@ -378,12 +378,7 @@ def from_url(url: str, **options: Any) -> StaticURLStore:
     Raises:
         InvalidURL: a part of the URL makes no sense.
     """
-    unknown = sorted(set(options) - set(_PARAMETERS))
-    if unknown:
-        raise InvalidURL(
-            f"unknown option {unknown[0]!r} of '{mask_url(url)}' (known: {', '.join(_PARAMETERS)})"
-        )
-    found = {**url_parameters(url, _PARAMETERS), **options}
+    found = url_parameters(url, _PARAMETERS, options)
     root = url.removeprefix("static+").partition("?")[0]
     parts = urlsplit(split_url(root)[0])
     if "#" in root or (parts.scheme != "file" and not parts.hostname):

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from antiphon.errors import AuthorizationError, InvalidValue
+from antiphon.storage.checks import checked_select
 from antiphon.storage.journal import Version
 from antiphon.storage.utils import BUFFER_BYTES, Readable, buffer_iterator
 
@@ -110,6 +111,7 @@ def metadata_of(value: Any) -> Mapping[str, Any]:
 
 def select_from(metadata: Mapping[str, Any], select: Iterable[str] | None) -> dict[str, Any]:
     """Return the entries of *metadata* named in *select* (None: all), missing ones left out."""
-    if select is None:
+    names = checked_select(select)
+    if names is None:
         return dict(metadata)
-    return {name: metadata[name] for name in select if name in metadata}
+    return {name: metadata[name] for name in names if name in metadata}

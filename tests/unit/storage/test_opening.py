@@ -111,6 +111,15 @@ def test_a_url_that_makes_no_sense_says_what_would(url: str, hint: str) -> None:
     assert isinstance(caught.value, AntiphonError)
 
 
+@pytest.mark.parametrize(
+    "url", ["memory:", "sqlite::memory:", "redis:", "file:x", "static+http://h", "dynamic+http://h"]
+)
+def test_an_unknown_option_names_those_that_are_known(url: str) -> None:
+    """An option beside the URL is checked as one in it is."""
+    with pytest.raises(InvalidURL, match=r"unknown option 'nmespace'.*known: .*origin"):
+        open_store(url, nmespace="x")
+
+
 def test_an_unknown_scheme_names_those_that_are_known() -> None:
     """And the one that may have been meant."""
     with pytest.raises(UnknownScheme, match=r"known: .*memory, redis.*did you mean 'sqlite'"):

@@ -55,6 +55,15 @@ class Querying(SuiteBase):
         assert {"a": {"y": 2}} == dict(store.query(iter(["y"]), x=1))
         assert {"a": {}, "b": {}} == dict(store.query([]))
 
+    def test_a_text_is_no_selection(self, store: AbstractReadOnlyStore, seed: Seed) -> None:
+        """``query("x")`` is refused: its letters would be taken for names."""
+        seed({"a": (b"", {"x": 1})})
+
+        with pytest.raises(InvalidValue, match="select"):
+            store.get_metadata("a", "x")
+        with pytest.raises(InvalidValue, match="select"):
+            list(store.query("x"))
+
     def test_a_query_of_an_empty_store_finds_nothing(self, store: AbstractReadOnlyStore) -> None:
         """And is no error."""
         assert [] == list(store.query()) == list(store.query(x=1))
