@@ -20,10 +20,14 @@ import pytest
 
 # Before they are imported: so a failing assert tells what it compared.
 pytest.register_assert_rewrite(
-    *(f"antiphon.testing.permission_tests.{part}" for part in ("basic", "more"))
+    *(
+        f"antiphon.testing.permission_tests.{part}"
+        for part in ("base", "rights", "owning", "keeping", "more")
+    )
 )
 
-from antiphon.testing.permission_tests.basic import MakeStores, PermissionSuite  # noqa: E402
+from antiphon.testing.permission_tests.base import MakeStores  # noqa: E402
+from antiphon.testing.permission_tests.basic import PermissionSuite  # noqa: E402
 from antiphon.testing.permission_tests.more import (  # noqa: E402
     JournallingPermissions,
     TellingPermissions,

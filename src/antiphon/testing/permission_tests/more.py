@@ -11,7 +11,8 @@ import pytest
 from antiphon.errors import AuthorizationError
 from antiphon.storage.events import StoreEvent, StoreModificationEvent
 from antiphon.storage.journal import Position
-from antiphon.testing.permission_tests.basic import PermissionSuite, content, value
+from antiphon.testing.permission_tests.base import content, value
+from antiphon.testing.permission_tests.basic import PermissionSuite
 
 
 class TransactingPermissions(PermissionSuite):
