@@ -7,6 +7,7 @@ user's own keys, and no invalidation can reach them (DESIGN section 8, P6).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -15,7 +16,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from antiphon.errors import InvalidValue, StoreError, TransactionError, VersionConflict
+from antiphon.errors import (
+    InvalidValue,
+    KeyNotFound,
+    StoreError,
+    TransactionError,
+    VersionConflict,
+)
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import STAGE_ABOVE_BYTES
 from antiphon.storage.conditions import condition
@@ -271,7 +278,8 @@ class FillingMount:
         if self._in_transaction():
             raise in_transaction_error(key, self.backing_store)
         short = self.short(key)
-        value = self.mount_store.get(short)
+        with speaking_of(key, self.mount_store):
+            value = self.mount_store.get(short)
         base = self.ledger.base(key)
         pushed = version_of(value)
         self._pushing.add(key)
@@ -352,3 +360,16 @@ def version_of(value: Value) -> Version | None:
 def journal_of(store: object) -> Journal | None:
     """Return *store* as a journal; None if it keeps none."""
     return store if isinstance(store, Journal) and store.store_id is not None else None
+
+
+@contextlib.contextmanager
+def speaking_of(key: str, mount_store: AbstractStore) -> Iterator[None]:
+    """Name the whole *key* in the error of one that the mount store has not."""
+    # The mount store knows the end of the key only.
+    try:
+        yield
+    except KeyError as exc:
+        raise KeyNotFound(
+            f"no key {key!r:.200} in the mount store {mount_store!r}; what only the backing"
+            " store has can neither be deleted nor pushed"
+        ) from exc

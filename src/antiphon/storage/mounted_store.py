@@ -20,6 +20,7 @@ from antiphon.storage.filling_mount import (
     CacheStats,
     FillingMount,
     in_transaction_error,
+    speaking_of,
     version_of,
 )
 from antiphon.storage.freshness import MAX_STALENESS_S
@@ -264,7 +265,7 @@ class MountedStore(LayeredStore):
         name = self._name_on_top(checked_key(key))
         if expect is not None:
             name, expect = self._prepare(key, expect)
-        with _speaking_of(key, self.mount_store):
+        with speaking_of(key, self.mount_store):
             version = self._top().delete(name, **condition(expect))
         if self._filling is not None:
             self.filling.end_own(key)
@@ -296,7 +297,7 @@ class MountedStore(LayeredStore):
             return
         if getattr(self.mount_store, "in_transaction", False):
             raise in_transaction_error(key, self.backing_store)
-        with _speaking_of(key, self.mount_store):
+        with speaking_of(key, self.mount_store):
             value = self.mount_store.get(name)
         with closing_value(value):
             writable(self.backing_store).set(key, value)
@@ -307,18 +308,6 @@ class MountedStore(LayeredStore):
 
     def _short(self, key: str) -> str:
         return key[len(self.mount_point) :]
-
-
-@contextlib.contextmanager
-def _speaking_of(key: str, mount_store: AbstractStore) -> Iterator[None]:
-    # The mount store knows the end of the key only.
-    try:
-        yield
-    except KeyError as exc:
-        raise KeyNotFound(
-            f"no key {key!r:.200} in the mount store {mount_store!r}; what only the backing"
-            " store has can neither be deleted nor pushed"
-        ) from exc
 
 
 def _if_any(value: Value | None, read: Callable[[Value], _T]) -> _T | None:

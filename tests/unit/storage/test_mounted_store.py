@@ -159,6 +159,17 @@ def test_what_only_the_backing_store_has_is_left_there(store: MountedStore, meth
     assert store.exists("p/only")
 
 
+def test_a_cache_speaks_of_the_whole_key_too() -> None:
+    """With fill=True what cannot be pushed is named as the caller named it."""
+    backing = DictMemoryStore()
+    backing.from_bytes("p/only", b"")
+    with (
+        MountedStore("p/", DictMemoryStore(), backing, fill=True) as store,
+        pytest.raises(KeyNotFound, match="no key 'p/only' in the mount store"),
+    ):
+        store.push("p/only")
+
+
 def test_push_moves_a_key(
     store: MountedStore, mount: DictMemoryStore, backing: DictMemoryStore
 ) -> None:
