@@ -27,7 +27,7 @@ unit: $(INSTALLED)  ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/wire $(ARGS)
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 

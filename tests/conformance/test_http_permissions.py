@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_media import Web, client, running_web
 
 from antiphon.errors import AuthenticationError
 from antiphon.server.calls import Identity
@@ -18,6 +17,7 @@ from antiphon.testing.permission_suite import (
     MakeStores,
     PermissionSuite,
 )
+from http_media import Web, client, running_web
 
 
 class NameTags:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_media import Web, running_web
 
 from antiphon.storage import metadata as codec
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.static_url_store import StaticURLStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.store_suite import Content, MakeStore, Peek, ReadingOnly, Seed
+from http_media import Web, running_web
 from web_server import PlainWeb, running
 
 
