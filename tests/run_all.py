@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Checks that need no server; the programs are beside this Python.
 CHECKS = (
-    ("ruff", "check", "."),
+    ("ruff", "check", "--no-cache", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
 )
