@@ -153,7 +153,12 @@ def _account(user: UserSettings) -> Account:
 def _listening(app: object, settings: StoreServerSettings) -> HttpServer:
     tls = None
     if settings.tls_certificate is not None and settings.tls_key is not None:
-        tls = TLS(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        authority = settings.tls_client_ca
+        tls = TLS(
+            str(settings.tls_certificate),
+            str(settings.tls_key),
+            None if authority is None else str(authority),
+        )
     place = f"{settings.store_host}:{settings.store_port}"
     try:
         return HttpServer(
@@ -167,8 +172,6 @@ def _listening(app: object, settings: StoreServerSettings) -> HttpServer:
         raise BadSettings(
             f"tls_certificate, tls_key, tls_client_ca: no good certificate: {exc.reason}"
         ) from None
-    except FileNotFoundError as exc:
-        raise BadSettings(f"tls_certificate, tls_key, tls_client_ca: {exc.strerror}") from None
     except OSError as exc:
         raise BadSettings(
             f"store_host, store_port: cannot listen on {place}: {exc.strerror or exc}"

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from services.skeleton import ServiceSettings
 
@@ -102,9 +110,9 @@ class StoreServerSettings(ServiceSettings):
     anonymous: Literal["nothing", "read", "write"] = "nothing"
     store_host: str = "127.0.0.1"
     store_port: int = Field(default=8090, ge=0, le=65535)
-    tls_certificate: str | None = None
-    tls_key: str | None = None
-    tls_client_ca: str | None = None
+    tls_certificate: FilePath | None = None
+    tls_key: FilePath | None = None
+    tls_client_ca: FilePath | None = None
     max_value_bytes: int = Field(default=1 << 34, gt=0)
     upload_idle_s: float = Field(default=30.0, gt=0, le=3600)
     access_log: bool = True

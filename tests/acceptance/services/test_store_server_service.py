@@ -243,8 +243,15 @@ def test_it_waits_for_its_store(tmp_path: Path, redis_server: Redis) -> None:
         (PLAIN.replace("memory:", "memori:"), "did you mean 'memory'?"),
         (PLAIN.replace("STORE_TOKEN", "NO_SUCH"), "NO_SUCH_FILE"),
         (PLAIN.partition("[[users]]")[0], "nobody could use it"),
-        ('tls_key = "key.pem"\n' + PLAIN, "go together"),
-        ('tls_key = "no.pem"\ntls_certificate = "no.pem"\n' + PLAIN, "tls_certificate"),
+        ('tls_key = "pyproject.toml"\n' + PLAIN, "go together"),
+        (
+            'tls_key = "no.pem"\ntls_certificate = "pyproject.toml"\n' + PLAIN,
+            "tls_key: Path does not point to a file",
+        ),
+        (
+            'tls_key = "pyproject.toml"\ntls_certificate = "pyproject.toml"\n' + PLAIN,
+            "no good certificate",
+        ),
         (PLAIN.replace("stores.notes", 'stores."no/tes"'), "'no/tes'"),
         (PLAIN.replace('"ann"', '"bob"'), "two users are named 'bob'"),
         (PLAIN.replace('"ann"', '"anonymous"'), "the name of a user"),
