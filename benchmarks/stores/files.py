@@ -25,6 +25,7 @@ from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
 from antiphon.storage.string_value import StringValue
 from benchmarks.stores import harness
 from benchmarks.stores.harness import ByHand, Call, Item
+from benchmarks.stores.minimal import MinimalKV
 
 
 class Limit(ByHand):
@@ -97,38 +98,11 @@ def _flat(item: Item) -> Item:
     return Item(item.key.replace("/", "."), item.data, item.metadata, item.group, bulk)
 
 
-class MinimalKV(ByHand):
-    """minimalkv's files: bytes only, so that metadata are a second key, as JSON."""
-
-    name = "minimalkv"
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self._store = MinimalFilesystemStore(str(folder))
-
-    def fill(self, items: Iterator[Item]) -> None:
-        for item in items:
-            self._set(item)
-
-    def operations(self) -> Mapping[str, Call]:
-        return {"set": self._set, "set, new key": self._set, "get": self._get}
-
-    def _set(self, item: Item) -> None:
-        key = item.key.replace("/", ".")
-        self._store.put(key, item.data)
-        self._store.put(key + ".metadata", json.dumps(item.metadata).encode())
-
-    def _get(self, item: Item) -> object:
-        key = item.key.replace("/", ".")
-        return self._store.get(key), json.loads(self._store.get(key + ".metadata"))
-
-    def close(self) -> None:
-        pass
-
-
 def contenders(keys: int) -> list[harness.Contender]:
     """Return those who take part."""
     folder = harness.scratch_folder()
+    minimal = folder / "minimalkv"
+    minimal.mkdir()
     for name in ("ours", "lazy", "theirs"):
         init_shared_store(folder / name)
     ours = FileSystemStore(folder / "ours")
@@ -142,7 +116,7 @@ def contenders(keys: int) -> list[harness.Contender]:
         harness.StoreContender("Antiphon", ours, StringValue),
         harness.StoreContender("not durable", lazy, StringValue),
         Encore("Encore", theirs, encore.storage.string_value.StringValue),
-        MinimalKV(folder / "minimalkv"),
+        MinimalKV(MinimalFilesystemStore(str(minimal))),
     ]
 
 

@@ -11,7 +11,6 @@ and checks nothing.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.string_value import StringValue
 from benchmarks.stores import harness
 from benchmarks.stores.harness import ByHand, Call, Item
+from benchmarks.stores.minimal import MinimalKV
 
 
 class Limit(ByHand):
@@ -85,35 +85,6 @@ class Limit(ByHand):
         self._index.clear()
 
 
-class MinimalKV(ByHand):
-    """minimalkv's dictionary: bytes only, so that metadata go with them as text."""
-
-    name = "minimalkv"
-
-    def __init__(self) -> None:
-        self._store = DictStore()
-
-    def fill(self, items: Iterator[Item]) -> None:
-        for item in items:
-            self._set(item)
-
-    def operations(self) -> Mapping[str, Call]:
-        return {"set": self._set, "set, new key": self._set, "get": self._get}
-
-    def _set(self, item: Item) -> None:
-        # Its keys may have no slash; it has no metadata, so two keys stand for one.
-        key = item.key.replace("/", ".")
-        self._store.put(key, item.data)
-        self._store.put(key + ".metadata", json.dumps(item.metadata).encode())
-
-    def _get(self, item: Item) -> object:
-        key = item.key.replace("/", ".")
-        return self._store.get(key), json.loads(self._store.get(key + ".metadata"))
-
-    def close(self) -> None:
-        pass
-
-
 def contenders(keys: int) -> list[harness.Contender]:
     """Return those who take part."""
     ours = DictMemoryStore()
@@ -125,7 +96,7 @@ def contenders(keys: int) -> list[harness.Contender]:
         Limit(),
         harness.StoreContender("Antiphon", ours, StringValue),
         harness.StoreContender("Encore", theirs, encore.storage.string_value.StringValue),
-        MinimalKV(),
+        MinimalKV(DictStore()),
     ]
 
 

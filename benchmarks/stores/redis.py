@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from antiphon.storage.string_value import StringValue
 from antiphon.testing.servers import redis as private_redis
 from benchmarks.stores import harness
 from benchmarks.stores.harness import ByHand, Call, Item
+from benchmarks.stores.minimal import MinimalKV
 
 
 class Limit(ByHand):
@@ -124,31 +124,12 @@ class RightLimit(Limit):
                     return
 
 
-class MinimalKV(ByHand):
-    """minimalkv: bytes only, so that metadata go with them as text."""
-
-    name = "minimalkv"
+class MinimalInRedis(MinimalKV):
+    """minimalkv over redis-py, whose connection is its own."""
 
     def __init__(self, url: str) -> None:
         self._redis: Any = redis.Redis.from_url(url, protocol=2)
-        self._store = MinimalRedisStore(self._redis)
-
-    def fill(self, items: Iterator[Item]) -> None:
-        for item in items:
-            self._set(item)
-
-    def operations(self) -> Mapping[str, Call]:
-        return {"set": self._set, "set, new key": self._set, "get": self._get}
-
-    def _set(self, item: Item) -> None:
-        # Its keys may have no slash; it has no metadata, so two keys stand for one.
-        key = item.key.replace("/", ".")
-        self._store.put(key, item.data)
-        self._store.put(key + ".metadata", json.dumps(item.metadata).encode())
-
-    def _get(self, item: Item) -> object:
-        key = item.key.replace("/", ".")
-        return self._store.get(key), json.loads(self._store.get(key + ".metadata"))
+        super().__init__(MinimalRedisStore(self._redis))
 
     def close(self) -> None:
         self._redis.close()
@@ -175,7 +156,7 @@ def main() -> None:
             ours.connect()
             everyone: list[harness.Contender] = [Limit(url), Ours("Antiphon", ours, StringValue)]
             # A million keys of each would need more memory than many machines have.
-            return everyone if keys > 100_000 else [*everyone, RightLimit(url), MinimalKV(url)]
+            return everyone if keys > 100_000 else [*everyone, RightLimit(url), MinimalInRedis(url)]
 
         redis_version = redis.Redis.from_url(url, protocol=2).info("server")["redis_version"]
         versions = ", ".join(
