@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.events.event_manager import EventManager
+from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.sources import Sources
 
 
-class ObservingManager(EventManager):
+class ObservingManager(BusPart):
     """Base of ``BrokerEventManager``."""
 
-    publisher_id: str
     _inbox: Inbox
 
     def __init__(self) -> None:
@@ -64,9 +63,6 @@ class ObservingManager(EventManager):
     def remove_source(self, source: object) -> None:
         """Undo ``add_source``; a source that was never added is no error."""
         self._sources.remove(source)
-
-    def _check_open(self) -> None:
-        raise NotImplementedError
 
     def _finish(self, event: BaseEvent) -> None:
         raise NotImplementedError

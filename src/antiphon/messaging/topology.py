@@ -33,22 +33,57 @@ class QueueSpec:
         label: what the queue is called in this process.
         name: its name at the broker; ``""`` lets the broker choose one.
         is_exclusive: it belongs to one connection, and goes with it.  That makes
-            a queue that is not durable legal on RabbitMQ 4.x, too.
+            a queue that is not durable legal on RabbitMQ 4.x, too.  Others are
+            durable quorum queues.
         prefetch: how many messages may be under way and unacknowledged.
+        is_consumed: False only declares it.
+        is_single_active: of all its consumers one gets messages at a time.
+        expires_s: seconds without a consumer after which the broker deletes it;
+            None keeps it for ever.  For durable queues.
+        max_messages: the oldest beyond so many go to *dead_letters_to*; None for no bound.
+        dead_letters_to: name of the queue that gets what the broker itself gives up.
+        consume_own: whether messages of this very bus are delivered too, instead
+            of being dropped as echoes.
     """
 
     label: str
     name: str = ""
     is_exclusive: bool = True
     prefetch: int = BROADCAST_PREFETCH
+    is_consumed: bool = True
+    is_single_active: bool = False
+    expires_s: float | None = None
+    max_messages: int | None = None
+    dead_letters_to: str | None = None
+    consume_own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSpec:
+    """A durable topic exchange beside the topology's own, which it feeds.
+
+    Attributes:
+        name: at the broker.
+        feeds_main: whether everything that it gets goes on to the topology's own.
+    """
+
+    name: str
+    feeds_main: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A wish that messages whose routing keys match *pattern* come to queue *queue*."""
+    """A wish that messages whose routing keys match *pattern* come to queue *queue*.
+
+    Attributes:
+        queue: label of the queue.
+        pattern: topic pattern.
+        exchange: name of the exchange; None for the topology's own.
+    """
 
     queue: str
     pattern: str
+    exchange: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ until ``stop()``.  ``antiphon.testing.transport_suite`` checks an implementation
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,9 @@ transports = SchemeRegistry(
     },
 )
 
+#: Header with the key that tells of the events, where another key routed the message.
+KEY_HEADER = "antiphon-key"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -44,6 +47,9 @@ class Message:
             without decoding; ``""`` if unknown.
         persistent: whether the broker writes it to disk for durable queues.
         count: events in the body, for counters at the sender; it does not travel.
+        exchange: where it is published; None is the topology's own exchange.
+        queue: publish it straight to this queue instead; its routing key then
+            travels in a header, and arrives as if it had been routed.
     """
 
     routing_key: str
@@ -52,6 +58,8 @@ class Message:
     publisher: str = ""
     persistent: bool = False
     count: int = 1
+    exchange: str | None = None
+    queue: str | None = None
 
 
 @dataclass(slots=True)
@@ -63,12 +71,15 @@ class Arrival:
         queue: the label of the queue in the topology.
         token: the transport's own mark; passed back to ``Transport.settle``.
         redelivered: True if the broker gave it to a consumer before.
+        delivery_count: how often it was handed out and came back unacknowledged,
+            as far as the broker counts (quorum queues); else 1 if redelivered.
     """
 
     message: Message
     queue: str
     token: Any = None
     redelivered: bool = False
+    delivery_count: int = 0
 
 
 class Outgoing(Protocol):
@@ -101,6 +112,9 @@ class Incoming(Protocol):
 
     def blocked(self, reason: str | None) -> None:
         """Take note that the broker takes nothing for *reason*, or (None) takes it again."""
+
+    def queue_made(self, queue: str) -> None:
+        """Take note that the durable queue labelled *queue* was not there, and was made now."""
 
 
 class Transport(ABC):
@@ -140,7 +154,19 @@ class Transport(ABC):
 
     @abstractmethod
     def settle(self, arrival: Arrival) -> None:
-        """Take note, from any thread, that *arrival* was handled."""
+        """Take note, from any thread and in any order, that *arrival* was handled."""
+
+    @abstractmethod
+    def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
+        """Publish *messages*, from any thread, past what waits in the ``Outgoing``.
+
+        Args:
+            messages: published in order.
+            done: called once, on a thread of the transport: True when the broker
+                has confirmed all of them and each was taken by a queue; False if
+                one was not, or the connection was lost or is not there: then any
+                number of them may have been published.
+        """
 
     @abstractmethod
     def stop(self, timeout_s: float) -> None:
