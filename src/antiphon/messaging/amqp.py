@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from antiphon.errors import AntiphonError, BrokerUnavailable
@@ -16,7 +17,7 @@ from antiphon.messaging.amqp_address import AmqpAddress, parse_address
 from antiphon.messaging.amqp_consumer import Consumer
 from antiphon.messaging.amqp_publisher import Publisher
 from antiphon.messaging.topology import Topology
-from antiphon.messaging.transport import Arrival, Incoming, Outgoing, Transport
+from antiphon.messaging.transport import Arrival, Incoming, Message, Outgoing, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +99,15 @@ class AmqpTransport(Transport):
     def settle(self, arrival: Arrival) -> None:
         self._consumer.settle(arrival)
 
+    def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
+        self._publisher.forward(messages, done)
+
     def stop(self, timeout_s: float) -> None:
         if not self._is_started:
             return
         self._publisher.link.stop(0)  # both say goodbye at the same time
         self._consumer.link.stop(timeout_s)
-        self._publisher.link.stop(timeout_s)
+        self._publisher.stop(timeout_s)
         self._is_connected = False
 
     def abandon(self) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pika
 from pika import spec
@@ -16,7 +17,8 @@ from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_frames import frames_of, properties_of
 from antiphon.messaging.amqp_link import CAN_WRITE, Link
-from antiphon.messaging.transport import Incoming, Message, Outgoing
+from antiphon.messaging.flight import Flight, Forward
+from antiphon.messaging.transport import KEY_HEADER, Incoming, Message, Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -62,21 +64,36 @@ class Publisher:
         self._on_ready = on_ready
         self._channel: Channel | None = None
         self._is_blocked = False
-        self._published = 0  # delivery tag of the newest message
-        self._settled = 0  # all up to this tag are confirmed
-        self._early: set[int] = set()  # confirmed before some older one
-        self._sizes: deque[int] = deque()  # of the messages after _settled
-        self._bytes_in_flight = 0
+        self._flight = Flight()
+        self._forwards: deque[Forward] = deque()  # to be published
+        self._is_over = False
         self._progress_at = 0.0
+
+    # -- From any thread ---------------------------------------------------------------
+
+    def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
+        """Publish *messages* past what waits; see ``Transport.forward``.
+
+        Without a connection *done* hears of it when the next attempt to connect
+        has failed; after ``stop`` at once, on the calling thread.
+        """
+        self._forwards.append(Forward(messages, done))
+        self.link.wake()
+        if self._is_over:
+            self._fail_forwards()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the link; what is not confirmed of the forwarded messages is told to be lost."""
+        self.link.stop(timeout_s)
+        self._is_over = True
+        self._fail_forwards(self._flight.reset())
 
     # -- For the link, on its thread ---------------------------------------------------
 
     def opened(self, channel: Channel) -> None:
         """Declare the exchange, switch confirms on, then publish what waits."""
         self._channel = None
-        self._published = self._settled = self._bytes_in_flight = 0
-        self._early.clear()
-        self._sizes.clear()
+        self._flight.reset()
         channel.add_on_return_callback(self._on_returned)
         channel.exchange_declare(
             self._exchange,
@@ -100,11 +117,13 @@ class Publisher:
         channel = self._channel
         if channel is None or self._is_blocked:
             return
-        room = min(MAX_IN_FLIGHT - (self._published - self._settled), BATCH)
-        if room <= 0 or self._bytes_in_flight >= MAX_IN_FLIGHT_BYTES:
-            return
-        if self._published == self._settled:
+        if not self._flight:
             self._progress_at = time.monotonic()
+        while self._forwards and len(self._flight) < MAX_IN_FLIGHT:
+            self._publish_forward(channel, self._forwards.popleft())
+        room = min(MAX_IN_FLIGHT - len(self._flight), BATCH)
+        if room <= 0 or self._flight.bytes >= MAX_IN_FLIGHT_BYTES:
+            return
         batch = self._outgoing.take(room)
         self._publish(channel, batch)
         if len(batch) == BATCH:
@@ -112,23 +131,35 @@ class Publisher:
 
     def _publish(self, channel: Channel, batch: Sequence[Message]) -> None:
         frames: list[bytes] = []
-        for message in batch:
-            own = frames_of(message, self._exchange, channel.channel_number) if CAN_WRITE else None
+        for taken in batch:
+            message, exchange = addressed(taken, self._exchange)
+            own = frames_of(message, exchange, channel.channel_number) if CAN_WRITE else None
             if own is not None:
                 frames.append(own)
             else:
                 self._write(channel, frames)
                 channel.basic_publish(
-                    self._exchange,
+                    exchange,
                     message.routing_key,
                     message.body,
                     properties_of(message),
                     mandatory=True,
                 )
-            self._sizes.append(len(message.body))
-            self._bytes_in_flight += len(message.body)
         self._write(channel, frames)
-        self._published += len(batch)
+        self._flight.sent([len(message.body) for message in batch])
+
+    def _publish_forward(self, channel: Channel, forward: Forward) -> None:
+        if not forward.messages:
+            forward.finish(is_confirmed=True)
+            return
+        for given in forward.messages:
+            message, exchange = addressed(given, self._exchange)
+            properties = properties_of(message)
+            properties.message_id = forward.id
+            channel.basic_publish(
+                exchange, message.routing_key, message.body, properties, mandatory=True
+            )
+        self._flight.sent_forward(forward)
 
     def _write(self, channel: Channel, frames: list[bytes]) -> None:
         if frames:
@@ -137,7 +168,7 @@ class Publisher:
 
     def ticked(self) -> None:
         """Give a broker up that confirms nothing although it is not blocked."""
-        if self._channel is None or self._is_blocked or self._published == self._settled:
+        if self._channel is None or self._is_blocked or not self._flight:
             return
         if time.monotonic() - self._progress_at > CONFIRM_TIMEOUT_S:
             self.link.drop(
@@ -150,6 +181,7 @@ class Publisher:
     def lost(self, error: AntiphonError) -> None:
         """Stop publishing until the link is back."""
         self._channel = None
+        self._fail_forwards(self._flight.reset())
         self.blocked(None)
         self._on_ready(False, error)
 
@@ -174,24 +206,12 @@ class Publisher:
             # again over a new connection, which keeps the order; nacks are rare.
             self.link.drop(BrokerUnavailable("the broker could not take a message and said so"))
             return
-        if method.multiple:
-            upto = max(method.delivery_tag, self._settled)
-        else:
-            self._early.add(method.delivery_tag)
-            upto = self._settled
-        while upto + 1 in self._early:
-            upto += 1
-        if upto > self._settled:
-            self._settle(upto)
-
-    def _settle(self, upto: int) -> None:
-        if self._early:
-            self._early = {tag for tag in self._early if tag > upto}
-        count = upto - self._settled
-        self._settled = upto
-        self._bytes_in_flight -= sum(self._sizes.popleft() for _ in range(count))
+        count, forwards = self._flight.confirmed(method.delivery_tag, is_multiple=method.multiple)
         self._progress_at = time.monotonic()
-        self._outgoing.settle(count)
+        if count:
+            self._outgoing.settle(count)
+        for forward in forwards:
+            forward.finish(is_confirmed=True)
         self.woken()
 
     def _on_returned(
@@ -201,6 +221,25 @@ class Publisher:
         properties: pika.BasicProperties,
         body: bytes,
     ) -> None:
-        self._outgoing.returned(
-            Message(method.routing_key or "", body, properties.headers, properties.app_id or "")
-        )
+        if not self._flight.returned(properties.message_id):
+            self._outgoing.returned(
+                Message(method.routing_key or "", body, properties.headers, properties.app_id or "")
+            )
+
+    def _fail_forwards(self, lost: Sequence[Forward] = ()) -> None:
+        for forward in lost:
+            forward.finish(is_confirmed=False)
+        while self._forwards:
+            try:
+                forward = self._forwards.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            forward.finish(is_confirmed=False)
+
+
+def addressed(message: Message, main_exchange: str) -> tuple[Message, str]:
+    """Return *message* as it is to be published, and the exchange to publish it to."""
+    if message.queue is None:
+        return message, main_exchange if message.exchange is None else message.exchange
+    headers = {**(message.headers or {}), KEY_HEADER: message.routing_key}
+    return replace(message, routing_key=message.queue, headers=headers, queue=None), ""

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pika import spec
+from pika import BasicProperties, spec
 from pika.frame import Body, decode_frame
 
 from antiphon.errors import AntiphonError
 from antiphon.messaging.amqp_address import parse_address
 from antiphon.messaging.amqp_publisher import CONFIRM_TIMEOUT_S, MAX_IN_FLIGHT, Publisher
 from antiphon.messaging.outgoing import OutgoingBuffer
-from antiphon.messaging.transport import Message
+from antiphon.messaging.transport import KEY_HEADER, Message
 
 
 class Channel:
@@ -25,6 +25,8 @@ class Channel:
 
     def __init__(self) -> None:
         self.published: list[bytes] = []
+        self.destinations: list[tuple[str, str]] = []
+        self.properties: list[BasicProperties] = []
         self.connection = self
 
     def write_frames(self, frames: bytes) -> None:
@@ -43,9 +45,13 @@ class Channel:
     def confirm_delivery(self, on_confirm: Any, callback: Any) -> None:
         callback(None)
 
-    def basic_publish(self, exchange: str, key: str, body: bytes, *_: Any, **options: Any) -> None:
+    def basic_publish(
+        self, exchange: str, key: str, body: bytes, properties: BasicProperties, **options: Any
+    ) -> None:
         assert options == {"mandatory": True}
         self.published.append(body)
+        self.destinations.append((exchange, key))
+        self.properties.append(properties)
 
 
 class Incoming:
@@ -87,6 +93,18 @@ class Bench:
         for body in bodies:
             self.outgoing.append(Message("key", body))
         self.publisher.woken()
+
+    def forward(self, *bodies: bytes, queue: str | None = "q") -> list[bool]:
+        """Forward a message for each body; what the caller is told comes into the result."""
+        told: list[bool] = []
+        messages = [Message("key", body, {"a": 1}, queue=queue) for body in bodies]
+        self.publisher.forward(messages, told.append)
+        self.publisher.woken()
+        return told
+
+    def give_back(self, message_id: str | None) -> None:
+        properties = BasicProperties(message_id=message_id)
+        self.publisher._on_returned(None, spec.Basic.Return(), properties, b"")  # type: ignore[arg-type]
 
     def confirm(self, tag: int, *, multiple: bool = False) -> None:
         self.publisher._on_confirm(SimpleNamespace(method=spec.Basic.Ack(tag, multiple)))
@@ -242,4 +260,126 @@ def test_idle_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     bench.emit(b"2")
     bench.publisher.ticked()
 
+    assert [] == bench.dropped
+
+
+# -- Forwarding ----------------------------------------------------------------
+
+
+def test_forwarded_straight_to_a_queue(bench: Bench) -> None:
+    """A message for a queue goes by the default exchange, with its own key in a header."""
+    bench.forward(b"1", queue="x.sub.cache")
+
+    assert [("", "x.sub.cache")] == bench.channel.destinations
+    assert {"a": 1, KEY_HEADER: "key"} == bench.channel.properties[0].headers
+
+
+def test_emitted_to_another_exchange(bench: Bench) -> None:
+    """A message of the buffer may name an exchange or a queue as well."""
+    bench.outgoing.append(Message("key", b"1", {"a": 1}, exchange="x.events.topic"))
+    bench.outgoing.append(Message("key", b"2", queue="q"))
+    bench.publisher.woken()
+
+    assert [("x.events.topic", "key"), ("", "q")] == bench.channel.destinations
+
+
+def test_forward_is_confirmed(bench: Bench) -> None:
+    """The caller hears of it once, when the broker has confirmed every message."""
+    bench.emit(b"before")
+    told = bench.forward(b"1", b"2")
+    bench.emit(b"after")
+
+    bench.confirm(2, multiple=True)
+    assert [] == told
+    bench.confirm(4, multiple=True)
+
+    assert [True] == told
+    assert 2 == bench.outgoing.confirmed
+
+
+def test_forward_of_nothing(bench: Bench) -> None:
+    """No messages are confirmed messages."""
+    assert [True] == bench.forward()
+
+
+def test_forward_that_no_queue_took(bench: Bench) -> None:
+    """A confirmed message that came back was not taken, and the bus's own counter is not touched."""
+    told = bench.forward(b"1", b"2")
+
+    bench.give_back(bench.channel.properties[0].message_id)
+    bench.confirm(2, multiple=True)
+
+    assert [False] == told
+    assert 0 == bench.outgoing.unroutable
+
+
+def test_returned_message_of_the_buffer(bench: Bench) -> None:
+    """What came back and was not forwarded is counted as one that nobody got."""
+    bench.forward(b"1")
+    bench.emit(b"2")
+
+    bench.give_back(None)
+
+    assert 1 == bench.outgoing.unroutable
+
+
+def test_forward_lost_with_the_connection(bench: Bench) -> None:
+    """With the connection goes what was forwarded and not confirmed; nothing sends it again."""
+    told = bench.forward(b"1")
+
+    bench.publisher.lost(AntiphonError("gone"))
+    channel = bench.open()
+
+    assert [False] == told
+    assert [] == channel.published
+
+
+def test_forward_without_a_connection(bench: Bench) -> None:
+    """It fails with the next attempt to connect, or is published if that succeeds."""
+    bench.publisher.lost(AntiphonError("gone"))
+    failing = bench.forward(b"1")
+    bench.publisher.lost(AntiphonError("still gone"))
+    waiting = bench.forward(b"2")
+
+    channel = bench.open()
+
+    assert [False] == failing
+    assert [] == waiting
+    assert [b"2"] == channel.published
+
+
+def test_forward_after_the_end(bench: Bench) -> None:
+    """When the transport is stopped, everybody who waits is told, and so is who comes later."""
+    told = bench.forward(b"1")
+
+    bench.publisher.stop(0)
+
+    assert [False] == told
+    assert [False] == bench.forward(b"2")
+
+
+def test_forward_while_blocked(bench: Bench) -> None:
+    """A broker that takes nothing gets no forwarded messages either."""
+    bench.publisher.blocked("low on memory")
+    told = bench.forward(b"1")
+    assert [] == bench.channel.published
+
+    bench.publisher.blocked(None)
+    bench.confirm(1)
+
+    assert [True] == told
+
+
+def test_failing_caller(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """What the caller raises is logged, and costs no connection."""
+
+    def fail(_: bool) -> None:
+        raise ValueError
+
+    bench.publisher.forward([Message("key", b"1")], fail)
+    bench.publisher.woken()
+
+    bench.confirm(1)
+
+    assert "forwarded message failed" in caplog.text
     assert [] == bench.dropped
