@@ -28,6 +28,10 @@ class InvalidURL(AntiphonError, ValueError):
     """A URL has a known scheme, but parts that make no sense."""
 
 
+class InvalidEnvironment(AntiphonError, ValueError):
+    """A variable of the environment, or the file that it names, makes no sense."""
+
+
 class MissingDependency(AntiphonError, ImportError):
     """An optional library is needed; the message names the extra to install."""
 
@@ -89,6 +93,10 @@ class BrokerRefused(MessagingError, PermissionError):
     """The broker answered, and refused: credentials, virtual host or rights."""
 
 
+class TLSFailed(BrokerRefused):
+    """A certificate, a key or a port is wrong, so that TLS with the broker cannot begin."""
+
+
 class BusClosed(MessagingError, RuntimeError):
     """The bus was closed, and can neither emit nor listen any more."""
 
@@ -99,6 +107,10 @@ class PublishBufferFull(MessagingError, BufferError):
 
 class FlushTimeout(MessagingError, TimeoutError):
     """Some events were not confirmed by the broker in the given time."""
+
+
+class StreamOverrun(MessagingError, OverflowError):
+    """More events came than the reader of a stream has room for: here some are missing."""
 
 
 # -- Stores ------------------------------------------------------------------

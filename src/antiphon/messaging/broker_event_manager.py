@@ -14,11 +14,12 @@ from antiphon.messaging.emitting import EmittingManager
 from antiphon.messaging.endings import opened
 from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.inbox import Inbox
-from antiphon.messaging.listening import ListeningManager
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.messaging.reading import ReadingManager
 from antiphon.messaging.subscriptions import Subscriptions
 from antiphon.messaging.topology import BROADCAST, QueueSpec, Topology
+from antiphon.messaging.tracing import call_traced
 from antiphon.messaging.transport import Arrival, Transport
 from antiphon.schemes import mask_url
 from antiphon.wire.codec import Codec
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT_S = 5.0
 
 
-class BrokerEventManager(EmittingManager, ListeningManager):
+class BrokerEventManager(EmittingManager, ReadingManager):
     """An event manager whose events reach every process of the same system.
 
     Made by ``open_bus``.  It is used like any event manager; listeners hear the
@@ -93,7 +94,11 @@ class BrokerEventManager(EmittingManager, ListeningManager):
     def _arrived(self, event: BaseEvent) -> None:
         if self.is_enabled(type(event)):
             event.__dict__["_arrived_at"] = self.publisher_id
-            self._dispatch(event)
+            delivery = event._delivery
+            if delivery is not None and delivery.traceparent is not None:
+                call_traced(self._dispatch, event)
+            else:
+                self._dispatch(event)
 
     def _settle(self, arrival: Arrival) -> None:
         self._transport.settle(arrival)
@@ -171,6 +176,7 @@ class BrokerEventManager(EmittingManager, ListeningManager):
             if self._closed_because is not None:
                 return
             self._closed_because = "it was closed"
+            self._end_streams()
             left = self._outgoing.wait_settled(self._outgoing.appended, timeout_s)
             if left:
                 logger.warning(
