@@ -18,15 +18,16 @@ import antiphon
 
 SOURCE = Path(antiphon.__file__).parent
 
-#: What each part may import besides itself.  "errors" and "schemes" are single modules
-#: for all; the parts that are missing here (server, cli, testing) may import anything.
+#: What each part may import besides itself.  "errors", "environment" and "schemes" are
+#: single modules for all; the parts that are missing here (server, cli, testing) may import anything.
 ALLOWED = {
     "errors": set(),
+    "environment": {"errors"},
     "schemes": {"errors"},
     "events": {"errors"},
     "wire": {"errors", "events"},
     "storage": {"errors", "schemes", "events"},
-    "messaging": {"errors", "schemes", "events", "wire"},
+    "messaging": {"errors", "environment", "schemes", "events", "wire"},
     "outbox": {"errors", "events", "wire", "storage", "messaging"},
     "caching": {"errors", "events", "wire", "storage", "messaging"},
     "archive": {"errors", "schemes", "events", "wire", "storage", "messaging"},
@@ -37,7 +38,7 @@ ALLOWED = {
 }
 
 #: Parts that use the standard library only, apart from the named file.
-PURE = {"errors": None, "schemes": None, "events": None, "wire": "packing.py"}
+PURE = {"errors": None, "environment": None, "schemes": None, "events": None, "wire": "packing.py"}
 
 #: Libraries of the extras: nothing may need them at import, apart from these modules.
 OPTIONAL = {

@@ -12,12 +12,10 @@ import contextlib
 import logging
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 from pika.exceptions import ConnectionWrongStateError
@@ -25,19 +23,11 @@ from pika.exceptions import ConnectionWrongStateError
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_errors import explain, quieten_library
-from antiphon.messaging.backoff import Backoff
+from antiphon.messaging.amqp_parameters import connection_parameters
+from antiphon.messaging.amqp_route import Route
 from antiphon.messaging.bell import Bell
 
 logger = logging.getLogger(__name__)
-
-#: Seconds to wait for a TCP connection.
-CONNECT_TIMEOUT_S = 3.0
-
-#: Seconds for TCP, TLS and the AMQP handshake together: a broker under load is slow here.
-HANDSHAKE_TIMEOUT_S = 8.0
-
-#: Milliseconds that the kernel tries to get sent bytes acknowledged.
-TCP_USER_TIMEOUT_MS = 8000
 
 #: Seconds between looks at whether the broker still says something.
 TICK_S = 1.0
@@ -107,7 +97,8 @@ class Link:
     """Keeps one AMQP connection with one channel.
 
     Args:
-        address: where to connect to.
+        address: where to connect to; while connected, and after a failure, the
+            attribute is the address of that one node.
         name: shown by the broker beside the connection, and in thread names.
         user: gets the channel and hears of losses.
     """
@@ -173,21 +164,28 @@ class Link:
         self._cut()
 
     def _run(self) -> None:
-        backoff = Backoff()
+        route = Route(self.address)
         while not self._stop.is_set():
-            self._connect_and_serve(backoff)
-            if not self._stop.is_set():
-                self._stop.wait(backoff.next_delay_s())
+            if (address := route.choose()) is None:
+                self._stop.wait(route.pause_s())
+                continue
+            self.address = address
+            self._connect_and_serve(route)
+            error = self._error or BrokerUnavailable(f"the connection to {address.where} ended")
+            delay_s, report = route.failed(address, error)
+            if not self._stop.is_set() and report is not None:
+                self._user.lost(report)
+            self._stop.wait(delay_s)
         self._bell.close()
 
-    def _connect_and_serve(self, backoff: Backoff) -> None:
+    def _connect_and_serve(self, route: Route) -> None:
         self._error = None
         self._bytes_seen = self._silent_ticks = 0
         self._loop = loop = _WatchedLoop(self._bell, self._on_woken)
         try:
             self._connection = _JoiningConnection(
-                _parameters(self.address, self.name),
-                on_open_callback=lambda connection: self._on_open(connection, backoff),
+                connection_parameters(self.address, self.name),
+                on_open_callback=lambda connection: self._on_open(connection, route),
                 on_open_error_callback=lambda _, exc: self._on_closed(exc),
                 on_close_callback=lambda _, exc: self._on_closed(exc),
                 custom_ioloop=loop,
@@ -201,19 +199,16 @@ class Link:
             # else would hear of it, and a new connection is the cure for all of it.
             # At the end it is of no interest: an attempt that is ended while it
             # fails trips an assertion in pika 1.4.
-            if not self._stop.is_set():
+            if not self._stop.is_set() and not isinstance(exc, AntiphonError):
                 logger.exception("%s: the AMQP library failed; connecting anew", self.name)
             self._on_closed(exc)
         finally:
             self._is_open = False
             self._connection = None
             loop.close()
-        error = self._error or BrokerUnavailable(f"the connection to {self.address.where} ended")
-        if not self._stop.is_set():
-            self._user.lost(error)
 
-    def _on_open(self, connection: SelectConnection, backoff: Backoff) -> None:
-        backoff.connected()
+    def _on_open(self, connection: SelectConnection, route: Route) -> None:
+        route.connected()
         connection.add_on_connection_blocked_callback(
             lambda _, frame: self._guarded(self._user.blocked, str(frame.method.reason))
         )
@@ -293,23 +288,3 @@ class Link:
                     same.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue  # not connected yet, or gone already
-
-
-def _parameters(address: AmqpAddress, name: str) -> pika.ConnectionParameters:
-    tls = pika.SSLOptions(ssl.create_default_context(), address.host) if address.is_tls else None
-    options = (
-        {"TCP_USER_TIMEOUT": TCP_USER_TIMEOUT_MS} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
-    )
-    return pika.ConnectionParameters(
-        host=address.host,
-        port=address.port,
-        virtual_host=address.virtual_host,
-        credentials=pika.PlainCredentials(address.user, address.password, erase_on_connect=True),
-        ssl_options=tls,
-        heartbeat=address.heartbeat_s,
-        socket_timeout=CONNECT_TIMEOUT_S,
-        stack_timeout=HANDSHAKE_TIMEOUT_S,
-        connection_attempts=1,
-        tcp_options=options,
-        client_properties={"connection_name": name, "product": "antiphon"},
-    )

@@ -12,14 +12,15 @@ def test_everything() -> None:
     """Each part of a full URL is read, escapes included."""
     address = parse_address("amqp://us%40er:p%2Fw@host:5673/v%2Fh?heartbeat=9")
 
-    assert AmqpAddress("host", 5673, "us@er", "p/w", "v/h", False, 9) == address
+    nodes = (("host", 5673),)
+    assert AmqpAddress("host", 5673, "us@er", "p/w", "v/h", False, 9, nodes=nodes) == address
 
 
 def test_defaults() -> None:
     """A bare URL means the local broker, its default virtual host and its guest."""
-    assert AmqpAddress("localhost", 5672, "guest", "guest", "/", False, 6) == parse_address(
-        "amqp://"
-    )
+    nodes = (("localhost", 5672),)
+    expected = AmqpAddress("localhost", 5672, "guest", "guest", "/", False, 6, nodes=nodes)
+    assert expected == parse_address("amqp://")
 
 
 def test_tls() -> None:
