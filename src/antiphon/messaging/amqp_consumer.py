@@ -14,7 +14,7 @@ from pika.frame import Method
 from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_link import Link
-from antiphon.messaging.topology import Change, QueueSpec, Snapshot, Topology
+from antiphon.messaging.topology import Binding, Change, QueueSpec, Snapshot, Topology
 from antiphon.messaging.transport import Arrival, Incoming, Message
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,8 @@ class Consumer:
 
     def _on_consuming(self, generation: int) -> None:
         self._is_ready = True
-        self._topology.applied(generation)
+        self._stands(generation)
+        self._topology.connected()
         self._on_ready(True, None)
         self.woken()
 
@@ -182,9 +183,11 @@ class Consumer:
     def _carry_out_one(
         self, channel: Channel, change: Change, callback: Callable[[Method], None] | None
     ) -> None:
-        queue = self._names[change.binding.queue]
-        exchange, pattern = self._topology.exchange, change.binding.pattern
-        if change.is_bound:
+        if not isinstance(change.what, Binding):
+            return
+        queue = self._names[change.what.queue]
+        exchange, pattern = self._topology.exchange, change.what.pattern
+        if change.is_wanted:
             channel.queue_bind(queue, exchange, pattern, callback=callback)
         else:
             # pika has no queue.unbind without an answer.
@@ -192,9 +195,13 @@ class Consumer:
 
     def _on_carried_out(self, _frame: Method) -> None:
         if self._pending:
-            self._topology.applied(self._pending[-1].generation)
+            self._stands(self._pending[-1].generation)
             self._pending = []
         self.woken()
+
+    def _stands(self, generation: int) -> None:
+        for label in self._names:
+            self._topology.stands(label, generation)
 
     def ticked(self) -> None:
         """Acknowledge what was handled since the last time."""

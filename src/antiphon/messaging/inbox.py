@@ -137,6 +137,9 @@ class Inbox:
         else:
             logger.warning("the broker takes messages again")
 
+    def queue_made(self, queue: str) -> None:
+        """Nothing yet."""
+
     # -- On our threads ----------------------------------------------------------------
 
     def _tell_state(self, news: tuple[str, tuple[Callable[[str], None], ...]]) -> None:

@@ -12,12 +12,13 @@ import logging
 import threading
 import urllib.parse
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from antiphon.errors import AntiphonError, BrokerUnavailable, InvalidURL
 from antiphon.messaging.backoff import Backoff
 from antiphon.messaging.topics import TopicTable
-from antiphon.messaging.topology import QueueSpec, Topology
+from antiphon.messaging.topology import Binding, QueueSpec, Topology
 from antiphon.messaging.transport import Arrival, Incoming, Message, Outgoing, Transport
 
 logger = logging.getLogger(__name__)
@@ -209,6 +210,12 @@ class MemoryTransport(Transport):
             if self.broker.is_attached(self):
                 arrival.token.settle()
 
+    def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
+        with self.broker.lock:
+            is_there = self.broker.is_attached(self)
+            taken = [self.broker.publish(self._topology.exchange, one) for one in messages]
+        done(is_there and all(taken))
+
     def stop(self, timeout_s: float) -> None:
         self._is_stopping = True
         self._woken.set()
@@ -255,7 +262,8 @@ class MemoryTransport(Transport):
         self._unconfirmed = 0
         self._last_error = None
         self._is_connected = True
-        self._topology.applied(snapshot.generation)
+        self._stands(snapshot.generation)
+        self._topology.connected()
         self.incoming.changed(True, None)
         self._settled_down.set()
 
@@ -278,11 +286,17 @@ class MemoryTransport(Transport):
         changes = self._topology.changes()
         exchange = self._topology.exchange
         for change in changes:
-            queue = self._queues[change.binding.queue]
-            step = self.broker.bind if change.is_bound else self.broker.unbind
-            step(exchange, change.binding.pattern, queue)
+            if not isinstance(change.what, Binding):
+                continue
+            queue = self._queues[change.what.queue]
+            step = self.broker.bind if change.is_wanted else self.broker.unbind
+            step(exchange, change.what.pattern, queue)
         if changes:
-            self._topology.applied(changes[-1].generation)
+            self._stands(changes[-1].generation)
+
+    def _stands(self, generation: int) -> None:
+        for label in self._queues:
+            self._topology.stands(label, generation)
 
     def _publish_batch(self) -> int:
         batch = self.outgoing.take(BATCH)

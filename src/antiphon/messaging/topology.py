@@ -1,9 +1,10 @@
 """What is to be declared at the broker, as a set that transports replay.
 
-Callers change the wish (``bind``, ``unbind``) and may wait until it stands;
-the transport asks for everything after a connect (``snapshot``), for what
-changed since (``changes``), and tells what it has carried out (``applied``).
-Generations tie the two together: each change gets the next number.
+Callers change the wish (``bind``, ``put_queue``, …) and may wait until it stands;
+the transport asks for everything after a connect (``snapshot``, ``part``), for what
+changed since (``changes``), and tells what it has carried out (``stands``).
+Generations tie the two together: each change gets the next number.  Changes of
+one queue are carried out in their order; different queues do not wait for each other.
 """
 
 from __future__ import annotations
@@ -11,98 +12,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from antiphon.errors import AntiphonError
+from antiphon.messaging.declarations import Binding as Binding
+from antiphon.messaging.declarations import Change as Change
+from antiphon.messaging.declarations import ExchangeSpec as ExchangeSpec
+from antiphon.messaging.declarations import Part as Part
+from antiphon.messaging.declarations import QueueSpec as QueueSpec
+from antiphon.messaging.declarations import Snapshot as Snapshot
 
 #: Label of the queue that every bus has for itself.
 BROADCAST = "broadcast"
 
-#: Stands in place of a generation while there is no connection.
-NOT_CONNECTED = -1
-
-#: Messages that a broadcast queue may have under way and unacknowledged.
-BROADCAST_PREFETCH = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSpec:
-    """A queue to declare and to consume from.
-
-    Attributes:
-        label: what the queue is called in this process.
-        name: its name at the broker; ``""`` lets the broker choose one.
-        is_exclusive: it belongs to one connection, and goes with it.  That makes
-            a queue that is not durable legal on RabbitMQ 4.x, too.  Others are
-            durable quorum queues.
-        prefetch: how many messages may be under way and unacknowledged.
-        is_consumed: False only declares it.
-        is_single_active: of all its consumers one gets messages at a time.
-        expires_s: seconds without a consumer after which the broker deletes it;
-            None keeps it for ever.  For durable queues.
-        max_messages: the oldest beyond so many go to *dead_letters_to*; None for no bound.
-        dead_letters_to: name of the queue that gets what the broker itself gives up.
-        consume_own: whether messages of this very bus are delivered too, instead
-            of being dropped as echoes.
-    """
-
-    label: str
-    name: str = ""
-    is_exclusive: bool = True
-    prefetch: int = BROADCAST_PREFETCH
-    is_consumed: bool = True
-    is_single_active: bool = False
-    expires_s: float | None = None
-    max_messages: int | None = None
-    dead_letters_to: str | None = None
-    consume_own: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeSpec:
-    """A durable topic exchange beside the topology's own, which it feeds.
-
-    Attributes:
-        name: at the broker.
-        feeds_main: whether everything that it gets goes on to the topology's own.
-    """
-
-    name: str
-    feeds_main: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A wish that messages whose routing keys match *pattern* come to queue *queue*.
-
-    Attributes:
-        queue: label of the queue.
-        pattern: topic pattern.
-        exchange: name of the exchange; None for the topology's own.
-    """
-
-    queue: str
-    pattern: str
-    exchange: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step from an earlier state of the topology to the next."""
-
-    binding: Binding
-    is_bound: bool
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything that is to be declared, as of *generation*."""
-
-    exchange: str
-    queues: tuple[QueueSpec, ...]
-    bindings: tuple[Binding, ...]
-    generation: int
+#: Refused changes that are kept for whoever comes to wait for them.
+MAX_REFUSALS = 1000
 
 
 class Topology:
@@ -116,59 +39,131 @@ class Topology:
     def __init__(self, exchange: str, queues: Iterable[QueueSpec] = ()) -> None:
         self.exchange = exchange
         self._queues = {queue.label: queue for queue in queues}
-        self._bindings: dict[Binding, int] = {}
+        self._exchanges: dict[str, ExchangeSpec] = {}
+        self._bindings: dict[str, dict[Binding, int]] = {}
+        self._unbindings: dict[str, dict[Binding, int]] = {}  # of durable queues: they outlive us
+        self._deletions: dict[str, Change] = {}
+        self._put_at: dict[str | ExchangeSpec, int] = {}
         self._changes: list[Change] = []
         self._generation = 0
-        self._applied = NOT_CONNECTED
+        self._open: dict[int, str | None] = {}  # generations that do not stand yet
+        self._is_connected = False
         self._refused: dict[int, AntiphonError] = {}
+        self._troubles: dict[str, AntiphonError] = {}
         self._moved = threading.Condition()
+
+    # -- Wishes ------------------------------------------------------------------
 
     def bind(self, bindings: Iterable[Binding]) -> None:
         """Wish for *bindings*."""
-        self._change(bindings, is_bound=True)
+        with self._moved:
+            for binding in bindings:
+                own = self._bindings.setdefault(binding.queue, {})
+                if binding not in own:
+                    own[binding] = self._changed(binding, is_wanted=True)
+                    self._unbindings.get(binding.queue, {}).pop(binding, None)
 
     def unbind(self, bindings: Iterable[Binding]) -> None:
         """Wish that *bindings* be gone."""
-        self._change(bindings, is_bound=False)
-
-    def _change(self, bindings: Iterable[Binding], *, is_bound: bool) -> None:
         with self._moved:
             for binding in bindings:
-                if (binding in self._bindings) == is_bound:
+                if self._bindings.get(binding.queue, {}).pop(binding, None) is None:
                     continue
-                self._generation += 1
-                if is_bound:
-                    self._bindings[binding] = self._generation
-                else:
-                    del self._bindings[binding]
-                self._changes.append(Change(binding, is_bound, self._generation))
+                generation = self._changed(binding, is_wanted=False)
+                queue = self._queues.get(binding.queue)
+                if queue is not None and not queue.is_exclusive:
+                    self._unbindings.setdefault(queue.label, {})[binding] = generation
+
+    def put_queue(self, queue: QueueSpec) -> int:
+        """Wish for *queue*, in place of one of that label, and return the generation to wait for.
+
+        Another prefetch than before only consumes anew; what is under way stays so.
+        A queue that the broker refuses is tried again with pauses until it is
+        dropped; the other queues do not mind.
+        """
+        with self._moved:
+            if self._queues.get(queue.label) != queue:
+                self._queues[queue.label] = queue
+                self._put_at[queue.label] = self._changed(queue, is_wanted=True)
+            return self._put_at.get(queue.label, 0)
+
+    def drop_queue(self, label: str, *, delete: bool) -> int:
+        """No longer consume the queue called *label*, and return the generation to wait for.
+
+        Args:
+            label: one that is not there is no error.
+            delete: whether the queue goes at the broker, too, with all that is
+                in it; else a durable queue and its bindings stay there.
+
+        Once it stands, no more arrives from the queue.  What has arrived may
+        still be settled for some seconds; after that the rest goes back.
+        """
+        with self._moved:
+            queue = self._queues.pop(label, None)
+            if queue is None:
+                return 0
+            for gone in (self._bindings, self._unbindings, self._put_at, self._troubles):
+                gone.pop(label, None)
+            self._open = {n: lane for n, lane in self._open.items() if lane != label}
+            generation = self._changed(queue, is_wanted=False, deletes=delete)
+            if delete and not queue.is_exclusive:
+                self._deletions[queue.name] = Change(queue, False, generation, True)
+            return generation
+
+    def put_exchange(self, exchange: ExchangeSpec) -> int:
+        """Wish for *exchange*, and return the generation to wait for."""
+        with self._moved:
+            if self._exchanges.get(exchange.name) != exchange:
+                self._exchanges[exchange.name] = exchange
+                self._put_at[exchange] = self._changed(exchange, is_wanted=True)
+            return self._put_at[exchange]
+
+    def _changed(
+        self, what: Binding | QueueSpec | ExchangeSpec, *, is_wanted: bool, deletes: bool = False
+    ) -> int:
+        self._generation += 1
+        change = Change(what, is_wanted, self._generation, deletes)
+        self._changes.append(change)
+        self._open[self._generation] = change.queue
+        return self._generation
 
     def generation_of(self, bindings: Iterable[Binding]) -> int:
-        """Return the generation to wait for until all of *bindings* stand."""
+        """Return the generation to wait for until all of *bindings*, of one queue, stand."""
         with self._moved:
-            return max((self._bindings.get(binding, 0) for binding in bindings), default=0)
+            return max(
+                (self._bindings.get(one.queue, {}).get(one, 0) for one in bindings), default=0
+            )
 
     def wait(self, generation: int, timeout_s: float) -> bool:
-        """Wait until everything up to *generation* stands at the broker.
+        """Wait until *generation*, and what came before it on the same queue, stands.
 
         Returns:
             True if it stands; False if *timeout_s* passed, or the connection was
             lost: it will be declared with the rest when that is back.
 
         Raises:
-            BrokerRefused: the broker refused this change; it was taken back.
+            BrokerRefused: the broker refused this change.  A binding was taken
+                back; a queue is tried again until ``drop_queue``.
         """
         deadline = time.monotonic() + timeout_s
         with self._moved:
             while True:
                 if (error := self._refused.pop(generation, None)) is not None:
                     raise error
-                if self._applied >= generation:
+                if not self._is_connected:
+                    return False
+                if generation not in self._open:
                     return True
                 left = deadline - time.monotonic()
-                if self._applied == NOT_CONNECTED or left <= 0:
+                if left <= 0:
                     return False
                 self._moved.wait(left)
+
+    @property
+    def troubles(self) -> dict[str, AntiphonError]:
+        """Label of each queue that does not stand although the connection does, and why."""
+        with self._moved:
+            return dict(self._troubles)
 
     # -- For transports --------------------------------------------------------
 
@@ -179,7 +174,22 @@ class Topology:
             return Snapshot(
                 self.exchange,
                 tuple(self._queues.values()),
-                tuple(self._bindings),
+                tuple(binding for own in self._bindings.values() for binding in own),
+                self._generation,
+                tuple(self._exchanges.values()),
+                tuple(self._deletions.values()),
+            )
+
+    def part(self, label: str) -> Part | None:
+        """Return what concerns the queue called *label*; None if it is not wished for."""
+        with self._moved:
+            queue = self._queues.get(label)
+            if queue is None:
+                return None
+            return Part(
+                queue,
+                tuple(self._bindings.get(label, ())),
+                tuple(self._unbindings.get(label, ())),
                 self._generation,
             )
 
@@ -191,23 +201,85 @@ class Topology:
             changes, self._changes = self._changes, []
             return changes
 
-    def applied(self, generation: int) -> None:
-        """Take note that everything up to *generation* stands."""
+    def stands(self, queue: str | None, generation: int) -> None:
+        """Take note that everything of *queue* up to *generation* stands.
+
+        Args:
+            queue: label of the queue; None for the exchanges.
+            generation: number of a change.
+        """
         with self._moved:
-            self._applied = max(self._applied, generation)
+            done = [n for n, lane in self._open.items() if lane == queue and n <= generation]
+            for number in done:
+                del self._open[number]
+            unbindings = self._unbindings.get(queue or "", {})
+            for binding in [one for one, at in unbindings.items() if at <= generation]:
+                del unbindings[binding]
+            if queue is not None:
+                self._troubles.pop(queue, None)
+            self._moved.notify_all()
+
+    def deleted(self, name: str) -> None:
+        """Take note that the durable queue *name* was deleted, as wished."""
+        with self._moved:
+            change = self._deletions.pop(name, None)
+            if change is not None:
+                self._open.pop(change.generation, None)
+            self._moved.notify_all()
+
+    def connected(self) -> None:
+        """Take note that the connection is there: from now on waiting makes sense."""
+        with self._moved:
+            self._is_connected = True
             self._moved.notify_all()
 
     def lost(self) -> None:
         """Take note that nothing stands any more; whoever waits is let go."""
         with self._moved:
-            self._applied = NOT_CONNECTED
+            self._is_connected = False
+            self._troubles.clear()
+            self._open = {one.generation: one.queue for one in self._deletions.values()}
+            for wishes in (*self._bindings.values(), *self._unbindings.values()):
+                self._open.update((number, one.queue) for one, number in wishes.items())
+            for key, number in self._put_at.items():
+                self._open[number] = key if isinstance(key, str) else None
             self._moved.notify_all()
 
     def refuse(self, changes: Iterable[Change], error: AntiphonError) -> None:
-        """Take *changes* back, which the broker refused; whoever waits for them gets *error*."""
+        """Take note that the broker refused *changes*; whoever waits for them gets *error*.
+
+        Bindings and exchanges are taken back.  Queues are not: see ``trouble``.
+        """
         with self._moved:
             for change in changes:
-                if change.is_bound:
-                    self._bindings.pop(change.binding, None)
-                self._refused[change.generation] = error
+                if change.is_wanted and isinstance(change.what, Binding):
+                    self._bindings.get(change.what.queue, {}).pop(change.what, None)
+                elif change.is_wanted and isinstance(change.what, ExchangeSpec):
+                    self._exchanges.pop(change.what.name, None)
+                    self._put_at.pop(change.what, None)
+                self._fail(change.generation, error)
             self._moved.notify_all()
+
+    def trouble(self, label: str, error: AntiphonError, *, is_refusal: bool) -> None:
+        """Take note that the queue called *label* does not stand, because of *error*.
+
+        Args:
+            label: the queue.
+            error: why.
+            is_refusal: whoever waits for the queue, or its bindings, gets *error* now;
+                else they go on waiting, for it may come.
+        """
+        with self._moved:
+            if label not in self._queues:
+                return
+            self._troubles[label] = error
+            if is_refusal:
+                for number in [n for n, lane in self._open.items() if lane == label]:
+                    self._fail(number, error)
+            self._moved.notify_all()
+
+    def _fail(self, generation: int, error: AntiphonError) -> None:
+        self._open.pop(generation, None)
+        self._refused[generation] = error
+        while len(self._refused) > MAX_REFUSALS:  # nobody may ever ask for them
+            del self._refused[next(iter(self._refused))]

@@ -46,6 +46,9 @@ class Recorder:
     def blocked(self, reason: str | None) -> None:
         """Nothing here is blocked."""
 
+    def queue_made(self, queue: str) -> None:
+        """Nothing yet."""
+
     @property
     def bodies(self) -> list[bytes]:
         """What arrived, in order."""

@@ -43,7 +43,7 @@ def test_changes_come_once_and_in_order(topology: Topology) -> None:
     changes = topology.changes()
 
     assert [(A, True), (A, False), (A, True), (B, True)] == [
-        (change.binding, change.is_bound) for change in changes
+        (change.what, change.is_wanted) for change in changes
     ]
     assert all(later.generation > one.generation for one, later in pairwise(changes))
     assert [] == topology.changes()
@@ -69,14 +69,14 @@ def test_wait_returns_at_once_without_connection(topology: Topology) -> None:
 
 def test_wait_until_applied(topology: Topology) -> None:
     """Waiting ends when the transport says that the change stands."""
-    topology.applied(topology.snapshot().generation)
+    topology.connected()
     topology.bind([A])
     generation = topology.generation_of([A])
     waited: list[bool] = []
     thread = threading.Thread(target=lambda: waited.append(topology.wait(generation, 30)))
     thread.start()
 
-    topology.applied(generation)
+    topology.stands(BROADCAST, generation)
     thread.join(10)
 
     assert [True] == waited
@@ -84,7 +84,7 @@ def test_wait_until_applied(topology: Topology) -> None:
 
 def test_wait_ends_with_the_connection(topology: Topology) -> None:
     """Whoever waits is let go when the connection is lost."""
-    topology.applied(topology.snapshot().generation)
+    topology.connected()
     topology.bind([A])
     waited: list[bool] = []
     thread = threading.Thread(
@@ -100,7 +100,7 @@ def test_wait_ends_with_the_connection(topology: Topology) -> None:
 
 def test_wait_in_vain(topology: Topology) -> None:
     """After the time is over it says so."""
-    topology.applied(topology.snapshot().generation)
+    topology.connected()
     topology.bind([A])
 
     assert topology.wait(topology.generation_of([A]), 0.01) is False
@@ -108,7 +108,7 @@ def test_wait_in_vain(topology: Topology) -> None:
 
 def test_refused(topology: Topology) -> None:
     """What the broker refuses is taken back, and whoever waits gets the reason."""
-    topology.applied(topology.snapshot().generation)
+    topology.connected()
     topology.bind([A])
     topology.bind([B])
     generation = topology.generation_of([B])
