@@ -113,6 +113,41 @@ class StreamOverrun(MessagingError, OverflowError):
     """More events came than the reader of a stream has room for: here some are missing."""
 
 
+# -- Notifications -----------------------------------------------------------
+
+
+class NotificationError(AntiphonError):
+    """A notification, its publisher or its subscriber cannot be as it is."""
+
+
+class AbstractEvent(NotificationError, TypeError):
+    """The class of event has no ``event_id``; there are events of its subclasses only."""
+
+
+class UnknownField(NotificationError, TypeError):
+    """This kind of event has no field of that name."""
+
+
+class UnknownEnumValue(NotificationError, ValueError):
+    """A field of an event was given a value that its enum does not have."""
+
+
+class InvalidTopic(NotificationError, ValueError):
+    """An event id, an origin or a binding key cannot be part of a topic."""
+
+
+class MissingOrigin(InvalidTopic):
+    """An event has no origin, or ``"unknown"``; it was not published."""
+
+
+class NoBus(NotificationError, RuntimeError):
+    """A publisher or a subscriber has no bus, and the program has no global one."""
+
+
+class NoHandler(NotificationError, TypeError):
+    """A subscriber has nothing to call: neither ``ondata`` nor an ``on_data`` of its own."""
+
+
 # -- Stores ------------------------------------------------------------------
 
 

@@ -46,6 +46,8 @@ class BaseEvent:
     _event_id: EventId | None = None
     _delivery: Delivery | None = None
     _position: Any = None
+    # Exchange that a bus publishes it to, by its ``topic``; None for the bus's own.
+    _exchange: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         global subclasses_made
