@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 SCRIPTS = (
     (str(HERE / "codec/compare.py"),),
     (str(HERE / "events/main.py"),),
-    (str(HERE / "messaging/latency.py"),),
+    ("-m", "benchmarks.messaging"),
     ("-m", "benchmarks.stores"),
 )
 

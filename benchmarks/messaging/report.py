@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import datetime
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 
+from antiphon.testing.servers import RabbitMQ, rabbitmq
+
 RESULTS = Path(__file__).parent / "results"
+
+#: What is compared, for the record.
+LIBRARIES = ("pika", "kombu", "amqp", "aio-pika", "AMQPStorm", "faststream", "ormsgpack")
+
+_BEGAN = time.monotonic()
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark here has."""
+    made = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    made.add_argument("--url", help="a broker to use, instead of a private one")
+    made.add_argument("--save", action="store_true", help="keep the text in results/")
+    return made
+
+
+@contextlib.contextmanager
+def broker_at(url: str | None) -> Iterator[str]:
+    """Yield *url*, or that of a private broker that is there meanwhile."""
+    if url is not None:
+        yield url
+        return
+    with private_broker() as broker:
+        yield broker.url
+
+
+def private_broker() -> RabbitMQ:
+    """Return a broker of our own, which may be hurt; to be used with ``with``."""
+    return rabbitmq(given=False)
 
 
 def percentiles(values: Sequence[float]) -> dict[int, float]:
@@ -21,48 +55,38 @@ def percentiles(values: Sequence[float]) -> dict[int, float]:
 
 def machine() -> str:
     """Return what ran the benchmark, in one line."""
-    model = "unknown processor"
-    try:
+    model = platform.machine()
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    except OSError:
-        pass
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
     return f"{os.cpu_count()} x {model}, {platform.platform()}, load {load}"
 
 
-def commit() -> str:
-    """Return the commit that was measured, with a plus if files were changed."""
-    here = Path(__file__).parent
-    try:
-        name = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "../../src/antiphon"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    except OSError:
-        return "unknown"
-    return name + ("+" if changed else "")
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 def write_report(name: str, lines: Sequence[str], *, keep: bool) -> None:
     """Print *lines* under a heading; with *keep* also write them to ``results/``."""
+    changed = " with changes" if _git("status", "--porcelain", "--", "../../src") else ""
+    versions = ", ".join(f"{library} {metadata.version(library)}" for library in LIBRARIES)
     head = [
-        f"command: python {' '.join(sys.argv)}",
-        f"commit:  {commit()}",
+        f"command: python -m benchmarks.messaging.{name} {' '.join(sys.argv[1:])}".rstrip(),
+        f"commit:  {_git('rev-parse', '--short', 'HEAD')}{changed}",
         f"machine: {machine()}",
-        f"python:  {platform.python_version()}",
-        f"date:    {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        f"python:  {platform.python_version()}; {versions}",
+        f"date:    {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, "
+        f"{time.monotonic() - _BEGAN:.0f} s",
         "",
     ]
     text = "\n".join([*head, *lines, ""])
-    print(text)
+    print(text, flush=True)
     if keep:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.txt").write_text(text)

@@ -1,6 +1,6 @@
 """What it costs to wake an I/O thread: pika's own way, and a bell.
 
-    python benchmarks/messaging/wake.py [--keep]
+    python -m benchmarks.messaging.wake [--save]
 
 For each way a thread runs pika's loop; another wakes it and waits until its
 callback has run, 200 times a second, as an event that comes alone does.
@@ -8,20 +8,14 @@ callback has run, 200 times a second, as an event that comes alone does.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from pika.adapters.select_connection import IOLoop
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from report import percentiles, write_report
-
 from antiphon.messaging.bell import Bell
+from benchmarks.messaging.report import parser, percentiles, write_report
 
 ROUNDS = 1000
 
@@ -73,9 +67,7 @@ def by_bell(loop: IOLoop, ran: Callable[[], None]) -> Callable[[], None]:
 
 def main() -> None:
     """Measure both, in turns, and report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--keep", action="store_true")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     found: dict[str, list[list[int]]] = {}
     for _ in range(3):
         for name, prepare in (("pika's own way", pikas_way), ("bell", by_bell)):
@@ -86,7 +78,7 @@ def main() -> None:
         for what, values in (("the call", calls), ("until it ran", delays)):
             numbers = " ".join(f"{v / 1e3:7.1f}" for v in percentiles(values).values())
             lines.append(f"{name:16} {what:14} {numbers}")
-    write_report("wake", lines, keep=options.keep)
+    write_report("wake", lines, keep=options.save)
 
 
 if __name__ == "__main__":
