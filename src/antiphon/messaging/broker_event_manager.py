@@ -13,11 +13,13 @@ from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.emitting import EmittingManager
 from antiphon.messaging.endings import opened
 from antiphon.messaging.event_publisher import EventPublisher
+from antiphon.messaging.exchanges import Exchanges
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.outgoing import OutgoingBuffer
 from antiphon.messaging.reading import ReadingManager
 from antiphon.messaging.subscriptions import Subscriptions
+from antiphon.messaging.topic_listening import TopicListeningManager
 from antiphon.messaging.topology import BROADCAST, QueueSpec, Topology
 from antiphon.messaging.tracing import call_traced
 from antiphon.messaging.transport import Arrival, Transport
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT_S = 5.0
 
 
-class BrokerEventManager(EmittingManager, ReadingManager):
+class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager):
     """An event manager whose events reach every process of the same system.
 
     Made by ``open_bus``.  It is used like any event manager; listeners hear the
@@ -66,12 +68,18 @@ class BrokerEventManager(EmittingManager, ReadingManager):
         self._codec = Codec()
         self._topology = Topology(f"{system}.events", [QueueSpec(BROADCAST)])
         self._subscriptions = Subscriptions(self._topology, transport.reconcile)
+        self._exchanges = Exchanges(system, self._topology, transport.reconcile)
         self._outgoing = OutgoingBuffer(options.buffer_events, options.buffer_bytes)
         self._inbox = Inbox(
             self._codec, self._sources.resolve, self._arrived, self._settle, f"{system} bus"
         )
         self._publisher = EventPublisher(
-            self._codec, self._outgoing, transport.wake, self.publisher_id, options.persistent
+            self._codec,
+            self._outgoing,
+            transport.wake,
+            self.publisher_id,
+            options.persistent,
+            self._exchanges,
         )
         self._closed_because: str | None = None
         self._closing = threading.RLock()

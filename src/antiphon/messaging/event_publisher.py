@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_id import next_event_id
+from antiphon.messaging.exchanges import Exchanges
 from antiphon.messaging.outgoing import OutgoingBuffer
 from antiphon.messaging.transport import Message
 from antiphon.wire.codec import Codec
@@ -21,6 +22,7 @@ class EventPublisher:
         wake: called when there is one.
         publisher_id: written into each message.
         persistent: see ``Message``.
+        exchanges: where events go that have an exchange of their own.
     """
 
     def __init__(
@@ -30,12 +32,14 @@ class EventPublisher:
         wake: Callable[[], None],
         publisher_id: str,
         persistent: bool,
+        exchanges: Exchanges,
     ) -> None:
         self._codec = codec
         self._outgoing = outgoing
         self._wake = wake
         self._publisher_id = publisher_id
         self._persistent = persistent
+        self._exchanges = exchanges
 
     def publish(self, event: BaseEvent, origin: str | None) -> None:
         """Put *event* into the buffer, as one that happens now at *origin*.
@@ -51,14 +55,15 @@ class EventPublisher:
         encoded = self._codec.encode(
             event, origin=origin, event_id=event_id, time_ns=time.time_ns()
         )
-        self._outgoing.append(
-            Message(
-                encoded.routing_key,
-                Codec.join((encoded.envelope,)),
-                encoded.headers,
-                self._publisher_id,
-                self._persistent,
-            )
+        message = Message(
+            encoded.routing_key,
+            Codec.join((encoded.envelope,)),
+            encoded.headers,
+            self._publisher_id,
+            self._persistent,
         )
+        if event._exchange is not None:
+            message = self._exchanges.addressed(message, event._exchange, event.topic)
+        self._outgoing.append(message)
         state["_sent_by"] = self._publisher_id
         self._wake()

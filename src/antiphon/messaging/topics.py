@@ -93,3 +93,21 @@ class TopicTable(Generic[Target]):
                     for pattern in {word, "*"} - {"#"}
                     if (child := node.children.get(pattern)) is not None
                 )
+
+
+class TopicPattern:
+    """One pattern, to be compared with keys; safe from any thread.
+
+    Args:
+        pattern: words, ``*`` and ``#``.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._table: TopicTable[bool] = TopicTable()
+        self._table.bind(pattern, True)
+
+    def matches(self, key: str) -> bool:
+        """Return whether the pattern matches *key*."""
+        # Not by match(), which remembers keys: that needs a lock, and memory a pattern.
+        return any(self._table._search(split_words(key)))
