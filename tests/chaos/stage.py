@@ -1,0 +1,231 @@
+"""Where a play is given: a broker, networks, players, and the judgement afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.chaos.broker import start_broker
+from tests.chaos.cast import Part, Player
+from tests.chaos.checker import Verdict, check, subscriptions_of
+from tests.chaos.faults import Step, Victims, carry_out
+from tests.chaos.history import History, Trouble
+from tests.chaos.network import Network, make_networks
+
+#: Seconds without a new event after which a subscription is taken to have everything.
+QUIET_S = 2.0
+
+#: Seconds that draining may take.
+DRAIN_TIMEOUT_S = 90.0
+
+
+class Stage:
+    """Everything that a play needs, and its end.
+
+    Args:
+        parts: who plays.
+        seed: of the players' own dice.
+        networks: how many there are; parts name theirs by index.
+        report: takes lines about what goes on.
+
+    Attributes:
+        broker: the broker.
+        networks: the ways to it.
+        system: the system of all buses.
+        folder: where histories are.
+        troubles: what was done so far.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        seed: int,
+        *,
+        networks: int = 2,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.system = "chaos"
+        self.troubles: list[Trouble] = []
+        self._report = report
+        self._never = threading.Event()
+        self._began = time.monotonic()
+        self.folder = Path(tempfile.mkdtemp(prefix="antiphon-chaos-"))
+        self.networks: list[Network] = make_networks(networks)
+        self.players: list[Player] = []
+        try:
+            addresses = [one.address for one in self.networks if one.address is not None]
+            self.broker = start_broker(addresses)
+        except BaseException:
+            self._clean_up()
+            raise
+        for part in parts:
+            network = self.networks[part.network]
+            common: dict[str, Any] = {
+                "url": network.url(self.broker.port),
+                "system": self.system,
+                "seed": seed,
+            }
+            self.players.append(Player(part, self.folder, network, common))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for player in self.players:
+            player.end()
+        self.broker.stop()
+        self._clean_up(keep=error is not None)
+
+    def _clean_up(self, *, keep: bool = False) -> None:
+        for network in self.networks:
+            network.close()
+        if keep:
+            self.report(f"the histories are kept in {self.folder}")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def report(self, line: str) -> None:
+        """Say what goes on."""
+        self._report(f"{time.monotonic() - self._began:7.1f} s  {line}")
+
+    def player(self, name: str) -> Player:
+        """Return the player called *name*."""
+        return next(one for one in self.players if one.part.name == name)
+
+    @property
+    def victims(self) -> Victims:
+        """Whom faults may hit."""
+        parts = [player.part for player in self.players]
+        return Victims(
+            [part.name for part in parts if part.role == "publisher"],
+            [part.name for part in parts if part.role == "subscriber"],
+            sorted({part.subscription for part in parts if part.subscription}),
+            len(self.networks),
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+        self._never.wait(seconds)
+
+    def note_trouble(self, fault: str, target: str, began: float) -> None:
+        """Write down that *fault* has ended now."""
+        self.troubles.append(Trouble(fault, target, began, time.monotonic()))
+
+    # -- The play ----------------------------------------------------------------------
+
+    def raise_curtain(self) -> None:
+        """Start subscribers, then publishers."""
+        for role in ("subscriber", "publisher"):
+            wanted = [player for player in self.players if player.part.role == role]
+            for player in wanted:
+                player.start()
+            for player in wanted:
+                player.wait_begun()
+            deadline = time.monotonic() + 30
+            while not all(self._is_ready(player) for player in wanted):
+                if time.monotonic() > deadline:
+                    raise AssertionError("subscribers did not get ready")
+                self.wait(0.05)
+
+    def _is_ready(self, player: Player) -> bool:
+        if player.part.role == "publisher":
+            return True
+        return player.subscriber_runs()[-1].ready is not None
+
+    def play(self, schedule: Sequence[Step]) -> None:
+        """Carry *schedule* out."""
+        for number, step in enumerate(schedule, 1):
+            self.report(f"{number}/{len(schedule)} {step}")
+            carry_out(self, step)
+
+    def drain(self) -> None:
+        """Have everything sent, confirmed and heard, then close the buses."""
+        publishers = [player for player in self.players if player.part.role == "publisher"]
+        for player in publishers:
+            player.tell("stop")
+        for player in publishers:
+            answer = player.answer("stop", DRAIN_TIMEOUT_S)
+            if not answer.endswith("True"):
+                raise AssertionError(
+                    f"{player.part.name} could not flush: {player.ask('stats', 10)}\n"
+                    f"{player.errors()[-3000:]}"
+                )
+        self._wait_quiet()
+        for player in self.players:
+            player.close()
+
+    def _wait_quiet(self) -> None:
+        subscribers = [player for player in self.players if player.part.role == "subscriber"]
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        before: list[str] = []
+        quiet_since = time.monotonic()
+        while time.monotonic() < deadline:
+            counts = [player.ask("count", 30) for player in subscribers]
+            now = time.monotonic()
+            if counts != before:
+                before, quiet_since = counts, now
+            elif now - quiet_since > QUIET_S and not self._is_waiting():
+                return
+            self.wait(0.2)
+        self.report(f"not drained after {DRAIN_TIMEOUT_S:.0f} s: {self.broker.queues()}")
+
+    def _is_waiting(self) -> bool:
+        """Whether the broker has something left for a subscription."""
+        return any(
+            messages
+            for name, messages in self.broker.queues().items()
+            if name.startswith((f"{self.system}.sub.", f"{self.system}.retry."))
+        )
+
+    # -- The judgement -----------------------------------------------------------------
+
+    def history(self) -> History:
+        """Return everything that was written down."""
+        history = History(troubles=self.troubles, ended=time.monotonic())
+        for player in self.players:
+            if player.part.role == "publisher":
+                history.publishers += player.publisher_runs()
+            else:
+                history.subscribers += player.subscriber_runs()
+        return history
+
+    def judge(self) -> tuple[Verdict, str]:
+        """Return the verdict, and a summary for people."""
+        history = self.history()
+        verdict = check(history)
+        emitted = sum(len(run.emissions) for run in history.publishers)
+        confirmed = sum(
+            one.confirmed is not None for run in history.publishers for one in run.emissions
+        )
+        flushes = sum(run.flushes for run in history.publishers)
+        back = sorted(verdict.back_s)
+        faults = [one.fault for one in self.troubles]
+        lines = [
+            f"{emitted} events emitted, {confirmed} of them in {flushes} flushes",
+            *(
+                f"{one.name} ({one.mode}): {len(one.heard)} heard, "
+                f"{sum(len(run.gaps) for run in one.runs)} gaps told"
+                for one in subscriptions_of(history)
+            ),
+            f"{len(faults)} faults: "
+            + ", ".join(f"{faults.count(name)} {name}" for name in sorted(set(faults))),
+            f"{verdict.repeats} repeats and {verdict.disorders} late ones, all of them allowed",
+        ]
+        if back:
+            lines.append(
+                f"{len(back)} reconnects, p50 {back[len(back) // 2]:.2f} s and at most "
+                f"{back[-1]:.2f} s after the trouble's end"
+            )
+        lines.append(f"{len(verdict.violations)} promises broken")
+        return verdict, "\n".join(lines)
