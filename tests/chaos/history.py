@@ -45,6 +45,10 @@ class Recorder:
         line = " ".join(quote(str(word)) for word in words)
         os.write(self._fd, f"{time.monotonic():.6f} {line}\n".encode())
 
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._fd)
+
 
 @dataclass(slots=True)
 class Emission:
