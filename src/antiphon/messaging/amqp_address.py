@@ -59,6 +59,7 @@ class AmqpAddress:
             in place of user and password.
         nodes: (host, port) of every node of the cluster, as the URL lists them.
         is_shuffled: whether they are tried in an order of chance.
+        has_others: whether it is one node of several (``at``).
         url: what all this was read from.
     """
 
@@ -73,6 +74,7 @@ class AmqpAddress:
     is_external: bool = False
     nodes: tuple[tuple[str, int], ...] = ()
     is_shuffled: bool = False
+    has_others: bool = False
     url: str = field(default="", repr=False, compare=False)
 
     @property
@@ -85,7 +87,8 @@ class AmqpAddress:
 
     def at(self, node: tuple[str, int]) -> AmqpAddress:
         """Return the address of one *node* only."""
-        return replace(self, host=node[0], port=node[1], nodes=(node,))
+        has_others = len(self.nodes) > 1
+        return replace(self, host=node[0], port=node[1], nodes=(node,), has_others=has_others)
 
     def again(self) -> AmqpAddress:
         """Return the address with secrets as their files have them now.

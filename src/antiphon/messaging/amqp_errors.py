@@ -9,8 +9,11 @@ from collections.abc import Iterator
 
 from pika import exceptions
 
-from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
+from antiphon.environment import AMQP_PASSWORD, AMQP_USER
+from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable, TLSFailed
 from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_rights import explain_right
+from antiphon.messaging.amqp_tls import explain_tls
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,8 @@ THREAD_PREFIX = "antiphon "
 #: AMQP reply codes by which a broker refuses for good: access refused, not
 #: found, precondition failed, not allowed.
 REFUSALS = frozenset({403, 404, 405, 406, 530})
+
+_PROBABLE = (exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError)
 
 
 def explain(exc: BaseException, address: AmqpAddress) -> AntiphonError:
@@ -33,15 +38,29 @@ def explain(exc: BaseException, address: AmqpAddress) -> AntiphonError:
 
 def _explain(exc: BaseException, address: AmqpAddress) -> AntiphonError:
     where = address.where
+    text = " ".join([str(exc), *map(str, _os_errors(exc))])
+    if address.is_tls and (failure := explain_tls(text, address)) is not None:
+        # A balancer whose brokers are all down ends the handshake: that is not for good.
+        return (BrokerUnavailable if "UNEXPECTED_EOF" in text else TLSFailed)(failure)
+    if isinstance(exc, exceptions.IncompatibleProtocolError):
+        return BrokerUnavailable(_about_protocol(address))
+    if isinstance(exc, _PROBABLE) and "StreamLost" in text:
+        # pika guesses from when it happens; a broker that refuses says so (since 3.2).
+        return BrokerUnavailable(f"the connection to the broker at {where} broke: {_short(exc)}")
     if isinstance(exc, exceptions.ProbableAuthenticationError):
-        return BrokerRefused(
-            f"the broker at {where} does not accept user '{address.user}' with the password given; "
-            "check both in the URL (RabbitMQ lets 'guest' in from its own machine only)"
-        )
+        return BrokerRefused(_about_login(address))
     if isinstance(exc, exceptions.ProbableAccessDeniedError):
         return BrokerRefused(_about_virtual_host(str(exc), address))
+    if isinstance(exc, exceptions.AuthenticationError):
+        return BrokerRefused(
+            f"the broker at {where} does not offer {'EXTERNAL' if address.is_external else 'PLAIN'}"
+            " authentication; allow it there (auth_mechanisms; EXTERNAL is in the plugin "
+            "rabbitmq_auth_mechanism_ssl)"
+        )
     if isinstance(exc, exceptions.ChannelClosedByBroker | exceptions.ConnectionClosedByBroker):
         kind = BrokerRefused if exc.reply_code in REFUSALS else BrokerUnavailable
+        if (missing := explain_right(exc.reply_text, address)) is not None:
+            return kind(missing)
         return kind(f"the broker at {where} closed the connection: {exc.reply_text}")
     if isinstance(exc, exceptions.ConnectionOpenAborted):
         return BrokerUnavailable(
@@ -51,6 +70,36 @@ def _explain(exc: BaseException, address: AmqpAddress) -> AntiphonError:
     if (inner := next(_os_errors(exc), None)) is not None:
         return BrokerUnavailable(_about_network(inner, address))
     return BrokerUnavailable(f"the connection to the broker at {where} broke: {_short(exc)}")
+
+
+def _about_login(address: AmqpAddress) -> str:
+    start = f"the broker at {address.where} does not accept"
+    if address.is_external:
+        return (
+            f"{start} the client certificate in certfile={address.tls.certfile} as a login: it "
+            "takes the certificate's name for a user (ssl_cert_login_from), and there is none of it"
+        )
+    return (
+        f"{start} user '{address.user}' with the password given; check both in the URL, or in "
+        f"{AMQP_USER} and {AMQP_PASSWORD} (RabbitMQ lets 'guest' in from its own machine only)"
+    )
+
+
+def _about_protocol(address: AmqpAddress) -> str:
+    start = f"{address.where} ended the connection before it said anything in AMQP"
+    if address.is_tls:
+        # TLS 1.3 refuses a certificate after the handshake, and its reason may be lost then.
+        certfile = address.tls.certfile
+        return f"{start}; " + (
+            f"it may not accept the certificate in certfile={certfile} (is it expired, or of "
+            "an authority that the broker does not trust?)"
+            if certfile
+            else "it may want a client certificate (certfile=, keyfile=), or be no TLS port"
+        )
+    return (
+        f"{start}; check that the port is the broker's AMQP port (5672 as a rule), and write "
+        "amqps:// for a port that speaks TLS (5671 as a rule)"
+    )
 
 
 def _about_virtual_host(text: str, address: AmqpAddress) -> str:

@@ -32,7 +32,7 @@ from antiphon.testing.servers.base import Server
 from antiphon.testing.servers.finding import find_rabbitmq, find_redis
 from antiphon.testing.servers.given import AMQP_VARIABLE, REDIS_VARIABLE
 from antiphon.testing.servers.progress import Report, report_to, silent
-from antiphon.testing.servers.rabbitmq_base import RabbitMQ
+from antiphon.testing.servers.rabbitmq_base import RabbitMQ, TLSFiles
 from antiphon.testing.servers.redis_base import Redis
 from antiphon.testing.servers.together import Servers
 
@@ -45,6 +45,7 @@ __all__ = [
     "Server",
     "Servers",
     "ServersUnavailable",
+    "TLSFiles",
     "rabbitmq",
     "redis",
     "report_to",
@@ -52,13 +53,17 @@ __all__ = [
 ]
 
 
-def rabbitmq(*, given: bool = True, report: Report | None = None) -> RabbitMQ:
+def rabbitmq(
+    *, given: bool = True, report: Report | None = None, tls: TLSFiles | None = None
+) -> RabbitMQ:
     """Find or start RabbitMQ and wait until it answers: 4 to 7 s on two idle cores.
 
     Args:
         given: whether ``ANTIPHON_AMQP_URL`` counts; with False the broker is one's own,
             so that it may be killed.
         report: takes the lines about what is going on; standard error if None.
+        tls: for a broker of one's own that speaks TLS, too, at its ``tls_url``, and lets in
+            whoever shows a certificate of the authority (SASL EXTERNAL, by common name).
 
     Returns:
         The server, a context manager that stops it.
@@ -66,7 +71,7 @@ def rabbitmq(*, given: bool = True, report: Report | None = None) -> RabbitMQ:
     Raises:
         ServersUnavailable: none was found, or it did not start.
     """
-    return find_rabbitmq(report or report_to(), given, _never)
+    return find_rabbitmq(report or report_to(), given, _never, tls)
 
 
 def redis(*, given: bool = True, report: Report | None = None) -> Redis:

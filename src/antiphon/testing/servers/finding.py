@@ -11,7 +11,7 @@ from antiphon.errors import ServersUnavailable
 from antiphon.testing.servers import containers, given, packages, programs
 from antiphon.testing.servers.base import START_TIMEOUT_S, Server
 from antiphon.testing.servers.progress import Progress, Report
-from antiphon.testing.servers.rabbitmq_base import RabbitMQ
+from antiphon.testing.servers.rabbitmq_base import RabbitMQ, TLSFiles
 from antiphon.testing.servers.rabbitmq_private import PrivateRabbitMQ
 from antiphon.testing.servers.redis_base import Redis
 from antiphon.testing.servers.redis_private import PrivateRedis
@@ -39,16 +39,21 @@ Do one of these:
 The programs need not run as services: private copies are started and stopped."""
 
 
-def find_rabbitmq(report: Report, use_given: bool, is_cancelled: Callable[[], bool]) -> RabbitMQ:
+def find_rabbitmq(
+    report: Report,
+    use_given: bool,
+    is_cancelled: Callable[[], bool],
+    tls: TLSFiles | None = None,
+) -> RabbitMQ:
     """Find or start RabbitMQ; see :func:`antiphon.testing.servers.rabbitmq`."""
 
     def given_server() -> RabbitMQ | None:
-        url = os.environ.get(given.AMQP_VARIABLE) if use_given else None
+        url = os.environ.get(given.AMQP_VARIABLE) if use_given and tls is None else None
         return given.GivenRabbitMQ(url, given.AMQP_VARIABLE) if url else None
 
     def private_server() -> RabbitMQ | None:
         scripts = programs.find_rabbitmq()
-        return PrivateRabbitMQ(scripts) if scripts else None
+        return PrivateRabbitMQ(scripts, tls) if scripts else None
 
     search = _Search("RabbitMQ", given.AMQP_VARIABLE, "rabbitmq-server", report, is_cancelled)
     return search.run(given_server, private_server, containers.ContainerRabbitMQ)

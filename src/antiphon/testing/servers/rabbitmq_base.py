@@ -7,6 +7,8 @@ import secrets
 import socket
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -21,6 +23,21 @@ _METHOD_FRAME = b"\x01"
 _PROBE_TIMEOUT_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """PEM files of a broker that speaks TLS.
+
+    Attributes:
+        cafile: the authority whose client certificates are accepted.
+        certfile: the broker's certificate, for the name ``localhost``.
+        keyfile: its key.
+    """
+
+    cafile: Path
+    certfile: Path
+    keyfile: Path
+
+
 class RabbitMQ(Server):
     """A RabbitMQ server; ``amqp_url`` is the same as ``url``."""
 
@@ -30,6 +47,18 @@ class RabbitMQ(Server):
     def amqp_url(self) -> str:
         """Where clients find it: ``amqp://user:password@host:port`` of the default virtual host."""
         return self.url
+
+    @property
+    def tls_url(self) -> str:
+        """Where clients find it by TLS: ``amqps://user:password@localhost:port``.
+
+        Raises:
+            ServersUnavailable: it was not started with ``rabbitmq(tls=…)``.
+        """
+        raise ServersUnavailable(
+            "this RabbitMQ does not speak TLS: it needs rabbitmq(tls=TLSFiles(…)), and the program "
+            "on this machine"
+        )
 
     def answers(self) -> bool:
         parts = urlsplit(self.url)

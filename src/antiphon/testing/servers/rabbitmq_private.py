@@ -19,7 +19,7 @@ from antiphon.errors import ServersUnavailable
 from antiphon.testing.servers import programs
 from antiphon.testing.servers.kept import free_ports
 from antiphon.testing.servers.private import PrivateServer
-from antiphon.testing.servers.rabbitmq_base import RabbitMQ
+from antiphon.testing.servers.rabbitmq_base import RabbitMQ, TLSFiles
 
 _CONTROL_SCRIPT = Path(__file__).with_name("control.erl")
 
@@ -32,6 +32,20 @@ log.console.level = info
 disk_free_limit.absolute = 20MB
 """
 
+#: With TLS: whoever shows a certificate of the authority may come in by its common name.
+_TLS_CONFIGURATION = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {cafile}
+ssl_options.certfile = {certfile}
+ssl_options.keyfile = {keyfile}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = AMQPLAIN
+auth_mechanisms.3 = EXTERNAL
+"""
+
 #: Seconds for one expression on the control socket, and for one rabbitmqctl.
 _CONTROL_TIMEOUT_S = 30.0
 _RABBITMQCTL_TIMEOUT_S = 60.0
@@ -42,6 +56,7 @@ class PrivateRabbitMQ(PrivateServer, RabbitMQ):
 
     Args:
         scripts: folder of RabbitMQ's own scripts (:func:`programs.find_rabbitmq`).
+        tls: for a listener that speaks TLS, beside the plain one.
 
     Raises:
         ServersUnavailable: a process could not be started.
@@ -49,15 +64,22 @@ class PrivateRabbitMQ(PrivateServer, RabbitMQ):
 
     process = "rabbitmq"
 
-    def __init__(self, scripts: Path) -> None:
+    def __init__(self, scripts: Path, tls: TLSFiles | None = None) -> None:
         self._scripts = scripts
-        self._port, self._epmd_port, self._distribution_port = free_ports(3)
+        self._tls = tls
+        self._port, self._epmd_port, self._distribution_port, self._tls_port = free_ports(4)
         self._node = f"antiphon-{secrets.token_hex(4)}@localhost"
         super().__init__()
 
     @property
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self._port}"
+
+    @property
+    def tls_url(self) -> str:
+        if self._tls is None:
+            return super().tls_url
+        return f"amqps://guest:guest@localhost:{self._tls_port}"
 
     def _prepare(self) -> None:
         folder = self.folder
@@ -66,11 +88,21 @@ class PrivateRabbitMQ(PrivateServer, RabbitMQ):
         cookie = folder / "home" / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(16))
         cookie.chmod(0o400)
-        (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(port=self._port))
-        (folder / "enabled_plugins").write_text("[].\n")
+        (folder / "rabbitmq.conf").write_text(self._configuration())
+        plugins = "" if self._tls is None else "rabbitmq_auth_mechanism_ssl"
+        (folder / "enabled_plugins").write_text(f"[{plugins}].\n")
         epmd = programs.find_epmd() or "epmd"
         argv = [epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"]
         self._keeper.start("epmd", argv, self._environment())
+
+    def _configuration(self) -> str:
+        text = _CONFIGURATION.format(port=self._port)
+        if self._tls is None:
+            return text
+        tls = self._tls
+        return text + _TLS_CONFIGURATION.format(
+            port=self._tls_port, cafile=tls.cafile, certfile=tls.certfile, keyfile=tls.keyfile
+        )
 
     def start(self) -> None:
         # A broker that was killed leaves its socket behind, and Erlang does not replace it.
