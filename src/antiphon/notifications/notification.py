@@ -96,7 +96,7 @@ class Notification(BaseEvent):
         cls = type(self)
         if cls.event_id is None:
             raise AbstractEvent(_abstract(cls))
-        for name in _NO_FIELDS.intersection(fields):
+        for name in fields.keys() - cls._fields.keys():
             raise UnknownField(_unknown(cls, name))
         super().__init__(source, event_id=cls.event_id)
         state = self.__dict__
@@ -151,28 +151,35 @@ class AdditionalData:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Yield name and value of each field."""
-        state = self._event.__dict__
-        names = [name for name in state if name[:1] != "_" and name not in _NO_FIELDS]
-        return iter([(n, state[n]) for n in names if n not in Notification._fields])
+        return iter(_own_fields(self._event).items())
 
     def __getattr__(self, name: str) -> Any:
-        fields = dict(self)
+        fields = _own_fields(self._event)
         if name not in fields:
             raise AttributeError(_unknown(type(self._event), name))
         return fields[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in dict(self):
+        if name not in _own_fields(self._event):
             raise AttributeError(_unknown(type(self._event), name))
         setattr(self._event, name, value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AdditionalData) and dict(self) == dict(other)
+        return isinstance(other, AdditionalData) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"AdditionalData({', '.join(f'{name}={value!r}' for name, value in self)})"
+
+
+def _own_fields(event: Notification) -> dict[str, Any]:
+    # Not by class: the kind may be one that this process does not have.
+    return {
+        name: value
+        for name, value in event.__dict__.items()
+        if name[:1] != "_" and name not in _NO_FIELDS and name not in Notification._fields
+    }
 
 
 def _annotated(cls: type) -> Iterator[str]:
