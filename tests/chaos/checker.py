@@ -11,7 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.chaos.events import matches
-from tests.chaos.history import Emission, Gap, Hearing, History, SubscriberRun
+from tests.chaos.history import (
+    Emission,
+    Gap,
+    Hearing,
+    History,
+    PublisherRun,
+    SubscriberRun,
+)
 
 #: Seconds that emit may take; it costs microseconds, but machines under test are busy.
 MAX_EMIT_S = 5.0
@@ -367,8 +374,9 @@ def _check_emit_times(history: History, verdict: Verdict) -> None:
 
 def _check_returns(history: History, verdict: Verdict) -> None:
     """Find connections that came back too late after a trouble ended."""
-    for run in (*history.publishers, *history.subscribers):
-        end = min(x for x in (run.killed, getattr(run, "closed", None), history.ended) if x)
+    runs: list[PublisherRun | SubscriberRun] = [*history.publishers, *history.subscribers]
+    for run in runs:
+        end = min(x for x in (run.killed, run.closed, history.ended) if x)
         for lost, back in _absences(run.states, end):
             over = [one for one in history.troubles if one.began < back and one.ended > lost]
             if any(one.began > lost and one.began < back < one.ended for one in over):

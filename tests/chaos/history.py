@@ -103,6 +103,7 @@ class PublisherRun:
         name, run: who it is.
         is_spooled: whether its buffer is on disk, and shared by all of its processes.
         killed: when it was killed, if it was.
+        closed: when it ended cleanly, if it did.
         emissions: in order.
         slow: events whose emit took long, with the seconds.
         states: when it was connected (True) and disconnected.
@@ -112,6 +113,7 @@ class PublisherRun:
     run: int
     is_spooled: bool = False
     killed: float | None = None
+    closed: float | None = None
     emissions: list[Emission] = field(default_factory=list)
     slow: list[tuple[int, float]] = field(default_factory=list)
     states: list[tuple[float, bool]] = field(default_factory=list)
@@ -205,6 +207,8 @@ def read_publisher(path: Path, run: PublisherRun) -> PublisherRun:
                 unconfirmed += 1
         elif kind == "slow":
             run.slow.append((int(words[0]), float(words[1])))
+        elif kind == "closed":
+            run.closed = at
         elif kind == "state":
             run.states.append((at, words[0] == "connected"))
     return run

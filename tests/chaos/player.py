@@ -172,7 +172,7 @@ class Subscriber(Player):
         self.recorder.note("ready")
 
     def _hear(self, event: Note) -> None:
-        publisher, number = event.publisher, event.number  # type: ignore[attr-defined]
+        publisher, number = event.publisher, event.number
         chance = self._random.random()
         if chance < self.settings["slow_share"]:
             time.sleep(self._random.uniform(0, 0.05))
@@ -185,9 +185,9 @@ class Subscriber(Player):
         self._heard += 1
 
     def _note_gap(self, event: EventsMayBeMissing) -> None:
-        since: float | None = event.since  # type: ignore[attr-defined]
+        since: float | None = event.since
         shown = "-" if since is None else f"{since - self._offset_s:.6f}"
-        self.recorder.note("missing", event.subscription, shown)  # type: ignore[attr-defined]
+        self.recorder.note("missing", event.subscription, shown)
 
     def do_count(self) -> str:
         """Return how many events were heard."""
