@@ -4,77 +4,38 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 import pika
 from pika import spec
 from pika.channel import Channel
-from pika.frame import Method
 
-from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
+from antiphon.errors import AntiphonError, BrokerRefused
 from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_lane import Lane
 from antiphon.messaging.amqp_link import Link
-from antiphon.messaging.topology import Binding, Change, QueueSpec, Snapshot, Topology
+from antiphon.messaging.amqp_queue import QueueChannel
+from antiphon.messaging.amqp_settling import Consumption
+from antiphon.messaging.arrivals import delivery_count, restored
+from antiphon.messaging.declarations import Change, ExchangeSpec, QueueSpec
+from antiphon.messaging.topology import Topology
 from antiphon.messaging.transport import Arrival, Incoming, Message
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which messages of a queue that goes with its connection are
-#: acknowledged although a slow listener still has them before it: RabbitMQ closes
-#: a channel with deliveries unacknowledged for 30 minutes, and giving such a
-#: message back would help nobody.
-MAX_UNACKNOWLEDGED_S = 60.0
-
-
-class Consumption:
-    """One queue being consumed: which deliveries may be acknowledged.
-
-    Deliveries are handled in their order, so that one acknowledgement covers
-    many; the dispatch thread only moves a number, and the link's thread sends.
-    """
-
-    def __init__(self, spec: QueueSpec, channel: Channel) -> None:
-        self.spec = spec
-        self.channel = channel
-        self.handled = 0  # tag; moved by whoever settles
-        self._received = 0  # tag of the newest delivery
-        self._handed_out = 0  # tag of the newest that was no echo
-        self._acknowledged = 0
-        self._oldest_at: float | None = None
-
-    def received(self, tag: int, *, is_echo: bool) -> None:
-        """Take note of a delivery."""
-        self._received = tag
-        if not is_echo:
-            self._handed_out = tag
-        if self._oldest_at is None:
-            self._oldest_at = time.monotonic()
-
-    def is_due(self) -> bool:
-        """Return whether so much was handled that the broker should hear of it now."""
-        return self.handled - self._acknowledged >= self.spec.prefetch // 4
-
-    def acknowledge(self, *, now: bool) -> None:
-        """Acknowledge what was handled: a good deal of it, or (*now*) any."""
-        upto = self._received if self.handled >= self._handed_out else self.handled
-        if self.spec.is_exclusive and self._is_old():
-            upto = self._received
-        if upto - self._acknowledged >= (1 if now else self.spec.prefetch // 4):
-            self.channel.basic_ack(upto, multiple=True)
-            self._acknowledged = upto
-            self._oldest_at = None if upto == self._received else time.monotonic()
-
-    def _is_old(self) -> bool:
-        oldest_at = self._oldest_at
-        return oldest_at is not None and time.monotonic() - oldest_at > MAX_UNACKNOWLEDGED_S
+#: Seconds after which the connection counts as made although a durable queue does not stand yet.
+READY_PATIENCE_S = 5.0
 
 
 class Consumer:
     """Declares a ``Topology`` and hands on what arrives; the user of a ``Link``.
 
-    A channel that the broker closes, a consumer that it cancels and a queue
-    that someone deletes all count as a lost connection: everything is then
-    declared again, which is the one way that is always right.
+    The link's channel declares the exchanges; each queue has a channel of its
+    own (``amqp_lane``).  What goes wrong with a private queue or an exchange
+    counts as a lost connection: everything is then declared again, which is the
+    one way that is always right.  A durable queue that fails is tried again by
+    itself, so that one bad queue takes no other down.
 
     Args:
         address: the broker.
@@ -102,158 +63,197 @@ class Consumer:
         self._on_ready = on_ready
         self._channel: Channel | None = None
         self._is_ready = False
-        self._names: dict[str, str] = {}
-        self._consumptions: list[Consumption] = []
-        self._pending: list[Change] = []
+        self._has_exchanges = False
+        self._opened_at = 0.0
+        self._lanes: dict[str, Lane] = {}
+        self._leaving: list[Lane] = []  # no longer wished for; what arrived may be settled
+        self._due: deque[Consumption] = deque()
+        self._later: list[Change] = []  # when the exchanges before them stand
+        self._pending: list[Change] = []  # exchanges on their way
 
     def settle(self, arrival: Arrival) -> None:
         """Take note, on any thread, that *arrival* was handled."""
         consumption, tag = arrival.token
-        consumption.handled = tag
-        if consumption.is_due():
+        if consumption.settle(tag):
+            self._due.append(consumption)
             self.link.wake()
 
     # -- For the link, on its thread ---------------------------------------------------
 
     def opened(self, channel: Channel) -> None:
-        """Declare exchange, queues and bindings, then consume."""
+        """Declare the exchanges, then the queues."""
+        self._forget()
         self._channel = channel
-        self._is_ready = False
-        self._names.clear()
-        self._consumptions.clear()
-        self._pending.clear()
+        self._opened_at = time.monotonic()
         snapshot = self._topology.snapshot()
-        channel.add_on_cancel_callback(self._on_cancelled)
         channel.exchange_declare(snapshot.exchange, "topic", durable=True)
-        for spec_ in snapshot.queues:
-            channel.queue_declare(
-                spec_.name,
-                exclusive=spec_.is_exclusive,
-                durable=not spec_.is_exclusive,
-                auto_delete=spec_.is_exclusive,
-                callback=lambda frame, spec_=spec_: self._on_declared(spec_, frame, snapshot),
-            )
-
-    def _on_declared(self, queue: QueueSpec, frame: Method, snapshot: Snapshot) -> None:
-        channel = self._channel
-        if channel is None:
-            return
-        self._names[queue.label] = frame.method.queue
-        for binding in snapshot.bindings:
-            if binding.queue == queue.label:
-                # Without an answer each: the channel keeps the order, so the
-                # answer to basic.consume says that all of them stand.
-                channel.queue_bind(frame.method.queue, snapshot.exchange, binding.pattern)
-        consumption = Consumption(queue, channel)
-        self._consumptions.append(consumption)
-        is_last = len(self._consumptions) == len(snapshot.queues)
-        channel.basic_qos(prefetch_count=queue.prefetch)
-        channel.basic_consume(
-            frame.method.queue,
-            lambda _, method, properties, body: self._on_message(
-                consumption, method, properties, body
-            ),
-            exclusive=queue.is_exclusive,
-            callback=(lambda _: self._on_consuming(snapshot.generation)) if is_last else None,
+        for exchange in snapshot.exchanges:
+            self._declare(channel, exchange)
+        # The channel keeps the order: the last answer says that all stand.
+        channel.exchange_declare(
+            snapshot.exchange,
+            passive=True,
+            callback=lambda _: self._on_exchanges(channel, snapshot.generation),
         )
 
-    def _on_consuming(self, generation: int) -> None:
-        self._is_ready = True
-        self._stands(generation)
-        self._topology.connected()
-        self._on_ready(True, None)
-        self.woken()
+    def _declare(self, channel: Channel, exchange: ExchangeSpec) -> None:
+        channel.exchange_declare(exchange.name, "topic", durable=True)
+        if exchange.feeds_main:
+            channel.exchange_bind(self._topology.exchange, exchange.name, "#")
+
+    def _on_exchanges(self, channel: Channel, generation: int) -> None:
+        if channel is not self._channel:
+            return
+        self._has_exchanges = True
+        self._topology.stands(None, generation)
+        snapshot = self._topology.snapshot()
+        for deletion in snapshot.deletions:
+            if isinstance(deletion.what, QueueSpec):
+                self._start(deletion.what).feed(deletion)
+        for queue in snapshot.queues:
+            if queue.label not in self._lanes:
+                self._start(queue).open()
+        self._check_ready()
+
+    def _start(self, queue: QueueSpec) -> Lane:
+        connection = None if self._channel is None else self._channel.connection
+        lane = Lane(queue, connection, self._topology, self, self.link.address)
+        self._lanes[queue.label] = lane
+        return lane
 
     def woken(self) -> None:
         """Carry out changes of the topology, and acknowledge."""
-        for consumption in self._consumptions:
-            consumption.acknowledge(now=False)
-        if self._is_ready and not self._pending:
-            self._carry_out(self._topology.changes())
+        while self._due:
+            self._due.popleft().acknowledge(now=False)
+        if self._has_exchanges:
+            self._later.extend(self._topology.changes())
+            self._carry_out()
 
-    def _carry_out(self, changes: list[Change]) -> None:
+    def _carry_out(self) -> None:
+        while self._later and not self._pending:
+            change = self._later.pop(0)
+            if isinstance(change.what, ExchangeSpec):
+                self._put_exchange(change.what, change)
+                return
+            label = change.queue
+            lane = self._lanes.get(label or "")
+            if lane is not None:
+                lane.feed(change)
+            elif isinstance(change.what, QueueSpec) and change.is_wanted:
+                self._start_wished(change.what.label)
+
+    def _start_wished(self, label: str) -> None:
+        part = self._topology.part(label)
+        if part is not None and label not in self._lanes:
+            self._start(part.queue).open()
+
+    def _put_exchange(self, exchange: ExchangeSpec, change: Change) -> None:
         channel = self._channel
-        if not changes or channel is None:
+        if channel is None:
             return
-        self._pending = changes
-        for change in changes[:-1]:
-            self._carry_out_one(channel, change, None)
-        self._carry_out_one(channel, changes[-1], self._on_carried_out)
+        self._pending = [change]
+        self._declare(channel, exchange)
+        channel.exchange_declare(
+            exchange.name, passive=True, callback=lambda _: self._on_exchange(channel)
+        )
 
-    def _carry_out_one(
-        self, channel: Channel, change: Change, callback: Callable[[Method], None] | None
-    ) -> None:
-        if not isinstance(change.what, Binding):
-            return
-        queue = self._names[change.what.queue]
-        exchange, pattern = self._topology.exchange, change.what.pattern
-        if change.is_wanted:
-            channel.queue_bind(queue, exchange, pattern, callback=callback)
-        else:
-            # pika has no queue.unbind without an answer.
-            channel.queue_unbind(queue, exchange, pattern, callback=callback or _ignore)
-
-    def _on_carried_out(self, _frame: Method) -> None:
-        if self._pending:
-            self._stands(self._pending[-1].generation)
+    def _on_exchange(self, channel: Channel) -> None:
+        if channel is self._channel and self._pending:
+            self._topology.stands(None, self._pending[-1].generation)
             self._pending = []
-        self.woken()
-
-    def _stands(self, generation: int) -> None:
-        for label in self._names:
-            self._topology.stands(label, generation)
+            self._carry_out()
 
     def ticked(self) -> None:
-        """Acknowledge what was handled since the last time."""
-        for consumption in self._consumptions:
-            consumption.acknowledge(now=True)
+        """Acknowledge what was handled since the last time, and look after the queues."""
+        for lane in (*self._lanes.values(), *self._leaving):
+            lane.ticked()
+        self._leaving = [lane for lane in self._leaving if not lane.is_over]
+        self._check_ready()
 
     def lost(self, error: AntiphonError) -> None:
         """Take note that nothing stands any more."""
         if isinstance(error, BrokerRefused) and self._pending:
-            # The bindings on their way are what was refused: without them the
-            # rest can stand again, and whoever asked for them is told.
+            # The exchange on its way is what was refused: without it the rest can
+            # stand again, and whoever asked for it is told.
             self._topology.refuse(self._pending, error)
-        self._pending = []
-        self._channel = None
-        self._is_ready = False
-        self._consumptions.clear()
+        self._forget()
         self._topology.lost()
         self._on_ready(False, error)
+
+    def _forget(self) -> None:
+        self._channel = None
+        self._is_ready = self._has_exchanges = False
+        self._lanes.clear()
+        self._leaving.clear()
+        self._due.clear()
+        self._later.clear()
+        self._pending = []
 
     def blocked(self, reason: str | None) -> None:
         """Nothing: a connection that only consumes is not blocked for long."""
 
+    # -- For the lanes -------------------------------------------------------------------
+
+    def stood(self, lane: QueueChannel, *, is_new: bool) -> None:
+        """Take note that a queue stands."""
+        if is_new:
+            self._incoming.queue_made(lane.queue.label)
+        self._check_ready()
+
+    def failed(self, lane: QueueChannel, error: AntiphonError, *, is_fatal: bool) -> None:
+        """Take note that a queue does not stand."""
+        if is_fatal:
+            self.link.drop(error)
+            return
+        logger.warning("queue '%s' is tried again: %s", lane.queue.label, error)
+        self._check_ready()
+
+    def ended(self, lane: QueueChannel) -> None:
+        """Take note that a queue is no longer consumed, as wished."""
+        label = lane.queue.label
+        if self._lanes.get(label) is lane:
+            self._leaving.append(self._lanes.pop(label))
+            self._start_wished(label)
+
+    def _check_ready(self) -> None:
+        if self._is_ready or not self._has_exchanges:
+            return
+        is_late = time.monotonic() - self._opened_at > READY_PATIENCE_S
+        for lane in self._lanes.values():
+            if not (
+                lane.is_standing or (not lane.queue.is_exclusive and (lane.is_tried or is_late))
+            ):
+                return
+        self._is_ready = True
+        self._topology.connected()
+        self._on_ready(True, None)
+        self.woken()
+
     # -- From the broker ---------------------------------------------------------------
 
-    def _on_message(
+    def on_message(
         self,
         consumption: Consumption,
         method: spec.Basic.Deliver,
         properties: pika.BasicProperties,
         body: bytes,
     ) -> None:
+        """Hand a delivery on, unless it is an echo."""
         tag = method.delivery_tag
+        queue = consumption.spec
         publisher = properties.app_id or ""
-        is_echo = publisher == self._publisher
-        consumption.received(tag, is_echo=is_echo)
-        if is_echo:
+        if publisher == self._publisher and not queue.consume_own:
+            consumption.received(tag, is_echo=True)
             self._incoming.echo()
         else:
-            message = Message(method.routing_key, body, properties.headers, publisher)
+            consumption.received(tag, is_echo=False)
+            key, headers, count = method.routing_key, properties.headers, 0
+            if headers:
+                key, headers = restored(key, headers)
+            if method.redelivered:
+                count = delivery_count(properties.headers, redelivered=True)
+            message = Message(key, body, headers, publisher)
             self._incoming.deliver(
-                Arrival(message, consumption.spec.label, (consumption, tag), method.redelivered)
+                Arrival(message, queue.label, (consumption, tag), method.redelivered, count)
             )
         consumption.acknowledge(now=False)
-
-    def _on_cancelled(self, _frame: Method) -> None:
-        self.link.drop(
-            BrokerUnavailable(
-                f"the broker at {self.link.address.where} cancelled the consumer: its queue was "
-                "deleted, or the node that had it failed"
-            )
-        )
-
-
-def _ignore(_frame: Method) -> None:
-    return None

@@ -1,0 +1,152 @@
+"""What happens to a queue while the connection stands: changed, drained, deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pika.channel import Channel
+from pika.frame import Method
+
+from antiphon.messaging.amqp_arguments import arguments_of
+from antiphon.messaging.amqp_queue import QueueChannel, ignore
+from antiphon.messaging.declarations import Binding, Change, QueueSpec
+
+#: Seconds that what arrived before a queue was dropped may still be settled.
+DRAIN_S = 10.0
+
+
+class Lane(QueueChannel):
+    """A queue that follows the changes of its topology; see ``QueueChannel``."""
+
+    _drain_until: float | None = None
+
+    def feed(self, change: Change) -> None:
+        """Carry *change* out, now or when those before it are done."""
+        if self._end is not None:
+            return  # whoever wants the queue again gets a new lane
+        if isinstance(change.what, QueueSpec):
+            self._later.clear()
+            if change.is_wanted:
+                self._alter(change.what, change.generation)
+            else:
+                self._finish(change)
+            return
+        self._later.append(change)
+        self._carry_out()
+
+    def ticked(self) -> None:
+        """Do what must be done about once a second."""
+        now = time.monotonic()
+        if self.consumption is not None:
+            self.consumption.acknowledge(now=True)
+        if self._drain_until is not None:
+            self._drain(now)
+        elif self.queue.is_exclusive:
+            return  # goes with the connection, whose silence is noticed by the link
+        elif self._step_since is not None and now - self._step_since > self._step_limit_s:
+            self._give_up()
+        elif self._retry_at is not None and now >= self._retry_at:
+            self.open()
+        elif self.is_standing and not self.queue.is_consumed and now >= self._look_at:
+            self._look()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._end is not None and self._channel is None and self._step_since is None
+
+    # -- Changing ------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        channel = self._channel
+        if not self.is_standing or self._pending or not self._later or channel is None:
+            return
+        self._pending, self._later = self._later, []
+        self._step_since = time.monotonic()
+        for change in self._pending:
+            is_last = change is self._pending[-1]
+            answer = self._if(channel, self._on_carried_out) if is_last else None
+            if isinstance(change.what, Binding) and change.is_wanted:
+                self._bind(channel, change.what, answer)
+            elif isinstance(change.what, Binding):
+                self._unbind(channel, change.what, answer or ignore)
+
+    def _on_carried_out(self, _channel: Channel, _frame: Method) -> None:
+        self._step_since = None
+        pending, self._pending = self._pending, []
+        self._topology.stands(self.queue.label, pending[-1].generation)
+        self._carry_out()
+
+    def _alter(self, queue: QueueSpec, generation: int) -> None:
+        before, self.queue = self.queue, queue
+        channel, consumption = self._channel, self.consumption
+        is_same = arguments_of(before) == arguments_of(queue) and queue.is_consumed
+        if channel is None or consumption is None or not self.is_standing or not is_same:
+            self._close()
+            self.open()
+            return
+        # With another prefetch it is consumed anew on the same channel, where what
+        # is under way can still be acknowledged.
+        consumption.spec = queue
+        self._pending.clear()
+        self._cancel(channel, lambda channel, _frame: self._consume(channel, generation))
+
+    def _cancel(self, channel: Channel, then: Callable[[Channel, Method], None]) -> None:
+        self.is_standing = False
+        self._step_since = time.monotonic()
+        channel.basic_cancel(self._tag, callback=self._if(channel, then))
+        # pika would reject what is on its way, and a quorum queue would take that to its end.
+        getattr(channel, "_cancelled", set()).discard(self._tag)
+
+    def _look(self) -> None:
+        channel = self._channel
+        if channel is not None:
+            self._step_since = time.monotonic()
+            self._declare(channel)
+
+    # -- Ending --------------------------------------------------------------------
+
+    def _finish(self, change: Change) -> None:
+        self._end = change
+        self._retry_at = None
+        channel = self._channel
+        self._step_since = time.monotonic()
+        if change.deletes or self.queue.is_exclusive:
+            if channel is None or not self.is_standing:
+                self._close()
+                self.open()
+            else:
+                self._delete(channel)
+        elif channel is None or self.consumption is None or not self.is_standing:
+            self._close()
+            self._ended()
+        else:
+            self._cancel(channel, self._on_stopped)
+
+    def _on_stopped(self, _channel: Channel, _frame: Method) -> None:
+        self._drain_until = time.monotonic() + DRAIN_S
+        self._ended()
+
+    def _drain(self, now: float) -> None:
+        consumption, until = self.consumption, self._drain_until
+        if consumption is None or until is None or consumption.is_idle or now >= until:
+            self._drain_until = None
+            self._close()
+
+    def _delete(self, channel: Channel) -> None:
+        # One that is not there is no error to RabbitMQ.
+        channel.queue_delete(self._name, callback=self._if(channel, self._on_deleted))
+
+    def _on_deleted(self, _channel: Channel, _frame: Method) -> None:
+        self._topology.deleted(self.queue.name)
+        self._close()
+        self._ended()
+
+    def _ended(self) -> None:
+        self._step_since = None
+        self.is_standing = False
+        self.is_tried = True
+        if self._end is not None:
+            self._topology.stands(self.queue.label, self._end.generation)
+        self._user.ended(self)
