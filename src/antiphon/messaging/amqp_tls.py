@@ -142,16 +142,24 @@ def _about_certificate(options: TLSOptions, certfile: str, exc: Exception) -> st
             f"the key in keyfile={keyfile} is not the key of the certificate in "
             f"certfile={certfile}; give the key that the certificate was made for"
         )
-    if "BAD_DECRYPT" in reason or "PASSWORD" in reason:
+    if "BAD_DECRYPT" in reason or _is_encrypted(keyfile):
         return (
             f"keyfile={keyfile} is encrypted, and the password is "
             f"{'wrong' if options.keyfile_password_file else 'missing'}; put it into a file and "
             "name that with keyfile_password_file="
         )
     return (
-        f"certfile={certfile} has no certificate, or keyfile={keyfile} no key, in PEM form; or "
-        "the key is encrypted with another password"
+        f"certfile={certfile} has no certificate, or keyfile={keyfile} no key, in PEM form"
+        " (-----BEGIN …)"
     )
+
+
+def _is_encrypted(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return b"ENCRYPTED" in file.read(100_000)
+    except OSError:
+        return False
 
 
 def _unreadable(path: str) -> str | None:
