@@ -37,6 +37,7 @@ class EventId(NamedTuple):
         return cls(bytes.fromhex(publisher), int(counter))
 
 
+_new_tuple = tuple.__new__
 _publisher = os.urandom(PUBLISHER_BYTES)
 _next_counter = itertools.count(1).__next__
 
@@ -54,4 +55,5 @@ if hasattr(os, "register_at_fork"):
 
 def next_event_id() -> EventId:
     """Return an id that no other event has or will have.  Thread-safe."""
-    return EventId(_publisher, _next_counter())
+    # Past the named tuple's own __new__: half the time.
+    return _new_tuple(EventId, (_publisher, _next_counter()))

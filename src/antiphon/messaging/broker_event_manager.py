@@ -10,13 +10,12 @@ from typing import Self
 
 from antiphon.errors import AntiphonError
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.messaging.emitting import EmittingManager
+from antiphon.messaging.emitting import EmittingManager, outgoing_buffer
 from antiphon.messaging.endings import opened
 from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.exchanges import Exchanges
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.options import BusOptions, BusStats
-from antiphon.messaging.outgoing import OutgoingBuffer
 from antiphon.messaging.reading import ReadingManager
 from antiphon.messaging.subscriptions import Subscriptions
 from antiphon.messaging.topic_listening import TopicListeningManager
@@ -69,17 +68,12 @@ class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager)
         self._topology = Topology(f"{system}.events", [QueueSpec(BROADCAST)])
         self._subscriptions = Subscriptions(self._topology, transport.reconcile)
         self._exchanges = Exchanges(system, self._topology, transport.reconcile)
-        self._outgoing = OutgoingBuffer(options.buffer_events, options.buffer_bytes)
+        self._outgoing = outgoing_buffer(options, self.publisher_id, transport.wake)
         self._inbox = Inbox(
             self._codec, self._sources.resolve, self._arrived, self._settle, f"{system} bus"
         )
         self._publisher = EventPublisher(
-            self._codec,
-            self._outgoing,
-            transport.wake,
-            self.publisher_id,
-            options.persistent,
-            self._exchanges,
+            self._codec, self._outgoing, self.publisher_id, self._exchanges
         )
         self._closed_because: str | None = None
         self._closing = threading.RLock()
@@ -155,6 +149,10 @@ class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager)
             confirmed=outgoing.confirmed,
             returned=outgoing.unroutable,
             buffered=len(outgoing),
+            messages=outgoing.messages,
+            rejected=outgoing.rejected,
+            dropped=outgoing.dropped,
+            blocked_s=outgoing.blocked_s,
             received=inbox.received,
             duplicates=inbox.duplicates,
             echoes=inbox.echoes,
@@ -184,6 +182,7 @@ class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager)
             if self._closed_because is not None:
                 return
             self._closed_because = "it was closed"
+            self._end_emitting()
             self._end_streams()
             left = self._outgoing.wait_settled(self._outgoing.appended, timeout_s)
             if left:

@@ -31,7 +31,10 @@ class BusPart(EventManager):
 
     def _check_open(self) -> None:
         if self._closed_because is not None:
-            raise BusClosed(f"the bus on {self.url} cannot be used: {self._closed_because}")
+            raise self._closed()
+
+    def _closed(self) -> BusClosed:
+        return BusClosed(f"the bus on {self.url} cannot be used: {self._closed_because}")
 
     def _is_local(self, event: BaseEvent) -> bool:
         return event.__dict__.get("_arrived_at") != self.publisher_id

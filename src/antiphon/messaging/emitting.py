@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from antiphon.errors import FlushTimeout
 from antiphon.events.abstract_event_manager import BaseEvent
@@ -10,7 +11,8 @@ from antiphon.events.event_manager import check_event
 from antiphon.events.origin import origin_of
 from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.observing import ObservingManager
-from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.messaging.options import BusOptions
+from antiphon.messaging.outgoing import BufferPolicy, OutgoingBuffer
 
 
 class EmittingManager(ObservingManager):
@@ -36,25 +38,39 @@ class EmittingManager(ObservingManager):
 
         It never waits for the broker.  ``flush`` tells when the broker has it.
         """
+        run = self._runs.get(type(event))
+        if run is None or not block or self._closed_because is not None:
+            return self._emit_slowly(event, block)
+        event.pre_emit()
+        if event.travels and event.__dict__.get("_arrived_at") != self.publisher_id:
+            self._send(event)
+        if not run(event):
+            self._run(event)
+        event.post_emit()
+        return None
+
+    def _emit_slowly(self, event: BaseEvent, block: bool) -> threading.Thread | None:
         self._check_open()
         check_event(event)
         trace = self._trace_func
         if trace is not None and trace("emit", self.emit, (event,)):
             return None
-        cls = type(event)
-        if self._disabled and not self.is_enabled(cls):
+        if self._disabled and not self.is_enabled(type(event)):
             return None
         event.pre_emit()
-        if cls.travels and self._is_local(event):
-            self._publisher.publish(event, origin_of(event, self.origin))
-            if self._notes_own and event._event_id is not None:
-                self._inbox.remember(event._event_id)
+        if event.travels and self._is_local(event):
+            self._send(event)
         if block:
             self._finish(event)
             return None
         thread = threading.Thread(target=self._finish, args=(event,), name="antiphon emit")
         thread.start()
         return thread
+
+    def _send(self, event: BaseEvent) -> None:
+        self._publisher.publish(event, origin_of(event, self.origin))
+        if self._notes_own and event._event_id is not None:
+            self._inbox.remember(event._event_id)
 
     def _finish(self, event: BaseEvent) -> None:
         self._dispatch(event)
@@ -82,3 +98,22 @@ class EmittingManager(ObservingManager):
                 f"the broker has not confirmed {left} events within {timeout_s} s ({reason}); "
                 "they are kept, and sent when that is possible"
             )
+
+    def _end_emitting(self) -> None:
+        """Let go whoever waits for room."""
+        self._outgoing.end(self._closed)
+
+
+def outgoing_buffer(
+    options: BusOptions, publisher_id: str, wake: Callable[[], None]
+) -> OutgoingBuffer:
+    """Return the buffer that *options* ask for."""
+    policy = BufferPolicy(
+        publisher=publisher_id,
+        persistent=options.persistent,
+        batch_events=options.batch_events,
+        batch_bytes=options.batch_bytes,
+        when_full=options.when_full,
+        block_timeout_s=options.block_timeout_s,
+    )
+    return OutgoingBuffer(options.buffer_events, options.buffer_bytes, policy, wake=wake)

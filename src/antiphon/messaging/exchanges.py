@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from antiphon.messaging.topology import ExchangeSpec, Topology
-from antiphon.messaging.transport import KEY_HEADER, Message
+from antiphon.messaging.transport import KEY_HEADER
 
 #: RabbitMQ routes by the keys in this header, too, and takes it out.
 BCC_HEADER = "BCC"
@@ -47,19 +48,12 @@ class Exchanges:
             self._reconcile()
         return known
 
-    def addressed(self, message: Message, exchange: str, topic: str) -> Message:
-        """Return *message*, to be published to *exchange* by *topic*.
+    def address(
+        self, key: str, headers: Mapping[str, Any] | None, *, exchange: str, topic: str
+    ) -> tuple[str, Mapping[str, Any], str]:
+        """Return routing key, headers and exchange of an event for *exchange*, by *topic*.
 
-        By the key that it has now it reaches the listeners of its class, each
-        queue once, whatever it is bound to.
+        By *key* it reaches the listeners of its class, each queue once, whatever
+        it is bound to.
         """
-        key = message.routing_key
-        return Message(
-            topic,
-            message.body,
-            {**(message.headers or {}), KEY_HEADER: key, BCC_HEADER: [key]},
-            message.publisher,
-            message.persistent,
-            message.count,
-            self.named(exchange),
-        )
+        return topic, {**(headers or {}), KEY_HEADER: key, BCC_HEADER: [key]}, self.named(exchange)

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from antiphon.messaging.outgoing import WhenFull
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BusOptions:
     """What is rarely changed about a bus.
 
     Attributes:
-        buffer_events: events that may wait for the broker's confirmation; more
-            make ``emit`` raise ``PublishBufferFull``.
+        buffer_events: events that may wait in memory for the broker's confirmation.
         buffer_bytes: the same in bytes of encoded events.
+        when_full: what becomes of an event for which there is no room.
+            ``"block"`` makes ``emit`` wait for room, and raise ``PublishBufferFull``
+            if none comes; ``"raise"`` raises at once; ``"drop_oldest"`` gives up the
+            oldest events that were not sent yet, and counts them.
+        block_timeout_s: seconds that ``"block"`` waits.
+        batch_events: events with one routing key that travel in one message at
+            most, when they come faster than the broker confirms; 1 for one each.
+        batch_bytes: bytes of events in a message that holds several, at most.
         persistent: whether the broker writes events to disk where a queue is
             durable; costs nothing where none is.
+        canary_interval_s: seconds between two messages of the bus to itself, which
+            show that the broker delivers; 0 sends none.
     """
 
     buffer_events: int = 100_000
     buffer_bytes: int = 256 * 1024 * 1024
+    when_full: WhenFull = "block"
+    block_timeout_s: float = 5.0
+    batch_events: int = 100
+    batch_bytes: int = 65536
     persistent: bool = True
+    canary_interval_s: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BusStats:
     """What a bus has done since it was opened.
 
@@ -31,6 +47,10 @@ class BusStats:
         confirmed: those that the broker has taken.
         returned: confirmed ones that no queue took: nobody listens to them.
         buffered: emitted and not confirmed yet.
+        messages: what the emitted events were sent as; several may share one.
+        rejected: events for which there was no room, so that ``emit`` raised.
+        dropped: events given up to make room (``when_full="drop_oldest"``).
+        blocked_s: seconds that emitting threads have waited for room, all together.
         received: events that came from other processes.
         duplicates: received ones that had come before, and were dropped.
         echoes: own messages that came back, and were dropped undecoded.
@@ -46,6 +66,10 @@ class BusStats:
     confirmed: int
     returned: int
     buffered: int
+    messages: int
+    rejected: int
+    dropped: int
+    blocked_s: float
     received: int
     duplicates: int
     echoes: int

@@ -1,90 +1,195 @@
 """What a bus has emitted and the broker has not confirmed yet, in order.
 
-Emitting threads append, the transport's publishing thread takes.  A message
+Emitting threads append, the transport's publishing thread takes.  An event
 stays here until the broker confirmed it; after a lost connection everything
 unconfirmed is given out again, in the same order and with the same bytes.
+
+While the broker keeps up, an event is a message.  When events come faster, they
+wait here until a confirm comes, and then go out together: runs of events with
+the same address are joined into one message, and never reordered.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias
 
-from antiphon.errors import PublishBufferFull
+from antiphon.errors import MessagingError, PublishBufferFull
+from antiphon.messaging.room import Waiter
 from antiphon.messaging.transport import Message
+from antiphon.wire.encoding import Encoder
+
+#: Routing key and headers; third an exchange, where that is not the bus's own.
+Address: TypeAlias = (
+    tuple[str, Mapping[str, Any] | None] | tuple[str, Mapping[str, Any] | None, str | None]
+)
+
+#: What becomes of an event for which there is no room.
+WhenFull: TypeAlias = Literal["block", "raise", "drop_oldest"]
+
+#: Messages under way from which on further events gather.  So many cover the events of a slow
+#: publisher (200/s) while the slowest broker (40 ms) confirms; benchmarks/messaging.
+GATHER_AT = 8
+
+#: Events that are taken at once, at most: it takes a millisecond, in which nobody else runs.
+MAX_TAKEN = 10_000
+
+_address_of = itemgetter(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferPolicy:
+    """How a buffer behaves.
+
+    Attributes:
+        publisher: id that each message carries.
+        persistent: see ``Message``.
+        batch_events: events that one message holds at most; 1 joins none.
+        batch_bytes: bytes of events in a message that holds several, at most.
+        when_full: what becomes of an event for which there is no room.
+        block_timeout_s: seconds that ``"block"`` waits for room.
+    """
+
+    publisher: str = ""
+    persistent: bool = False
+    batch_events: int = 1
+    batch_bytes: int = 65536
+    when_full: WhenFull = "raise"
+    block_timeout_s: float = 5.0
 
 
 class OutgoingBuffer:
-    """A bounded, ordered buffer of messages under way.
-
-    Appending never blocks.  When a bound is reached it raises: nothing that was
-    accepted is ever dropped, so the caller decides what to do with the rest.
+    """A bounded, ordered buffer of events under way.
 
     Args:
-        max_events: how many unconfirmed events to keep at most.
-        max_bytes: how many bytes of bodies to keep at most; one message is
+        max_events: how many unconfirmed events to keep at most.  Threads that
+            emit at the same instant may exceed it by one event each.
+        max_bytes: how many bytes of them to keep at most; one event is
             always accepted into an empty buffer, whatever its size.
+        policy: what else there is to choose.
+        wake: called when there is something to take and nobody looks.
     """
 
-    def __init__(self, max_events: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        max_events: int,
+        max_bytes: int,
+        policy: BufferPolicy = BufferPolicy(),
+        *,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
-        self._waiting: deque[Message] = deque()
-        self._taken: deque[Message] = deque()
-        self._bytes = 0
-        self._appended = 0
-        self._settled = 0
-        self._returned = 0
+        self._policy = policy
+        self._wake = wake
+        # Emitting threads do one thing with it, which is atomic; all else is done under the lock.
+        self._fresh: deque[tuple[Address | Message, bytes]] = deque()
+        self._again: deque[tuple[Message, int]] = deque()  # to be taken first
+        self._taken: deque[tuple[Message, int]] = deque()  # with the position of its last event
+        self._position = 0  # events that left _fresh
+        self._finished = 0  # position up to which all are confirmed or dropped
+        self._in_hand = 0  # events in _again and _taken
+        self._room = max_events  # length that _fresh may have; -1 if each event is to be looked at
+        self._bytes_room = max_bytes
+        self._is_hungry = True
+        self._confirmed = self._returned = self._dropped = self._rejected = 0
+        self._messages = 0
+        self._blocked_s = 0.0
         self._flushers = 0
-        self._moved = threading.Condition()  # reentrant: a finalizer may emit at any point
+        self._waiters: deque[Waiter] = deque()
+        self._ending: Callable[[], Exception] | None = None
+        self._taker = 0
+        self._lock = threading.RLock()  # reentrant: a finalizer may emit at any point
+        self._moved = threading.Condition(self._lock)
 
     # -- For the bus -----------------------------------------------------------
 
-    def append(self, message: Message) -> None:
-        """Put *message* at the end.
+    def add(self, address: Address | Message, envelope: bytes) -> None:
+        """Put one event at the end.
+
+        Args:
+            address: where it goes; best one and the same object for one key.
+            envelope: what the codec made of it.
 
         Raises:
-            PublishBufferFull: a bound is reached; *message* was not taken.
+            PublishBufferFull: there was no room; it was not taken.
+            MessagingError: what ``end`` was told.
         """
-        size = len(message.body)
-        with self._moved:
-            kept = self._appended - self._settled
-            if kept and (kept >= self.max_events or self._bytes + size > self.max_bytes):
-                raise PublishBufferFull(
-                    f"{kept} events ({self._bytes} bytes) wait for the broker, which takes none or "
-                    f"takes them too slowly (bounds: {self.max_events} events, {self.max_bytes} "
-                    "bytes); this event was not emitted: call flush() now and then while emitting "
-                    "many, or open the bus with larger bounds"
-                )
-            self._appended += message.count
-            self._bytes += size
-            self._waiting.append(message)
+        size = len(envelope)
+        if len(self._fresh) < self._room and size <= self._bytes_room:
+            # Two threads may disturb each other's subtraction; take() puts it right.
+            self._bytes_room -= size
+            self._fresh.append((address, envelope))
+        else:
+            self._add_slowly(address, envelope, size)
+        if self._is_hungry:
+            self._is_hungry = False
+            self._wake()
+
+    def append(self, message: Message) -> None:
+        """Put *message*, which is complete, at the end, as one event; raises as ``add``."""
+        self.add(message, message.body)
+
+    def end(self, error: Callable[[], Exception]) -> None:
+        """Accept nothing from now on; who waits for room gets what *error* makes."""
+        with self._lock:
+            self._ending = error
+            for waiter in self._waiters:
+                waiter.refuse(error())
+            self._waiters.clear()
+            self._update_room()
 
     @property
     def appended(self) -> int:
         """How many events were ever appended."""
-        return self._appended
+        with self._lock:
+            return self._position + self._waiting()
 
     @property
     def confirmed(self) -> int:
         """How many events the broker has confirmed."""
-        return self._settled
+        return self._confirmed
 
     @property
     def unroutable(self) -> int:
         """How many events no queue took when they were published."""
         return self._returned
 
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped to make room."""
+        return self._dropped
+
+    @property
+    def rejected(self) -> int:
+        """How many events found no room, so that ``add`` raised."""
+        return self._rejected
+
+    @property
+    def blocked_s(self) -> float:
+        """How many seconds threads have waited for room, all together."""
+        return self._blocked_s
+
+    @property
+    def messages(self) -> int:
+        """How many messages the events became."""
+        return self._messages
+
     def __len__(self) -> int:
-        """How many events are not confirmed."""
-        return self._appended - self._settled
+        """How many events are neither confirmed nor dropped."""
+        with self._lock:
+            return self._in_hand + self._waiting()
 
     def wait_settled(
         self, upto: int, timeout_s: float, alive: Callable[[], bool] = lambda: True
     ) -> int:
-        """Wait until the first *upto* events are confirmed; return how many are not.
+        """Wait until the first *upto* events are confirmed or dropped; return how many are not.
 
         Args:
             upto: a value that ``appended`` once had.
@@ -95,10 +200,10 @@ class OutgoingBuffer:
         with self._moved:
             self._flushers += 1
             try:
-                while (left := upto - self._settled) > 0:
+                while self._finished < upto:
                     remaining = deadline - time.monotonic()
                     if remaining <= 0 or not alive():
-                        return left
+                        return min(upto - self._finished, len(self))
                     self._moved.wait(min(remaining, 1.0))
                 return 0
             finally:
@@ -107,30 +212,208 @@ class OutgoingBuffer:
     # -- For the transport's publishing thread -----------------------------------
 
     def take(self, max_messages: int) -> Sequence[Message]:
-        """Return the next messages to publish, and keep them until they are confirmed."""
-        if not self._waiting:
-            return ()
-        with self._moved:
-            batch = [self._waiting.popleft() for _ in range(min(max_messages, len(self._waiting)))]
-            self._taken.extend(batch)
-            return batch
+        """Return the next messages to publish, and keep them until they are confirmed.
+
+        After ``settle`` it is to be called again: what is held back waits for that.
+        """
+        self._taker = threading.get_ident()
+        if len(self._again) < max_messages:
+            self._gather(max_messages - len(self._again))
+        batch = [self._again.popleft() for _ in range(min(max_messages, len(self._again)))]
+        self._taken.extend(batch)
+        # Only now, and then a look: an event that came just before has woken nobody.
+        self._is_hungry = not self._holds_back(len(self._taken))
+        if self._is_hungry and self._waiting():
+            self._is_hungry = False
+            self._wake()
+        return [message for message, _ in batch]
 
     def settle(self, count: int) -> None:
         """Forget the *count* oldest taken messages: the broker has them."""
-        with self._moved:
+        events = size = 0
+        with self._lock:
             for _ in range(count):
-                message = self._taken.popleft()
-                self._settled += message.count
-                self._bytes -= len(message.body)
-            if self._flushers:
-                self._moved.notify_all()
+                message, self._finished = self._taken.popleft()
+                events += message.count
+                size += len(message.body)
+            self._confirmed += events
+            self._in_hand -= events
+            self._bytes_room += size
+            self._advanced()
 
     def rewind(self) -> None:
         """Put everything taken and not confirmed back to the front."""
-        with self._moved:
-            self._waiting.extendleft(reversed(self._taken))
-            self._taken.clear()
+        self._again.extendleft(reversed(self._taken))
+        self._taken.clear()
 
     def returned(self, message: Message) -> None:
         """Count *message* as one that nobody got."""
-        self._returned += message.count
+        self._returned += Encoder.joined_in(message.body)
+
+    # -- Taking ------------------------------------------------------------------
+
+    def _holds_back(self, under_way: int) -> bool:
+        return self._policy.batch_events > 1 and under_way >= GATHER_AT
+
+    def _gather(self, max_messages: int) -> None:
+        """Make messages of what waits, except for a part that may still grow."""
+        with self._lock:
+            self._refill()
+            count = min(len(self._fresh), MAX_TAKEN, max_messages * self._policy.batch_events)
+            if self._holds_back(len(self._taken) + len(self._again)):
+                count -= count % self._policy.batch_events
+            if not count:
+                return
+            # First, so that the bound holds at every moment: who finds no room waits for the lock.
+            self._in_hand += count
+            self._update_room()
+            items = [self._fresh.popleft() for _ in range(count)]
+            size = 0
+            for message in self._joined(items):
+                self._position += message.count
+                size += len(message.body)
+                self._again.append((message, self._position))
+                self._messages += 1
+            self._bytes_room -= size - sum(len(envelope) for _, envelope in items)
+
+    def _joined(self, items: list[tuple[Address | Message, bytes]]) -> list[Message]:
+        messages: list[Message] = []
+        for address, run in itertools.groupby(items, _address_of):
+            envelopes = [envelope for _, envelope in run]
+            if isinstance(address, Message):
+                messages.extend([address] * len(envelopes))  # equal ones are as good as the same
+                continue
+            start = 0
+            for count in self._parts(envelopes):
+                messages.append(self._message(address, envelopes[start : start + count]))
+                start += count
+        return messages
+
+    def _parts(self, envelopes: list[bytes]) -> list[int]:
+        """Return how many of *envelopes* each message gets."""
+        limit, max_bytes = self._policy.batch_events, self._policy.batch_bytes
+        count = len(envelopes)
+        if count <= limit and (count == 1 or sum(map(len, envelopes)) <= max_bytes):
+            return [count]
+        parts: list[int] = []
+        held = size = 0
+        for envelope in envelopes:
+            if held and (held >= limit or size + len(envelope) > max_bytes):
+                parts.append(held)
+                held = size = 0
+            held += 1
+            size += len(envelope)
+        return [*parts, held]
+
+    def _message(self, address: Address, envelopes: list[bytes]) -> Message:
+        key, headers, *exchange = address
+        return Message(
+            key,
+            Encoder.join(envelopes),
+            headers,
+            self._policy.publisher,
+            self._policy.persistent,
+            len(envelopes),
+            exchange[0] if exchange else None,
+        )
+
+    # -- Room; all under the lock ----------------------------------------------------
+
+    def _add_slowly(self, address: Address | Message, envelope: bytes, size: int) -> None:
+        with self._lock:
+            if self._ending is not None:
+                raise self._ending()
+            if not self._waiters and self._has_room(size):
+                self._put(address, envelope)
+            elif self._policy.when_full == "drop_oldest":
+                while not self._has_room(size) and self._drop_some():
+                    pass
+                if self._has_room(size):
+                    self._put(address, envelope)
+                else:  # all that is older is under way
+                    self._dropped += 1
+            elif self._policy.when_full == "block" and threading.get_ident() != self._taker:
+                self._wait_for_room(address, envelope)
+            else:
+                raise self._full("")
+
+    def _wait_for_room(self, address: Address | Message, envelope: bytes) -> None:
+        waiter = Waiter(self._lock, (address, envelope))
+        self._waiters.append(waiter)
+        self._update_room()
+        began = time.monotonic()
+        try:
+            waiter.wait(self._policy.block_timeout_s)
+        finally:
+            waited_s = time.monotonic() - began
+            self._blocked_s += waited_s
+            if not waiter.is_over:
+                self._waiters.remove(waiter)
+                self._update_room()
+        if not waiter.is_over:
+            raise self._full(f", also after {waited_s:.1f} s")
+
+    def _admit(self) -> None:
+        """Let those in who wait for room, in the order in which they came."""
+        while self._waiters:
+            address, envelope = self._waiters[0].item
+            if not self._has_room(len(envelope)):
+                return
+            waiter = self._waiters.popleft()
+            try:
+                self._put(address, envelope)
+            except MessagingError as exc:
+                waiter.refuse(exc)
+            else:
+                waiter.let_in()
+
+    def _advanced(self) -> None:
+        """Do what follows when events were confirmed or dropped."""
+        if not self._in_hand:
+            self._finished = self._position
+            if not self._waiting():
+                self._bytes_room = self.max_bytes
+        self._admit()
+        self._update_room()
+        if self._flushers:
+            self._moved.notify_all()
+
+    def _update_room(self) -> None:
+        is_plain = not self._waiters and self._ending is None
+        self._room = self.max_events - self._in_hand if is_plain else -1
+
+    def _full(self, what_was_done: str) -> PublishBufferFull:
+        self._rejected += 1
+        return PublishBufferFull(
+            f"{len(self)} events ({self.max_bytes - self._bytes_room} bytes) wait for the broker, "
+            f"which takes none or takes them too slowly{what_was_done} (bounds: {self.max_events} "
+            f"events, {self.max_bytes} bytes); this event was not emitted: call flush() now and "
+            "then while emitting many, or open the bus with larger bounds"
+        )
+
+    # -- What a buffer with a spool does otherwise -------------------------------------
+
+    def _waiting(self) -> int:
+        return len(self._fresh)
+
+    def _has_room(self, size: int) -> bool:
+        kept = self._in_hand + len(self._fresh)
+        return not kept or (kept < self.max_events and size <= self._bytes_room)
+
+    def _put(self, address: Address | Message, envelope: bytes) -> None:
+        self._bytes_room -= len(envelope)
+        self._fresh.append((address, envelope))
+
+    def _drop_some(self) -> bool:
+        """Drop the oldest event that nobody has taken; return whether there was one."""
+        if not self._fresh:
+            return False
+        _, envelope = self._fresh.popleft()
+        self._bytes_room += len(envelope)
+        self._position += 1
+        self._dropped += 1
+        self._advanced()
+        return True
+
+    def _refill(self) -> None:
+        """Make events available that are kept elsewhere."""

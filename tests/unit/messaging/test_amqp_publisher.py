@@ -303,7 +303,7 @@ def test_forward_of_nothing(bench: Bench) -> None:
 
 
 def test_forward_that_no_queue_took(bench: Bench) -> None:
-    """A confirmed message that came back was not taken, and the bus's own counter is not touched."""
+    """A confirmed message that came back was not taken; the bus's own counter is not touched."""
     told = bench.forward(b"1", b"2")
 
     bench.give_back(bench.channel.properties[0].message_id)

@@ -301,8 +301,8 @@ def test_flush_timeout(bus_of: Opener, memory_broker: MemoryBroker) -> None:
 
 
 def test_buffer_full(bus_of: Opener, memory_broker: MemoryBroker) -> None:
-    """With the buffer full emit raises before anyone hears of the event, and blocks never."""
-    bus = bus_of(options=BusOptions(buffer_events=3))
+    """With the buffer full emit raises before anyone hears of the event."""
+    bus = bus_of(options=BusOptions(buffer_events=3, when_full="raise"))
     here: list[Any] = []
     bus.connect(Saved, here.append)
     memory_broker.hold_confirms()
