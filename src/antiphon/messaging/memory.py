@@ -175,6 +175,7 @@ class MemoryTransport(Transport):
         self._is_connected = False
         self._is_stopping = False
         self._last_error: AntiphonError | None = None
+        self._renew_because: AntiphonError | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"antiphon-memory-{name}", daemon=True
         )
@@ -215,6 +216,14 @@ class MemoryTransport(Transport):
             is_there = self.broker.is_attached(self)
             taken = [self.broker.publish(self._topology.exchange, one) for one in messages]
         done(is_there and all(taken))
+
+    def renew(self, error: AntiphonError) -> None:
+        self._renew_because = error
+        self.broker.detach(self)
+        self._woken.set()
+
+    def is_alive(self) -> bool:
+        return self._thread.ident is None or self._is_stopping or self._thread.is_alive()
 
     def stop(self, timeout_s: float) -> None:
         self._is_stopping = True
@@ -277,9 +286,10 @@ class MemoryTransport(Transport):
         self._topology.lost()
         if self._is_stopping:
             return
-        self._last_error = BrokerUnavailable(
+        self._last_error = self._renew_because or BrokerUnavailable(
             f"the connection to the memory broker '{self.broker.name}' was broken"
         )
+        self._renew_because = None
         self.incoming.changed(False, self._last_error)
 
     def _apply_changes(self) -> None:
@@ -307,10 +317,11 @@ class MemoryTransport(Transport):
                 if not self.broker.publish(self._topology.exchange, message):
                     self.outgoing.returned(message)
             self._unconfirmed += 1
+        settled = 0
         if self._unconfirmed and self.broker.is_confirming:
-            self.outgoing.settle(self._unconfirmed)
-            self._unconfirmed = 0
-        return len(batch)
+            settled, self._unconfirmed = self._unconfirmed, 0
+            self.outgoing.settle(settled)
+        return len(batch) + settled  # a confirm, too, may let something out
 
 
 def from_url(url: str, *, name: str = "antiphon") -> MemoryTransport:
