@@ -129,4 +129,4 @@ class Invalidator(Service):
 
 
 def _opened(settings: InvalidatorSettings) -> BrokerEventManager:
-    return open_bus(settings.amqp_url, origin=settings.origin, system=settings.system, wait=False)
+    return open_bus(settings.bus_url, origin=settings.origin, system=settings.system, wait=False)

@@ -25,7 +25,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from antiphon.errors import AntiphonError
+from antiphon.environment import AMQP_PASSWORD, AMQP_URL, URLOfFile, read_variable
+from antiphon.errors import AntiphonError, InvalidEnvironment
 
 #: Variables of the environment that are settings begin with this.
 PREFIX = "ANTIPHON_"
@@ -64,6 +65,12 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     stop_timeout_s: float = Field(default=8.0, gt=0, le=300)
 
+    @property
+    def bus_url(self) -> str:
+        """``amqp_url``, for ``open_bus``: one from a file is read again when that was replaced."""
+        is_file = bool(os.environ.get(f"{AMQP_URL}_FILE"))
+        return URLOfFile(self.amqp_url, AMQP_URL) if is_file else self.amqp_url
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -82,8 +89,10 @@ class _FileVariables(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the content of the setting's file, None if there is none."""
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        return (_content(path) if path else None), field_name, False
+        variable = f"{PREFIX}{field_name.upper()}"
+        # Values that are no text are read from the variable itself by pydantic.
+        is_file = bool(os.environ.get(f"{variable}_FILE"))
+        return (read_variable(variable) if is_file else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         fields = self.settings_cls.model_fields
@@ -110,10 +119,11 @@ def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str
         raise BadSettings(f"{where}: {_problems(exc)}") from None
     except SettingsError as exc:
         raise BadSettings(f"the environment: {exc}") from None
-    except BadSettings as exc:
+    except (BadSettings, InvalidEnvironment) as exc:
         raise BadSettings(f"{where}: {exc}") from None
     for value in _texts(settings.model_dump()):
         secrets |= _passwords(value)
+    secrets |= _environment_secrets(where)
     return settings, frozenset(secrets)
 
 
@@ -148,22 +158,12 @@ def _resolved(value: Any, name: str, secrets: set[str]) -> Any:
 
 
 def _variable(variable: str, name: str, environment: Mapping[str, str]) -> str:
-    if value := environment.get(variable):
+    if value := read_variable(variable, environment):
         return value
-    if path := environment.get(f"{variable}_FILE"):
-        return _content(path)
     raise BadSettings(
         f"{name} needs {variable}: set {variable} in the environment, "
         f"or {variable}_FILE to the name of a file that has it"
     )
-
-
-def _content(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
-        raise BadSettings(f"{path}, named in the environment, cannot be read: {reason}") from None
 
 
 def _problems(error: ValidationError) -> str:
@@ -188,6 +188,15 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [text for item in value for text in _texts(item)]
     return []
+
+
+def _environment_secrets(where: str) -> set[str]:
+    """Return the broker's password from the environment, which a URL without one takes."""
+    try:
+        password = read_variable(AMQP_PASSWORD)
+    except InvalidEnvironment as exc:
+        raise BadSettings(f"{where}: {exc}") from None
+    return {password} if password else set()
 
 
 def _passwords(url: str) -> set[str]:

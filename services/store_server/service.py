@@ -121,7 +121,7 @@ class StoreServer(Service):
 def _opened_bus(settings: StoreServerSettings) -> BrokerEventManager | None:
     if not settings.amqp_url:
         return None
-    return open_bus(settings.amqp_url, origin=settings.origin, system=settings.system, wait=False)
+    return open_bus(settings.bus_url, origin=settings.origin, system=settings.system, wait=False)
 
 
 def _bus_problem(bus: BrokerEventManager) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from antiphon.environment import broker_url
 from antiphon.errors import InvalidBusOption
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.messaging.options import BusOptions, BusStats
@@ -15,7 +16,7 @@ _SYSTEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def open_bus(
-    url: str,
+    url: str | None = None,
     *,
     origin: str | None = None,
     system: str = "antiphon",
@@ -26,8 +27,11 @@ def open_bus(
     """Return an event manager that reaches all processes on the broker at *url*.
 
     Args:
-        url: ``amqp://user:password@host:port/virtual-host``, ``amqps://…``, or
-            ``memory:`` for one within this process.
+        url: ``amqp://user:password@host:port/virtual-host``, with further hosts
+            after commas, ``amqps://…``, or ``memory:`` for one within this process.
+            None takes it from ``ANTIPHON_AMQP_URL`` or ``ANTIPHON_AMQP_URL_FILE``.
+            User and password that it leaves out come from ``ANTIPHON_AMQP_USER`` and
+            ``ANTIPHON_AMQP_PASSWORD`` (or ``…_FILE``), else they are ``guest``.
         origin: dotted words that say where this process's events come from,
             unless an event or its source says so itself.
         system: a name; buses of different systems never hear each other.
@@ -39,6 +43,8 @@ def open_bus(
 
     Raises:
         UnknownScheme, InvalidURL, InvalidBusOption: an argument makes no sense.
+        InvalidEnvironment: a variable, or the file that it names, makes none.
+        TLSFailed: a certificate, a key or a port is wrong.
         BrokerUnavailable: the broker cannot be reached; says where and what to check.
         BrokerRefused: wrong password, virtual host or rights.
 
@@ -54,6 +60,7 @@ def open_bus(
         )
     if not (origin is None or isinstance(origin, str)):
         raise InvalidBusOption(f"origin is text or None, not {origin!r}")
+    url = broker_url(url)
     name = f"{system}/{origin}" if origin else system
     transport = transports.load(url)(url, name=name)
     bus = BrokerEventManager(

@@ -91,8 +91,43 @@ def test_a_secret_file_that_is_missing_is_named(
     monkeypatch.setenv("REDIS_PASSWORD_FILE", "/no/such/file")
 
     assert complaint(tmp_path, CACHE) == (
-        "/no/such/file, named in the environment, cannot be read: No such file or directory"
+        "/no/such/file, which REDIS_PASSWORD_FILE names, cannot be read: No such file or directory"
     )
+
+
+def test_a_variable_and_its_file_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both are set, it is not clear which counts."""
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    monkeypatch.setenv("ANTIPHON_AMQP_URL", "amqp://h")
+    monkeypatch.setenv("ANTIPHON_AMQP_URL_FILE", "/x")
+
+    assert "ANTIPHON_AMQP_URL and ANTIPHON_AMQP_URL_FILE are both set" in complaint(tmp_path, CACHE)
+
+
+def test_a_url_of_a_file_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bus of a service sees a URL that was rotated."""
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    (tmp_path / "url").write_text("amqp://me:old@broker\n")
+    monkeypatch.setenv("ANTIPHON_AMQP_URL_FILE", str(tmp_path / "url"))
+    settings, _ = load(InvalidatorSettings, settings_file(tmp_path, CACHE))
+    (tmp_path / "url").write_text("amqp://me:new@broker\n")
+
+    assert "amqp://me:old@broker" == settings.bus_url
+    assert "amqp://me:new@broker" == settings.bus_url.again()  # type: ignore[attr-defined]
+
+
+def test_the_password_of_the_environment_is_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs never show it, wherever it turns up."""
+    monkeypatch.setenv("REDIS_PASSWORD", "x")
+    monkeypatch.setenv("ANTIPHON_AMQP_PASSWORD", "hush-hush")
+
+    _, secrets = load(InvalidatorSettings, settings_file(tmp_path, CACHE))
+
+    assert "hush-hush" in secrets
 
 
 @pytest.mark.parametrize(
