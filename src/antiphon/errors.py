@@ -97,6 +97,10 @@ class TLSFailed(BrokerRefused):
     """A certificate, a key or a port is wrong, so that TLS with the broker cannot begin."""
 
 
+class SubscriptionConflict(BrokerRefused):
+    """The broker has a subscription of this name with another mode or other options."""
+
+
 class BusClosed(MessagingError, RuntimeError):
     """The bus was closed, and can neither emit nor listen any more."""
 
@@ -146,6 +150,14 @@ class NoBus(NotificationError, RuntimeError):
 
 class NoHandler(NotificationError, TypeError):
     """A subscriber has nothing to call: neither ``ondata`` nor an ``on_data`` of its own."""
+
+
+class BrowserBusy(MessagingError, TimeoutError):
+    """Another command is at work on the same queue; nothing was done."""
+
+
+class DeadLetterNotFound(MessagingError, LookupError):
+    """No dead letter has this id."""
 
 
 # -- Stores ------------------------------------------------------------------

@@ -59,6 +59,7 @@ OPTIONAL = {
 PLACES = {
     "click": "cli/*",
     "pika": "messaging/amqp*.py",
+    "rich": "terminal/*",
     # Suites that users' tests subclass.
     "hypothesis": "testing/*",
     "pytest": "testing/*",

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from antiphon import __version__
+from antiphon.cli.dlq import dlq
 from antiphon.cli.listen import listen
 from antiphon.cli.output import prepare
 from antiphon.errors import AntiphonError
@@ -26,7 +27,8 @@ def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
 
 
-cli.add_command(listen)
+for command in (listen, dlq):
+    cli.add_command(command)
 
 
 class _OneLine(logging.Formatter):
@@ -50,15 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as after nohup
             signal.signal(number, _end)
-    sys.exit(_run(arguments))
+    sys.exit(run(arguments))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command with *arguments*, and return its exit status; see ``main``."""
     try:
         result = cli.main(arguments, prog_name="antiphon", standalone_mode=False)
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
+    except click.Abort:
+        click.echo("antiphon: given up; nothing was changed", err=True)
+        return FAILED
     except (AntiphonError, OSError) as exc:
         click.echo(f"antiphon: {exc}", err=True)
         return FAILED

@@ -36,9 +36,14 @@ def as_line(event: BaseEvent) -> str:
 
 
 def as_json(event: BaseEvent) -> str:
-    """Return *event* as a line of JSON, with all that came with it; see ``jsonable``."""
+    """Return *event* as a line of JSON, with all that came with it."""
+    return to_json(event_parts(event))
+
+
+def event_parts(event: BaseEvent) -> dict[str, Any]:
+    """Return all that came with *event*, by the names that JSON has for it."""
     delivery = delivery_of(event)
-    told = {
+    return {
         "time": _moment_of(delivery).isoformat(),
         "class": default_registry.name_of(type(event)),
         "classes": default_registry.names_of(type(event)),
@@ -49,7 +54,11 @@ def as_json(event: BaseEvent) -> str:
         "position": event._position,
         "replayed": delivery is not None and delivery.replayed,
     }
-    return json.dumps(jsonable(told), allow_nan=False)
+
+
+def to_json(value: Any) -> str:
+    """Return *value* as a line of JSON; see ``jsonable``."""
+    return json.dumps(jsonable(value), allow_nan=False)
 
 
 def jsonable(value: Any) -> Any:
