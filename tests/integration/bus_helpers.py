@@ -77,10 +77,15 @@ def events_flow(
 
 
 @contextlib.contextmanager
-def python(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run *source* in a process of its own, with pipes; it is killed at the end."""
+def python(
+    source: str, *arguments: str, prefix: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run *source* in a process of its own, with pipes; it is killed at the end.
+
+    *prefix* stands before the command: ``("ip", "netns", "exec", name)``, say.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", source, *arguments],
+        [*prefix, sys.executable, "-c", source, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
