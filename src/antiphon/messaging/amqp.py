@@ -102,6 +102,16 @@ class AmqpTransport(Transport):
     def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
         self._publisher.forward(messages, done)
 
+    def renew(self, error: AntiphonError) -> None:
+        if self._is_started:
+            self._publisher.link.renew(error)
+            self._consumer.link.renew(error)
+
+    def is_alive(self) -> bool:
+        return not self._is_started or (
+            self._publisher.link.is_alive() and self._consumer.link.is_alive()
+        )
+
     def stop(self, timeout_s: float) -> None:
         if not self._is_started:
             return

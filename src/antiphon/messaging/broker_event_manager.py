@@ -10,13 +10,16 @@ from typing import Self
 
 from antiphon.errors import AntiphonError
 from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.messaging.canary import Canary
 from antiphon.messaging.emitting import EmittingManager, outgoing_buffer
 from antiphon.messaging.endings import opened
 from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.exchanges import Exchanges
+from antiphon.messaging.health import HealthManager
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.reading import ReadingManager
+from antiphon.messaging.subscribing import SubscribingManager
 from antiphon.messaging.subscriptions import Subscriptions
 from antiphon.messaging.topic_listening import TopicListeningManager
 from antiphon.messaging.topology import BROADCAST, QueueSpec, Topology
@@ -31,7 +34,9 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT_S = 5.0
 
 
-class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager):
+class BrokerEventManager(
+    EmittingManager, ReadingManager, TopicListeningManager, SubscribingManager, HealthManager
+):
     """An event manager whose events reach every process of the same system.
 
     Made by ``open_bus``.  It is used like any event manager; listeners hear the
@@ -72,22 +77,29 @@ class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager)
         self._inbox = Inbox(
             self._codec, self._sources.resolve, self._arrived, self._settle, f"{system} bus"
         )
+        self._inbox.canary = self._canary = Canary(
+            self.publisher_id, options.canary_interval_s, transport, self._inbox
+        )
         self._publisher = EventPublisher(
             self._codec, self._outgoing, self.publisher_id, self._exchanges
         )
         self._closed_because: str | None = None
         self._closing = threading.RLock()
+        self._watch_inbox()
 
     def start(self, timeout_s: float | None) -> None:
         """Connect; see ``Transport.start``.  Called once, by ``open_bus``."""
         self._inbox.start()
+        self._canary.start(self._topology)
         try:
             self._transport.start(
                 self._outgoing, self._inbox, self._topology, self.publisher_id, timeout_s
             )
         except BaseException:
             self._closed_because = "it could not be opened"
+            self._canary.stop()
             self._inbox.stop(CLOSE_TIMEOUT_S)
+            self._end_subscriptions(0)
             raise
         opened.add(self)
 
@@ -182,6 +194,7 @@ class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager)
             if self._closed_because is not None:
                 return
             self._closed_because = "it was closed"
+            self._end_subscriptions(timeout_s)
             self._end_emitting()
             self._end_streams()
             left = self._outgoing.wait_settled(self._outgoing.appended, timeout_s)
@@ -189,6 +202,7 @@ class BrokerEventManager(EmittingManager, ReadingManager, TopicListeningManager)
                 logger.warning(
                     "closing %r with %d events that the broker has not confirmed", self, left
                 )
+            self._canary.stop()
             self._transport.stop(2.0)
             if not self._inbox.stop(max(timeout_s, 1.0)):
                 logger.warning("%r is closed, but a listener is still at work", self)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from antiphon.errors import AntiphonError, CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_id import EventId
+from antiphon.messaging.canary import Canary
+from antiphon.messaging.recent_ids import RecentIds
+from antiphon.messaging.topology import BROADCAST
 from antiphon.messaging.transport import Arrival
 from antiphon.messaging.worker import Worker
 from antiphon.wire.codec import Codec, ResolveSource
@@ -20,13 +23,23 @@ logger = logging.getLogger(__name__)
 #: What state callbacks are called with.
 CONNECTED, DISCONNECTED = "connected", "disconnected"
 
-#: Events whose ids are remembered; what is sent again after a lost connection is
+#: Events whose ids are remembered at least; what is sent again after a lost connection is
 #: at most what was under way, which is less (amqp_publisher.MAX_IN_FLIGHT), and so is
 #: what arrives between the observation of an event and its copy from the broker.
 MAX_REMEMBERED = 8192
 
 #: Seconds between two lines about corrupt messages; a broken sender makes thousands.
 CORRUPT_LOG_INTERVAL_S = 5.0
+
+
+class Taker(Protocol):
+    """What takes the arrivals of a queue other than the broadcast one; nothing may block."""
+
+    def deliver(self, arrival: Arrival) -> None:
+        """Take over *arrival*."""
+
+    def queue_made(self, queue: str) -> None:
+        """Take note that the queue labelled *queue* was not there, and was made now."""
 
 
 class Inbox:
@@ -58,8 +71,13 @@ class Inbox:
         self._settle = settle
         self._events = Worker(f"{name} events")
         self._states = Worker(f"{name} states")
-        self._recent: dict[EventId, None] = {}
-        self._remembering = threading.RLock()  # reentrant: a finalizer may emit at any point
+        #: Notes that listeners hear of the event with an id; False if they have heard.
+        self.remember: Callable[[EventId], bool] = RecentIds(MAX_REMEMBERED).add
+        #: Called with each message that cannot be read, on the thread of the events.
+        self.when_corrupt: Callable[[Arrival, CorruptMessage], None] = _do_nothing
+        #: Called with each change of the connection, on a thread of the transport.
+        self.when_changed: Callable[[bool], None] = _do_nothing
+        self._takers: dict[str, Taker] = {}
         self._callbacks: tuple[Callable[[str], None], ...] = ()
         self._moved = threading.Condition()
         self._corrupt_logged_at = float("-inf")
@@ -67,6 +85,9 @@ class Inbox:
         self.blocked_because: str | None = None
         #: Counters; each is written by one thread only.
         self.received = self.duplicates = self.corrupt = self.echoes = self.connects = 0
+        self.arrivals = self._delivered = self._handled = 0
+        #: Takes what is its own out of what arrives.
+        self.canary: Canary | None = None
 
     def start(self) -> None:
         """Begin to handle."""
@@ -82,6 +103,16 @@ class Inbox:
             self._moved.notify_all()
         is_done = self._events.join(max(0.0, deadline - time.monotonic()))
         return self._states.join(max(0.0, deadline - time.monotonic())) and is_done
+
+    @property
+    def backlog(self) -> int:
+        """How many broadcast messages have arrived and are not handled yet."""
+        return self._delivered - self._handled
+
+    def dead_threads(self) -> list[str]:
+        """Return which threads have ended that were not to."""
+        workers = {"events": self._events, "states": self._states}
+        return [name for name, worker in workers.items() if not worker.is_alive()]
 
     def on_state(self, callback: Callable[[str], None]) -> None:
         """Call *callback* with each new state, in order; a second time is as once."""
@@ -99,22 +130,35 @@ class Inbox:
         with self._moved:
             return self._moved.wait_for(lambda: self.is_connected, timeout_s)
 
-    def remember(self, event_id: EventId) -> bool:
-        """Note that listeners hear of the event with *event_id*; False if they have heard."""
-        with self._remembering:
-            if event_id in self._recent:
-                return False
-            if len(self._recent) >= MAX_REMEMBERED:
-                del self._recent[next(iter(self._recent))]
-            self._recent[event_id] = None
-            return True
+    def route(self, labels: Iterable[str], taker: Taker | None) -> None:
+        """Let *taker* get what comes from the queues with *labels*; None: nobody."""
+        with self._moved:
+            takers = dict(self._takers)  # a new one: deliver() reads without the lock
+            for label in labels:
+                takers.pop(label, None)
+                if taker is not None:
+                    takers[label] = taker
+            self._takers = takers
+
+    def tell(self, call: Callable[[Any], None], argument: Any) -> None:
+        """Have *call* called with *argument* among the events, in order."""
+        self._events.submit(call, argument)
 
     # -- For the transport: nothing here may block -----------------------------------
 
     def deliver(self, arrival: Arrival) -> None:
-        self._events.submit(self._open, arrival)
+        self.arrivals += 1
+        if self.canary is not None and self.canary.took(arrival):
+            self._settle(arrival)
+        elif arrival.queue == BROADCAST:
+            self._delivered += 1
+            self._events.submit(self._open, arrival)
+        elif (taker := self._takers.get(arrival.queue)) is not None:
+            taker.deliver(arrival)
+        # Else its subscription was closed just now: not settled, it goes back.
 
     def echo(self) -> None:
+        self.arrivals += 1
         self.echoes += 1
 
     def changed(self, is_connected: bool, error: AntiphonError | None) -> None:
@@ -122,6 +166,8 @@ class Inbox:
             self.is_connected = is_connected
             self.connects += is_connected
             self._moved.notify_all()
+        if self.canary is not None:
+            self.canary.changed(is_connected)
         if is_connected and self.connects > 1:
             logger.warning("connected to the broker again")
         elif not is_connected:
@@ -129,16 +175,20 @@ class Inbox:
         # Those that are there now: one that comes later did not ask for this change.
         news = (CONNECTED if is_connected else DISCONNECTED, self._callbacks)
         self._states.submit(self._tell_state, news)
+        self.when_changed(is_connected)
 
     def blocked(self, reason: str | None) -> None:
         self.blocked_because = reason
+        if self.canary is not None:
+            self.canary.blocked(reason is not None)
         if reason is not None:
             logger.warning("the broker takes no messages for now: %s", reason)
         else:
             logger.warning("the broker takes messages again")
 
     def queue_made(self, queue: str) -> None:
-        """Nothing yet."""
+        if (taker := self._takers.get(queue)) is not None:
+            taker.queue_made(queue)
 
     # -- On our threads ----------------------------------------------------------------
 
@@ -161,10 +211,12 @@ class Inbox:
         except CorruptMessage as exc:
             self.corrupt += 1
             self._log_corrupt(message.publisher, exc)
+            self.when_corrupt(arrival, exc)
         else:
             for event in events:
                 self._receive(event)
         finally:
+            self._handled += 1
             self._settle(arrival)
 
     def _receive(self, event: BaseEvent) -> None:
@@ -192,3 +244,7 @@ class Inbox:
                 self.corrupt,
                 CORRUPT_LOG_INTERVAL_S,
             )
+
+
+def _do_nothing(*_: object) -> None:
+    return None

@@ -165,6 +165,27 @@ class Topology:
         with self._moved:
             return dict(self._troubles)
 
+    @property
+    def consumed(self) -> tuple[str, ...]:
+        """Labels of the queues that are consumed at the broker right now."""
+        with self._moved:
+            if not self._is_connected:
+                return ()
+            opening = {lane for n, lane in self._open.items() if self._put_at.get(lane or "") == n}
+            return tuple(
+                label
+                for label, queue in self._queues.items()
+                if queue.is_consumed and label not in self._troubles and label not in opening
+            )
+
+    @property
+    def durable_count(self) -> int:
+        """How many durable queues are to be consumed."""
+        with self._moved:
+            return sum(
+                queue.is_consumed and not queue.is_exclusive for queue in self._queues.values()
+            )
+
     # -- For transports --------------------------------------------------------
 
     def snapshot(self) -> Snapshot:

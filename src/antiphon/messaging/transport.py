@@ -156,6 +156,13 @@ class Transport(ABC):
     def settle(self, arrival: Arrival) -> None:
         """Take note, from any thread and in any order, that *arrival* was handled."""
 
+    def is_stale(self, arrival: Arrival) -> bool:
+        """Return whether *arrival* can no longer be settled: the broker gives it out again.
+
+        Asked from any thread, for each event: it must be quick.
+        """
+        return False
+
     @abstractmethod
     def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
         """Publish *messages*, from any thread, past what waits in the ``Outgoing``.
@@ -169,6 +176,17 @@ class Transport(ABC):
         """
 
     @abstractmethod
+    def renew(self, error: AntiphonError) -> None:
+        """Give the connection up because of *error*, and make it anew; from any thread.
+
+        For a caller who has seen that nothing arrives although it stands.
+        """
+
+    @abstractmethod
+    def is_alive(self) -> bool:
+        """Return False if a thread of the transport has ended that was not to."""
+
+    @abstractmethod
     def stop(self, timeout_s: float) -> None:
         """Close the connection and end the threads, within about *timeout_s*; twice is fine."""
 
@@ -180,6 +198,14 @@ class Transport(ABC):
     @abstractmethod
     def is_connected(self) -> bool:
         """Whether everything is declared, publishing and consuming right now."""
+
+    @property
+    def last_heard_at(self) -> float | None:
+        """When the broker last said anything to a consumer, seconds since the Unix epoch.
+
+        A moment too early does no harm.  None if nobody knows.
+        """
+        return None
 
     @property
     @abstractmethod

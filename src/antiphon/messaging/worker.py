@@ -22,6 +22,7 @@ class Worker:
         # SimpleQueue is reentrant (a finalizer may submit) and wakes a waiting
         # thread in a third of the time of queue.Queue (benchmarks/messaging).
         self._queue: SimpleQueue[tuple[Callable[..., None], Any] | None] = SimpleQueue()
+        self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=f"antiphon {name}", daemon=True)
 
     def start(self) -> None:
@@ -34,6 +35,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the thread once everything submitted so far is done; twice is fine."""
+        self._is_stopping = True
         self._queue.put(None)
 
     def join(self, timeout_s: float) -> bool:
@@ -43,6 +45,10 @@ class Worker:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def is_alive(self) -> bool:
+        """Return whether the thread runs, if it is to."""
+        return self._thread.ident is None or self._is_stopping or self._thread.is_alive()
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:

@@ -13,7 +13,7 @@ import pytest
 from antiphon.errors import InvalidBusOption
 from antiphon.events.api import BaseEvent
 from antiphon.events.origin import Prefix
-from antiphon.messaging.bus import BrokerEventManager
+from antiphon.messaging.bus import BrokerEventManager, BusOptions
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.wire.source import RemoteSource
 
@@ -328,7 +328,7 @@ def test_by_name_hears_subclasses(bus_of: Opener, heard: Any) -> None:
 
 def test_alias(bus_of: Opener) -> None:
     """A listener of a class with an alias asks the broker for both names."""
-    bus = bus_of()
+    bus = bus_of(options=BusOptions(canary_interval_s=0))
     cls = type("New", (BaseEvent,), {"wire_name": "shop:New", "wire_aliases": ("shop:Old",)})
 
     bus.connect(cls, print)
