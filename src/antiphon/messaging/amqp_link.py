@@ -13,15 +13,16 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.exceptions import ConnectionWrongStateError
 
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_connection import QuickConnection
 from antiphon.messaging.amqp_errors import explain, quieten_library
 from antiphon.messaging.amqp_parameters import connection_parameters
 from antiphon.messaging.amqp_route import Route
@@ -72,27 +73,6 @@ class _WatchedLoop(IOLoop):  # type: ignore[misc]
         super().remove_handler(fd)
 
 
-#: Whether pika still has the method by which several frames are written at once.
-#: It is pika's own business; should it go, messages are published pika's way.
-CAN_WRITE = hasattr(SelectConnection, "_output_marshaled_frames")
-
-
-class _JoiningConnection(SelectConnection):  # type: ignore[misc]
-    """pika's connection, which writes a message at once.
-
-    pika sends method, header and body by a call each, which with TCP_NODELAY
-    are three packets and three wake-ups of the broker: joined, the p50 latency
-    falls by about a fifth (benchmarks/messaging).
-    """
-
-    def write_frames(self, frames: bytes) -> None:
-        """Send whole frames, which ``amqp_frames`` made."""
-        super()._output_marshaled_frames([frames])
-
-    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        super()._output_marshaled_frames([b"".join(marshaled_frames)])
-
-
 class Link:
     """Keeps one AMQP connection with one channel.
 
@@ -112,7 +92,7 @@ class Link:
         self._user = user
         self._thread = threading.Thread(target=self._run, name=f"antiphon {name}", daemon=True)
         self._loop: _WatchedLoop | None = None
-        self._connection: SelectConnection | None = None
+        self._connection: QuickConnection | None = None
         self._is_open = False
         self._is_woken = False
         self._stop = threading.Event()
@@ -141,6 +121,15 @@ class Link:
             loop.add_callback_threadsafe(self._say_goodbye)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
+
+    def renew(self, error: AntiphonError) -> None:
+        """Have the connection, if it is open, given up because of *error*, and made anew."""
+        if (loop := self._loop) is not None and self._is_open:
+            loop.add_callback_threadsafe(lambda: self.drop(error) if self._is_open else None)
+
+    def is_alive(self) -> bool:
+        """Return whether the thread runs, if it is to."""
+        return self._thread.ident is None or self._stop.is_set() or self._thread.is_alive()
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's socket without a word on it."""
@@ -183,7 +172,7 @@ class Link:
         self._bytes_seen = self._silent_ticks = 0
         self._loop = loop = _WatchedLoop(self._bell, self._on_woken)
         try:
-            self._connection = _JoiningConnection(
+            self._connection = QuickConnection(
                 connection_parameters(self.address, self.name),
                 on_open_callback=lambda connection: self._on_open(connection, route),
                 on_open_error_callback=lambda _, exc: self._on_closed(exc),
@@ -207,7 +196,7 @@ class Link:
             self._connection = None
             loop.close()
 
-    def _on_open(self, connection: SelectConnection, route: Route) -> None:
+    def _on_open(self, connection: QuickConnection, route: Route) -> None:
         route.connected()
         connection.add_on_connection_blocked_callback(
             lambda _, frame: self._guarded(self._user.blocked, str(frame.method.reason))
@@ -219,6 +208,8 @@ class Link:
 
     def _on_channel_open(self, channel: Channel) -> None:
         channel.add_on_close_callback(lambda _, reason: self._on_channel_closed(reason))
+        if self._connection is not None:
+            self._connection.quicken(channel)
         self._is_woken = False
         self._is_open = True
         self._guarded(self._user.opened, channel)
@@ -237,6 +228,8 @@ class Link:
         self._bell.hush()
         self._is_woken = False
         if self._is_open:
+            if self._connection is not None:
+                self._connection.resume()
             self._guarded(self._user.woken)
 
     def _on_tick(self) -> None:
@@ -247,7 +240,7 @@ class Link:
             return
         # Ticks are counted, not seconds: a process that was stopped or suspended
         # has not listened meanwhile, so its broker was not silent.
-        seen = self._connection.bytes_received
+        seen = self._connection.bytes_seen
         self._silent_ticks = 0 if seen != self._bytes_seen else self._silent_ticks + 1
         self._bytes_seen = seen
         limit_s = self.address.heartbeat_s + 1

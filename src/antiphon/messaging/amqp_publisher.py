@@ -15,8 +15,9 @@ from pika.frame import Method
 
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_connection import CAN_WRITE
 from antiphon.messaging.amqp_frames import frames_of, properties_of
-from antiphon.messaging.amqp_link import CAN_WRITE, Link
+from antiphon.messaging.amqp_link import Link
 from antiphon.messaging.flight import Flight, Forward
 from antiphon.messaging.transport import KEY_HEADER, Incoming, Message, Outgoing
 

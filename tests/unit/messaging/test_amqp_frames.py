@@ -11,8 +11,8 @@ from pika import spec
 from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 
+from antiphon.messaging.amqp_connection import CAN_WRITE
 from antiphon.messaging.amqp_frames import MAX_BODY_BYTES, frames_of, properties_of
-from antiphon.messaging.amqp_link import CAN_WRITE
 from antiphon.messaging.transport import Message
 
 
