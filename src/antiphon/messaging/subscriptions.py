@@ -27,15 +27,17 @@ BIND_TIMEOUT_S = 5.0
 
 
 @lru_cache(maxsize=4096)
-def bindings_for(names: tuple[str, ...], origins: Origins) -> tuple[Binding, ...]:
-    """Return the bindings for events of the classes called *names*, from *origins*."""
+def bindings_for(
+    names: tuple[str, ...], origins: Origins, queue: str = BROADCAST
+) -> tuple[Binding, ...]:
+    """Return the bindings of *queue* for events of the classes called *names*, from *origins*."""
     keys = (
         key
         for name in names
         for origin in ((None,) if origins is None else origins)
         for key in binding_keys(name, origin)
     )
-    return tuple(Binding(BROADCAST, key) for key in dict.fromkeys(keys))
+    return tuple(Binding(queue, key) for key in dict.fromkeys(keys))
 
 
 class _Listening:

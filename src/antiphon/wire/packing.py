@@ -140,6 +140,28 @@ class OrmsgpackLibrary:
         return ormsgpack.Ext(code, data)
 
 
+def split_array(data: bytes) -> list[bytes]:
+    """Return the bytes of each item of the array at the beginning of *data*, unread.
+
+    Raises:
+        ValueError: there is no such array.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(data)))
+    unpacker.feed(data)
+    items = []
+    try:
+        count = unpacker.read_array_header()
+        begin = unpacker.tell()
+        for _ in range(count):
+            unpacker.skip()
+            end = unpacker.tell()
+            items.append(data[begin:end])
+            begin = end
+    except (msgpack.UnpackException, ValueError, OverflowError) as exc:
+        raise ValueError(f"malformed msgpack: {exc!r}") from exc
+    return items
+
+
 def reason(data: bytes, error: Exception) -> str:
     """Return what is wrong with *data*, which could not be unpacked.
 

@@ -1,0 +1,323 @@
+"""The part of a bus that subscribes by name: events wait while nobody is there."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
+
+from antiphon.errors import CorruptMessage, InvalidBusOption
+from antiphon.events.abstract_event_manager import BaseEvent, Filter
+from antiphon.events.filters import Rest, check_name
+from antiphon.events.origin import OriginSpec
+from antiphon.messaging.bus_part import BusPart
+from antiphon.messaging.dead_letters import Rationing, dead_letter, dead_queue_spec
+from antiphon.messaging.events import EventsMayBeMissing
+from antiphon.messaging.inbox import Inbox
+from antiphon.messaging.matching import Condition, checked_origins, origin_test, portable
+from antiphon.messaging.sources import Sources
+from antiphon.messaging.subscription import Means, Subscription
+from antiphon.messaging.subscription_forwarder import Forwarder
+from antiphon.messaging.subscription_options import MODES, Mode, SubscriptionOptions
+from antiphon.messaging.subscription_timetable import Timetable
+from antiphon.messaging.subscriptions import BIND_TIMEOUT_S, Subscriptions, bindings_for
+from antiphon.messaging.topology import BROADCAST, Binding
+from antiphon.messaging.tracing import call_traced
+from antiphon.messaging.transport import Arrival, Message
+
+EventT = TypeVar("EventT", bound=BaseEvent)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+#: Bytes of a queue's name at the broker, less what comes before it.
+_MAX_QUEUE_BYTES = 200
+
+#: Attempts at a dead letter of the broadcast queue: its message is settled anyway.
+_CORRUPT_ATTEMPTS = 5
+
+#: Seconds that a queue may have been gone before its consumer hears of it.
+_CANCEL_S = 5.0
+
+
+class SubscribingManager(BusPart):
+    """Base of ``BrokerEventManager``."""
+
+    _inbox: Inbox
+    _sources: Sources
+    _subscriptions: Subscriptions
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._durable: dict[str, Subscription] = {}  # by the name of the queue
+        self._subscribing = threading.RLock()
+        self._rationing = Rationing()
+        self._good_until: float | None = None
+
+    def subscribe(
+        self,
+        name: str,
+        cls: type[EventT] | Iterable[type[EventT]],
+        func: Callable[[EventT], object],
+        *,
+        mode: Mode = "broadcast",
+        filter: Filter | None = None,
+        origin: OriginSpec = None,
+        options: SubscriptionOptions | None = None,
+    ) -> Subscription:
+        """Call *func* with every event of class *cls*, also with those emitted while we were away.
+
+        Args:
+            name: 1 to 100 letters, digits, ``_``, ``-`` and ``.``; names the queue
+                at the broker, ``<system>.sub.<name>``, in which events wait.
+            cls: an event class, or several; events of subclasses match as well.
+            func: called with each event on a thread of the subscription, which
+                holds it.  When it returns, the event counts as handled; when it
+                raises, it is called again, see ``SubscriptionOptions``.
+            mode: who of those that subscribe under *name* gets an event.
+                "broadcast": the one process that the name is for; give each its
+                own name.  "group": one of them, so that they share the work.
+                "single": one gets all, in order, until it goes and another takes
+                over.
+            filter, origin: as for ``connect``.  All who share a name must ask for
+                the same: what comes to one that does not want it is passed over.
+            options: what is rarely changed.
+
+        Raises:
+            InvalidBusOption: an argument makes no sense; nothing was subscribed.
+            SubscriptionConflict: the broker has *name* with another mode or other
+                options; nothing was subscribed.
+            NameConflict, BrokerRefused, BusClosed: as for ``connect``.
+
+        Events of this process come back through the queue, too, beside priority and
+        ``mark_as_handled``.  When it returns and the bus is connected, everything
+        emitted from then on is kept for *name*.  The first time under a name, and
+        whenever the queue was gone, ``EventsMayBeMissing`` is told.
+        """
+        classes = _checked_classes(cls)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidBusOption(
+                "the name of a subscription is 1 to 100 letters, digits, '_', '-' and '.', and "
+                f"begins with a letter or digit; it is not {name!r}"
+            )
+        self._check_open()
+        origins = checked_origins(origin)
+        heard = self._codec.registry.names_heard
+        names = tuple(dict.fromkeys(one for each in classes for one in heard(each)))
+        queue = f"{self.system}.sub.{name}"
+        return self.subscribe_queue(
+            name,
+            queue,
+            bindings_for(names, origins, queue),
+            func,
+            classes=classes,
+            mode=mode,
+            filter=portable(filter),
+            condition=origin_test(origins, self.origin),
+            options=options,
+        )
+
+    def subscribe_queue(
+        self,
+        name: str,
+        queue: str,
+        bindings: Iterable[Binding],
+        func: Callable[[Any], object],
+        *,
+        classes: tuple[type[BaseEvent], ...] = (BaseEvent,),
+        mode: Mode = "broadcast",
+        filter: Filter | None = None,
+        condition: Condition | None = None,
+        options: SubscriptionOptions | None = None,
+    ) -> Subscription:
+        """Subscribe to a queue with bindings of one's own; ``subscribe`` is what most want.
+
+        Args:
+            name: what it is called in logs, dead letters and ``EventsMayBeMissing``.
+            queue: its name at the broker, and its label in the topology.
+            bindings: of that queue.
+            func, mode, options: as for ``subscribe``.
+            classes, filter, condition: what an event must be and pass; others are passed over.
+
+        Raises:
+            As ``subscribe``.
+        """
+        self._check_open()
+        options = _checked(func, mode, filter, options)
+        if not queue or len(queue.encode()) > _MAX_QUEUE_BYTES or queue.startswith("amq."):
+            raise InvalidBusOption(
+                f"the name of a queue is 1 to {_MAX_QUEUE_BYTES} bytes and does not begin with "
+                f"'amq.'; it is not {queue!r}"
+            )
+        call = self._caller(func, classes, filter, condition)
+        with self._subscribing:
+            if queue in self._durable:
+                raise InvalidBusOption(
+                    f"this bus has subscribed as {name!r} already: close() that one first, or use "
+                    "another name"
+                )
+            subscription = Subscription(name, mode, queue, options, self._means(), call)
+            self._durable[queue] = subscription
+            self._inbox.route((queue, subscription.retry_queue), subscription)
+        try:
+            subscription.start(bindings, BIND_TIMEOUT_S)
+        except BaseException:
+            subscription.close(0)
+            raise
+        return subscription
+
+    @property
+    def durable_subscriptions(self) -> tuple[Subscription, ...]:
+        """The open subscriptions that ``subscribe`` made."""
+        return tuple(self._durable.values())
+
+    # -- For the bus -----------------------------------------------------------------------
+
+    def _watch_inbox(self) -> None:
+        """Begin to hear of what the inbox can say."""
+        self._timetable = Timetable(f"{self.system} timetable")
+        self._forwarder = Forwarder(self._transport, self._timetable)
+        self._inbox.when_corrupt = self._corrupted
+        self._inbox.when_changed = self._changed
+
+    def _end_subscriptions(self, timeout_s: float) -> None:
+        """Close all subscriptions, together within about *timeout_s*."""
+        threads = [
+            threading.Thread(target=one.close, args=(timeout_s,), name="antiphon closing")
+            for one in self.durable_subscriptions
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._timetable.stop(1.0)
+
+    def _means(self) -> Means:
+        return Means(
+            transport=self._transport,
+            topology=self._topology,
+            timetable=self._timetable,
+            system=self.system,
+            decode=self._decode,
+            wait_connected=self._inbox.wait_connected,
+            ended=self._subscription_ended,
+            queue_made=self._queue_made,
+        )
+
+    def _decode(self, message: Message) -> list[BaseEvent]:
+        return self._codec.decode(
+            message.routing_key, message.headers, message.body, self._sources.resolve
+        )
+
+    def _subscription_ended(self, subscription: Subscription) -> None:
+        with self._subscribing:
+            self._inbox.route((subscription.queue, subscription.retry_queue), None)
+            self._durable.pop(subscription.queue, None)
+
+    def _caller(
+        self,
+        func: Callable[[Any], object],
+        classes: tuple[type[BaseEvent], ...],
+        filter: Filter | None,
+        condition: Condition | None,
+    ) -> Callable[[Any], bool]:
+        """Return what calls *func* with an event that it wants, and says whether it did."""
+        rest = Rest((filter or {}).items(), None, condition)
+        is_plain = not filter and condition is None
+        publisher_id = self.publisher_id
+
+        def call(event: BaseEvent) -> bool:
+            if not isinstance(event, classes) or not (is_plain or rest.passes(event, func)):
+                return False
+            if self._disabled and not self.is_enabled(type(event)):
+                return False
+            trace = self._trace_func
+            if trace is not None and trace("listen", func, (event,)):
+                return False
+            event.__dict__["_arrived_at"] = publisher_id
+            delivery = event._delivery
+            if delivery is not None and delivery.traceparent is not None:
+                call_traced(func, event)
+            else:
+                func(event)
+            return True
+
+        return call
+
+    # -- What may be missing, and what cannot be read ----------------------------------------
+
+    def _changed(self, is_connected: bool) -> None:
+        if not is_connected:
+            self._good_until = self._transport.last_heard_at or time.time()
+        elif self._good_until is not None and self._subscriptions.binding_count:
+            self._tell_missing(BROADCAST, self._good_until, "the connection was lost for a while")
+
+    def _queue_made(self, subscription: Subscription, is_first: bool) -> None:
+        since = None
+        if not is_first:
+            was_there = self._inbox.is_connected or self._good_until is None
+            since = time.time() - _CANCEL_S if was_there else self._good_until
+        self._tell_missing(
+            subscription.name,
+            since,
+            f"the queue {subscription.queue!r} was not there: it is new, or was deleted, or has "
+            "expired",
+        )
+
+    def _tell_missing(self, subscription: str, since: float | None, reason: str) -> None:
+        event = EventsMayBeMissing(subscription=subscription, since=since, reason=reason)
+        self._inbox.tell(self._dispatch_own, event)
+
+    def _dispatch_own(self, event: BaseEvent) -> None:
+        if self._closed_because is None and self.is_enabled(type(event)):
+            self._dispatch(event)
+
+    def _corrupted(self, arrival: Arrival, error: CorruptMessage) -> None:
+        """Keep a few of the messages of the broadcast queue that nobody can read."""
+        if not self._rationing.passes() or self._closed_because is not None:
+            return
+        spec = dead_queue_spec(self.system)
+        self._topology.put_queue(spec)
+        self._transport.reconcile()
+        letter = dead_letter(
+            arrival.message,
+            queue=spec.name,
+            subscription=BROADCAST,
+            reason="undecodable",
+            error=str(error),
+            attempts=1,
+        )
+        attempts = iter(range(_CORRUPT_ATTEMPTS))
+        self._forwarder.send(
+            [letter], is_wanted=lambda: next(attempts, None) is not None, done=lambda _: None
+        )
+
+
+def _checked_classes(cls: object) -> tuple[type[BaseEvent], ...]:
+    classes = tuple(cls) if isinstance(cls, Iterable) and not isinstance(cls, type) else (cls,)
+    for one in classes:
+        if not (isinstance(one, type) and issubclass(one, BaseEvent)):
+            raise InvalidBusOption(f"subscribe takes event classes, not {one!r}")
+    if not classes:
+        raise InvalidBusOption("subscribe takes one event class or several, not none")
+    return cast(tuple[type[BaseEvent], ...], classes)
+
+
+def _checked(
+    func: object, mode: object, filter: Filter | None, options: object
+) -> SubscriptionOptions:
+    if not callable(func):
+        raise InvalidBusOption(f"a listener must be callable with one event; {func!r} is not")
+    if mode not in MODES:
+        near = difflib.get_close_matches(str(mode), MODES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InvalidBusOption(f"mode is one of {', '.join(map(repr, MODES))}, not {mode!r}{hint}")
+    for path in filter or ():
+        check_name(path)
+    if options is None:
+        return SubscriptionOptions()
+    if not isinstance(options, SubscriptionOptions):
+        raise InvalidBusOption(f"options are SubscriptionOptions(...), not {options!r}")
+    return options

@@ -1,0 +1,338 @@
+"""A durable subscription: a queue at the broker, and a listener for what is in it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from antiphon.errors import BrokerRefused, SubscriptionConflict
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.messaging.dead_letters import dead_queue_spec
+from antiphon.messaging.subscription_forwarder import Forwarder
+from antiphon.messaging.subscription_hand import Hand
+from antiphon.messaging.subscription_mover import Mover
+from antiphon.messaging.subscription_options import Mode, SubscriptionOptions, SubscriptionStats
+from antiphon.messaging.subscription_pace import HOLD_SHARE, Pace
+from antiphon.messaging.subscription_runner import Runner
+from antiphon.messaging.subscription_timetable import Timetable
+from antiphon.messaging.topology import Binding, QueueSpec, Topology
+from antiphon.messaging.transport import Arrival, Message, Transport
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that ``close`` gives a listener at work, unless told otherwise.
+CLOSE_TIMEOUT_S = 5.0
+
+#: Seconds between looks at what has been in hand for too long: a tenth of what it may be,
+#: within these bounds.
+_TEND_SHARE, _MIN_TEND_S, _MAX_TEND_S = 0.1, 0.05, 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the subscriptions of a bus share.
+
+    Attributes:
+        transport, topology, timetable: of the bus.
+        system: of the bus.
+        decode: returns the events of a message; raises ``CorruptMessage``.
+        wait_connected: see ``BrokerEventManager``.
+        ended: called with a subscription that was closed.
+        queue_made: called with a subscription whose queue was made, and whether
+            it is the first time in this process.
+    """
+
+    transport: Transport
+    topology: Topology
+    timetable: Timetable
+    system: str
+    decode: Callable[[Message], list[BaseEvent]]
+    wait_connected: Callable[[float], bool]
+    ended: Callable[[Subscription], None]
+    queue_made: Callable[[Subscription, bool], None]
+
+
+class Subscription:
+    """A durable subscription; made by ``bus.subscribe``.
+
+    Its queue at the broker, and what is in it, outlives this object.  It can be
+    used in a ``with`` statement, which closes it.
+
+    Attributes:
+        name: unique in its system.
+        mode: who of those that use the name gets an event.
+        queue: name of its queue at the broker.
+        options: as they were given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mode: Mode,
+        queue: str,
+        options: SubscriptionOptions,
+        means: Means,
+        call: Callable[[Any], bool],
+    ) -> None:
+        self.name = name
+        self.mode = mode
+        self.queue = queue
+        self.retry_queue = retry_queue(means.system, queue)
+        self.options = options
+        self._means = means
+        self._bindings: tuple[Binding, ...] = ()
+        self._generations: tuple[int, ...] = ()
+        self._made: set[str] = set()
+        self._has_stood = False
+        self._is_closed = False
+        self._closing = threading.Lock()
+        transport = means.transport
+        self._hand = Hand(transport.settle, transport.is_stale)
+        self._dead_spec = dead_queue_spec(means.system)
+        self._mover = Mover(
+            name,
+            self.retry_queue,
+            self._dead_spec.name,
+            self._hand,
+            Forwarder(transport, means.timetable),
+            self._revive_dead_queue,
+        )
+        self._hold_s = options.broker_patience_s * HOLD_SHARE
+        self._pace = Pace(options.prefetch, options.workers, self._hold_s)
+        self._runner = Runner(
+            name,
+            options,
+            mode != "group",
+            self._hand,
+            self._mover,
+            self._pace,
+            means.decode,
+            call,
+            self._change_prefetch,
+        )
+
+    # -- For users -------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, by itself or with its bus."""
+        return self._is_closed
+
+    def stats(self) -> SubscriptionStats:
+        """Return the counters of this process."""
+        hand = self._hand
+        with hand.moved:
+            stats = hand.stats.copy()
+            stats.in_hand = len(hand.arrivals) + len(hand.isolated) + len(hand.batches)
+        return stats
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait at most *timeout_s* seconds until queue and bindings stand; return whether they do.
+
+        Raises:
+            SubscriptionConflict: the broker has a queue of that name with other options.
+            BrokerRefused: the broker does not allow it.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            if self._wait_declared(left_s):
+                return True
+            if not left_s or not self._means.wait_connected(left_s):
+                return False
+            time.sleep(min(0.01, left_s))  # connected, and not declared yet
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Stop listening; the queue stays at the broker and goes on collecting.  Twice is fine.
+
+        Args:
+            timeout_s: seconds that a listener at work gets to return, and the
+                broker to take back what was begun with and not handled.
+
+        Events that were not handled are kept for whoever subscribes next.  An
+        event whose listener did not return in time comes again.
+        """
+        self._end(timeout_s, delete=False)
+
+    def delete(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Stop listening, and delete the queue with all that is in it."""
+        self._end(timeout_s, delete=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<Subscription {self.name!r} ({self.mode}): {state}>"
+
+    # -- For the bus -----------------------------------------------------------------------
+
+    def start(self, bindings: Iterable[Binding], timeout_s: float) -> None:
+        """Declare everything and begin; see ``wait_ready`` for what is raised."""
+        self._runner.start()
+        topology = self._means.topology
+        topology.put_queue(self._dead_spec)
+        # This one first: what is in it comes before everything else.
+        first = topology.put_queue(self._spec(self.retry_queue, 1))
+        last = topology.put_queue(self._spec(self.queue, self._pace.prefetch))
+        self._bindings = tuple(bindings)
+        topology.bind(self._bindings)
+        self._generations = (first, last)
+        self._means.transport.reconcile()
+        try:
+            self._wait_declared(timeout_s)
+        except BrokerRefused:
+            self._end(0, delete=False)
+            raise
+        self._means.timetable.after(self._tend_s, self._tend)
+
+    def deliver(self, arrival: Arrival) -> None:
+        """Take *arrival*, on a thread of the transport."""
+        self._hand.put(arrival, is_isolated=arrival.queue == self.retry_queue)
+
+    def queue_made(self, queue: str) -> None:
+        """Take note that *queue* was made, on a thread of the transport."""
+        is_first = queue not in self._made
+        self._made.add(queue)
+        # The isolation queue of a new subscription is new, too; that says nothing.
+        if queue == self.queue or not is_first:
+            self._means.queue_made(self, is_first and not self._has_stood)
+
+    def _wait_declared(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        topology = self._means.topology
+        generations = (*self._generations, topology.generation_of(self._bindings))
+        try:
+            for generation in generations:
+                if not topology.wait(generation, max(0.0, deadline - time.monotonic())):
+                    return False
+            self._has_stood = True
+            return True
+        except BrokerRefused as exc:
+            text = str(exc)
+            if "inequivalent" not in text:
+                raise
+            raise SubscriptionConflict(
+                f"the broker has subscription {self.name!r} with another mode or other options "
+                f"than mode={self.mode!r}, expires_s={self.options.expiry_s(self.mode)}, "
+                f"max_messages={self.options.max_messages}: subscribe with the same as everybody, "
+                f"use another name, or delete() it first, with what waits in it ({text})"
+            ) from exc
+
+    def _spec(self, name: str, prefetch: int) -> QueueSpec:
+        is_main = name == self.queue
+        return QueueSpec(
+            name,
+            name,
+            is_exclusive=False,
+            prefetch=prefetch,
+            is_single_active=self.mode != "group",
+            expires_s=self.options.expiry_s(self.mode),
+            max_messages=self.options.max_messages if is_main else None,
+            dead_letters_to=(
+                self._dead_spec.name if is_main and self.options.max_messages else None
+            ),
+            consume_own=True,
+        )
+
+    # -- While it runs ---------------------------------------------------------------------
+
+    @property
+    def _tend_s(self) -> float:
+        return min(max(self._hold_s * _TEND_SHARE, _MIN_TEND_S), _MAX_TEND_S)
+
+    def _tend(self) -> None:
+        """Move away what has been in hand for too long."""
+        if self._is_closed:
+            return
+        hand, before = self._hand, time.monotonic() - self._hold_s
+        with hand.moved:
+            hand.prune()
+            late = [one for one in hand.batches if one.came_at < before and not one.is_own]
+            arrivals = []
+            while hand.arrivals and hand.arrivals[0][1] < before:
+                arrivals.append(hand.arrivals.popleft()[0])
+        for batch in late:
+            self._mover.move_rest(batch)
+        for arrival in arrivals:
+            if not hand.is_stale(arrival):
+                self._mover.isolate(arrival)
+        self._means.timetable.after(self._tend_s, self._tend)
+
+    def _change_prefetch(self) -> None:
+        if self.mode == "single":
+            return  # consuming anew would let another process take over in the midst of it
+        logger.info("subscription %r: prefetch is %d now", self.name, self._pace.prefetch)
+        with self._closing:
+            if not self._is_closed:
+                self._means.topology.put_queue(self._spec(self.queue, self._pace.prefetch))
+                self._means.transport.reconcile()
+
+    def _revive_dead_queue(self) -> None:
+        transport, topology = self._means.transport, self._means.topology
+        if transport.is_connected:
+            topology.drop_queue(self._dead_spec.label, delete=False)
+            topology.put_queue(self._dead_spec)
+            transport.reconcile()
+
+    # -- Ending ----------------------------------------------------------------------------
+
+    def _end(self, timeout_s: float, *, delete: bool) -> None:
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        deadline = time.monotonic() + timeout_s
+        self._runner.stop()
+        if not self._runner.join(deadline):
+            logger.warning("subscription %r is closed, but a listener is still at work", self.name)
+        if not delete:
+            self._hand_back(deadline)
+        topology, transport = self._means.topology, self._means.transport
+        topology.drop_queue(self.retry_queue, delete=delete)
+        generation = topology.drop_queue(self.queue, delete=delete)
+        transport.reconcile()
+        topology.wait(generation, max(0.5, deadline - time.monotonic()))
+        self._means.ended(self)
+
+    def _hand_back(self, deadline: float) -> None:
+        """Send what is left of batches that are handled in part back, each event for itself."""
+        hand = self._hand
+        with hand.moved:
+            hand.prune()
+            waiting = {item.event._event_id for item in hand.waiting()}
+            partial = [one for one in hand.batches if one.left < len(one.events)]
+        for batch in partial:
+            rest = {event._event_id for event in batch.rest}
+            left = [one for one in batch.events if one._event_id in rest | waiting]
+            batch.rest.clear()
+            if left:
+                self._mover.move(batch, left)
+        with hand.moved:
+            hand.moved.wait_for(
+                lambda: (
+                    not (self._mover.moving or self._mover.burying)
+                    or not self._means.transport.is_connected
+                ),
+                max(0.0, deadline - time.monotonic()),
+            )
+
+
+def retry_queue(system: str, queue: str) -> str:
+    """Return the name of the isolation queue of *queue*."""
+    own = f"{system}.sub."
+    # A queue that somebody else has named gets a sign that no subscription's name has.
+    return f"{system}.retry." + (queue.removeprefix(own) if queue.startswith(own) else f"!{queue}")

@@ -1,0 +1,93 @@
+"""A message in hand: the events in it, and which of them are done with."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import cast
+
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.event_id import EventId
+from antiphon.messaging.transport import Arrival, Message
+from antiphon.wire.codec import Codec
+
+
+class Batch:
+    """The events of one arrival.
+
+    Attributes:
+        arrival: what is settled when all events are done with.
+        came_at: when it came, seconds of the monotonic clock.
+        events: all of them.
+        rest: those that nobody has begun with.  Who handles takes from the left,
+            who moves them away from the right; each takes what the other left.
+        left: how many are not done with; changed under the owner's lock.
+        is_own: whether it holds one event from the isolation queue.
+    """
+
+    __slots__ = ("_envelopes", "arrival", "came_at", "events", "is_own", "left", "rest")
+
+    def __init__(
+        self, arrival: Arrival, came_at: float, events: list[BaseEvent], *, is_own: bool
+    ) -> None:
+        self.arrival = arrival
+        self.came_at = came_at
+        self.events = events
+        self.rest = deque(events)
+        self.left = len(events)
+        self.is_own = is_own
+        self._envelopes: list[bytes] | None = None
+
+    def message_of(self, event: BaseEvent) -> Message:
+        """Return *event*, which came in this batch (or another with that id), as a message."""
+        if self._envelopes is None:
+            self._envelopes = Codec.split(self.arrival.message.body)
+        event_id = event._event_id
+        index = next(index for index, one in enumerate(self.events) if one._event_id == event_id)
+        return single(self.arrival.message, self._envelopes[index])
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """An event that takes longer: at work beside others, tried again later, or being buried.
+
+    Attributes:
+        event: the event.
+        batch: where it came from.
+        attempts: how often the listener failed.
+        error: what it raised last.
+        is_at_work: whether a listener is being called with it just now.
+        twins: other batches that it came in, too; they wait for it.
+    """
+
+    event: BaseEvent
+    batch: Batch
+    attempts: int = 0
+    error: BaseException | None = None
+    is_at_work: bool = False
+    twins: list[Batch] = field(default_factory=list)
+
+    @property
+    def event_id(self) -> EventId:
+        """Id of the event; whatever was decoded has one."""
+        return cast(EventId, self.event._event_id)
+
+
+def single(message: Message, envelope: bytes) -> Message:
+    """Return the message that carries *envelope*, one of those of *message*, alone."""
+    return Message(
+        message.routing_key,
+        Codec.join((envelope,)),
+        message.headers,
+        message.publisher,
+        persistent=True,
+    )
+
+
+def singles(message: Message) -> list[Message]:
+    """Return a message for each event of *message*, in order.
+
+    Raises:
+        CorruptMessage: it cannot be split.
+    """
+    return [single(message, envelope) for envelope in Codec.split(message.body)]

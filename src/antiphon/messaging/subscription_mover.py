@@ -1,0 +1,173 @@
+"""Where events of a durable subscription go that cannot be handled where they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from antiphon.errors import CorruptMessage
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.filters import name_of
+from antiphon.messaging.dead_letters import Reason, dead_letter
+from antiphon.messaging.subscription_batch import Batch, Item, singles
+from antiphon.messaging.subscription_forwarder import Forwarder
+from antiphon.messaging.subscription_hand import Hand
+from antiphon.messaging.transport import Arrival, Message
+
+logger = logging.getLogger(__name__)
+
+
+class Mover:
+    """Sends events on: to the dead letters, or singly to the isolation queue.
+
+    Whatever it sends is settled only when the broker has confirmed it.
+
+    Args:
+        subscription: name, for dead letters and logs.
+        retry_queue: name of the isolation queue.
+        dead_queue: name of the queue of dead letters.
+        hand: what is in hand.
+        forwarder: sends.
+        revive: called when the dead letters' queue did not take one: it may be gone.
+    """
+
+    def __init__(
+        self,
+        subscription: str,
+        retry_queue: str,
+        dead_queue: str,
+        hand: Hand,
+        forwarder: Forwarder,
+        revive: Callable[[], None],
+    ) -> None:
+        self._subscription = subscription
+        self._retry_queue = retry_queue
+        self._dead_queue = dead_queue
+        self._hand = hand
+        self._forwarder = forwarder
+        self._revive = revive
+        #: When the last events were moved, seconds of the monotonic clock, and how many are
+        #: being moved just now.
+        self.moved_at = float("-inf")
+        self.moving = 0
+        #: How many dead letters are on their way just now.
+        self.burying = 0
+
+    def bury(self, item: Item, done: Callable[[], None] = lambda: None) -> None:
+        """Make a dead letter of *item*, which failed too often; call *done* in the end."""
+        logger.error(
+            "subscription %r: %s failed %d times and goes to the dead letters: %r",
+            self._subscription,
+            name_of(item.event),
+            item.attempts,
+            item.error,
+        )
+        letter = self._letter(
+            item.batch.message_of(item.event), "failed", _text(item.error), item.attempts
+        )
+
+        with self._hand.moved:
+            self.burying += 1
+
+        def ended(is_confirmed: bool) -> None:
+            with self._hand.moved:
+                self.burying -= 1
+            if is_confirmed:
+                self._hand.finish(item, is_dead=True)
+            else:
+                self._hand.give_up(item)
+            done()
+
+        self._forwarder.send(
+            [letter],
+            is_wanted=lambda: self._hand.adopt(item),
+            done=ended,
+            failed=self._revive,
+        )
+
+    def bury_message(self, arrival: Arrival, reason: Reason, error: str, attempts: int) -> None:
+        """Make a dead letter of *arrival* as a whole."""
+        logger.error(
+            "subscription %r: a message goes to the dead letters (%s): %s",
+            self._subscription,
+            reason,
+            error,
+        )
+        letter = self._letter(arrival.message, reason, error, attempts)
+
+        def ended(is_confirmed: bool) -> None:
+            if is_confirmed:
+                with self._hand.moved:
+                    self._hand.stats.dead += 1
+                self._hand.dropped(arrival)
+
+        self._forwarder.send(
+            [letter],
+            is_wanted=lambda: not self._hand.is_stale(arrival),
+            done=ended,
+            failed=self._revive,
+        )
+
+    def isolate(self, arrival: Arrival) -> None:
+        """Move each event of *arrival*, which was not opened, to the isolation queue."""
+        try:
+            messages = singles(arrival.message)
+        except CorruptMessage as exc:
+            self.bury_message(arrival, "undecodable", str(exc), 1)
+            return
+        self._move(arrival, messages, lambda: self._hand.dropped(arrival))
+
+    def move_rest(self, batch: Batch) -> None:
+        """Move the events of *batch* that nobody has begun with to the isolation queue."""
+        events: list[BaseEvent] = []
+        while batch.rest:
+            try:
+                events.append(batch.rest.pop())
+            except IndexError:  # the worker was quicker
+                break
+        if events:
+            self.move(batch, events[::-1])
+
+    def move(self, batch: Batch, events: list[BaseEvent]) -> None:
+        """Move *events* of *batch* to the isolation queue, in this order."""
+        messages = [batch.message_of(event) for event in events]
+        count = len(events)
+        self._move(batch.arrival, messages, lambda: self._hand.settled(batch, count))
+
+    def _move(self, arrival: Arrival, messages: list[Message], settle: Callable[[], None]) -> None:
+        moved = [replace(one, queue=self._retry_queue) for one in messages]
+        with self._hand.moved:
+            self.moving += 1
+            self.moved_at = time.monotonic()
+
+        def ended(is_confirmed: bool) -> None:
+            with self._hand.moved:
+                self.moving -= 1
+                self.moved_at = time.monotonic()
+                self._hand.stats.isolated += len(moved) * is_confirmed
+                self._hand.moved.notify_all()
+            if is_confirmed:
+                settle()
+
+        self._forwarder.send(moved, is_wanted=lambda: not self._hand.is_stale(arrival), done=ended)
+
+    def _letter(self, message: Message, reason: Reason, error: str, attempts: int) -> Message:
+        return dead_letter(
+            message,
+            queue=self._dead_queue,
+            subscription=self._subscription,
+            reason=reason,
+            error=error,
+            attempts=attempts,
+        )
+
+
+def _text(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # a user's __str__
+        return type(error).__name__

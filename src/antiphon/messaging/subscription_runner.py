@@ -1,0 +1,378 @@
+"""The threads of a durable subscription: which event is handled when, and what if that fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from antiphon.errors import CorruptMessage
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.filters import name_of
+from antiphon.messaging.subscription_batch import Batch, Item
+from antiphon.messaging.subscription_hand import SUSPICIOUS, Hand
+from antiphon.messaging.subscription_mover import Mover
+from antiphon.messaging.subscription_options import SubscriptionOptions
+from antiphon.messaging.subscription_pace import Pace
+from antiphon.messaging.transport import Arrival, Message
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the main queue waits for events which were moved to the isolation queue, and
+#: for the next one after each of those, so that what was behind them stays behind.
+MOVING_S, NEXT_S = 5.0, 0.1
+
+
+class Runner:
+    """Calls the listener of a subscription with what comes, on threads of its own.
+
+    With one worker a batch is handled in one go, in order.  With several each
+    takes the next event.  An event of the isolation queue is handled while
+    nothing else is.
+
+    Args:
+        name: for threads and logs.
+        options: see ``SubscriptionOptions``.
+        keeps_order: whether what was moved to the isolation queue is waited for.
+        hand: what is in hand.
+        mover: sends on what cannot be handled.
+        pace: told how long listeners take.
+        decode: returns the events of a message.
+        call: calls the listener if it wants the event; returns whether it did.
+        when_paced: called when ``pace.prefetch`` has changed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: SubscriptionOptions,
+        keeps_order: bool,
+        hand: Hand,
+        mover: Mover,
+        pace: Pace,
+        decode: Callable[[Message], list[BaseEvent]],
+        call: Callable[[Any], bool],
+        when_paced: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._options = options
+        self._keeps_order = keeps_order
+        self._hand = hand
+        self._mover = mover
+        self._pace = pace
+        self._decode = decode
+        self._call = call
+        self._when_paced = when_paced
+        self._opened: deque[Batch] = deque()  # of several workers: each takes events from these
+        self._running = 0
+        self._is_alone = False
+        self._next_isolated_until = 0.0
+        self._is_ending = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"antiphon {name} {number}", daemon=True)
+            for number in range(1, options.workers + 1)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Begin with no further event; the threads end when their listeners return."""
+        with self._hand.moved:
+            self._is_ending = True
+            self._hand.moved.notify_all()
+
+    def join(self, deadline: float) -> bool:
+        """Wait for the threads until *deadline*; return whether they have ended."""
+        for thread in self._threads:
+            if thread is not threading.current_thread() and thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    # -- What next -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        hand = self._hand
+        while (job := self._next_job()) is not None:
+            try:
+                job()
+            except Exception:
+                logger.exception("subscription %r: internal failure", self._name)
+            with hand.moved:
+                self._running -= 1
+                if self._is_alone or hand.isolated:
+                    self._is_alone = False
+                    hand.moved.notify_all()
+
+    def _next_job(self) -> Callable[[], None] | None:
+        hand = self._hand
+        with hand.moved:
+            while not self._is_ending:
+                now = time.monotonic()
+                job = None if self._is_alone else self._ready_job(now)
+                if job is not None:
+                    self._running += 1
+                    return job
+                until = [at for at in (hand.due_at, self._held_until(now)) if at is not None]
+                pause_s = min(until) - now if until else None
+                hand.moved.wait(None if pause_s is None else max(pause_s, 0.001))
+        return None
+
+    def _ready_job(self, now: float) -> Callable[[], None] | None:
+        hand = self._hand
+        if hand.isolated:
+            if self._running:
+                return None
+            self._is_alone = True
+            return partial(self._open_isolated, hand.isolated.popleft()[0])
+        if (item := hand.next_due(now)) is not None:
+            item.is_at_work = True
+            return partial(self._try_again, item)
+        if self._held_until(now) is not None:
+            return None
+        while self._opened:
+            try:
+                event = self._opened[0].rest.popleft()
+            except IndexError:
+                self._opened.popleft()
+                continue
+            return partial(self._handle_beside, self._opened[0], event)
+        if hand.arrivals:
+            return partial(self._open, *hand.arrivals.popleft())
+        return None
+
+    def _held_until(self, now: float) -> float | None:
+        """Return until when nothing of the main queue is begun with; None if it may be."""
+        if not self._keeps_order:
+            return None
+        until = self._next_isolated_until
+        if self._mover.moving:
+            until = max(until, self._mover.moved_at + MOVING_S)
+        return until if until > now else None
+
+    # -- Messages ------------------------------------------------------------------------
+
+    def _open(self, arrival: Arrival, came_at: float) -> None:
+        if self._is_gone(arrival):
+            return
+        if self._hand.returns(arrival) >= SUSPICIOUS:
+            self._mover.isolate(arrival)
+            self._expect_isolated()
+            return
+        batch = self._batch(arrival, came_at, is_own=False)
+        if batch is None:
+            return
+        if self._options.workers == 1:
+            self._work(batch)
+            return
+        with self._hand.moved:
+            self._opened.append(batch)
+            self._hand.moved.notify_all()
+
+    def _open_isolated(self, arrival: Arrival) -> None:
+        if self._is_gone(arrival):
+            return
+        crashes = self._hand.returns(arrival)
+        if crashes >= self._options.delivery_limit:
+            error = f"the process ended {crashes} times while it was handled"
+            self._mover.bury_message(arrival, "crashed", error, crashes)
+        elif (batch := self._batch(arrival, time.monotonic(), is_own=True)) is not None:
+            self._work(batch)
+        self._expect_isolated()
+
+    def _expect_isolated(self) -> None:
+        self._next_isolated_until = time.monotonic() + NEXT_S
+
+    def _is_gone(self, arrival: Arrival) -> bool:
+        if not self._hand.is_stale(arrival):
+            return False
+        with self._hand.moved:
+            self._hand.survived(arrival)
+        return True
+
+    def _batch(self, arrival: Arrival, came_at: float, *, is_own: bool) -> Batch | None:
+        try:
+            events = self._decode(arrival.message)
+        except CorruptMessage as exc:
+            self._mover.bury_message(arrival, "undecodable", str(exc), 1)
+            return None
+        batch = Batch(arrival, came_at, events, is_own=is_own)
+        self._pace.came(len(events))
+        self._hand.open(batch)
+        return batch
+
+    # -- Events --------------------------------------------------------------------------
+
+    def _work(self, batch: Batch) -> None:
+        """Handle the events of *batch*, in order, as far as possible."""
+        rest, arrival, is_stale = batch.rest, batch.arrival, self._hand.is_stale
+        began = time.monotonic()
+        tried = settled = 0
+        while rest and not self._is_ending and not is_stale(arrival):
+            try:
+                event = rest.popleft()
+            except IndexError:  # moved away
+                break
+            tried += 1
+            settled += self._handle(batch, event)
+        if settled:
+            self._hand.settled(batch, settled)
+        if tried:
+            self._note_pace(time.monotonic() - began, tried)
+
+    def _handle(self, batch: Batch, event: Any) -> bool:
+        """Handle *event* of *batch*; return whether it is done with."""
+        hand, event_id = self._hand, event._event_id
+        if event_id in hand.handled:
+            hand.stats.duplicates += 1
+            return True
+        if (hand.items or hand.dead) and (known := self._is_known(batch, event_id)) is not None:
+            return known
+        attempts, error = hand.tried(event_id)
+        item = None
+        if attempts < self._options.delivery_limit:
+            try:
+                self._count(self._call(event))
+            except BaseException as exc:  # a listener's sys.exit() ends nothing here
+                item = Item(event, batch, attempts + 1, exc)
+        else:
+            item = Item(event, batch, attempts, error)
+        if item is None:
+            hand.handled.add(event_id)
+            return True
+        self._failed(item)
+        return False
+
+    def _is_known(self, batch: Batch, event_id: Any) -> bool | None:
+        """Return None for an event to handle; else whether it is done with (or waited for)."""
+        hand = self._hand
+        with hand.moved:
+            item = hand.items.get(event_id)
+            if item is not None:
+                item.twins.append(batch)
+            elif event_id not in hand.dead:
+                return None
+            elif not batch.arrival.redelivered:
+                hand.dead.discard(event_id)  # somebody gives it another chance
+                return None
+            hand.stats.duplicates += 1
+            return item is None
+
+    def _handle_beside(self, batch: Batch, event: Any) -> None:
+        """Handle *event* of *batch* while other threads handle others."""
+        hand, event_id = self._hand, event._event_id
+        with hand.moved:
+            if hand.is_stale(batch.arrival):
+                return
+            is_done: bool | None = True if event_id in hand.handled else None
+            hand.stats.duplicates += is_done is True
+            if is_done is None:
+                is_done = self._is_known(batch, event_id)
+            if is_done is None:
+                attempts, error = hand.tried(event_id)
+                item = Item(event, batch, attempts, error, is_at_work=True)
+                hand.items[event_id] = item
+        if is_done is None:
+            self._try_again(item)
+        elif is_done:
+            hand.settled(batch, 1)
+
+    def _try_again(self, item: Item) -> None:
+        """Call the listener with *item*, which is in ``items``, and see to what becomes of it."""
+        hand = self._hand
+        if not hand.adopt(item):
+            hand.give_up(item)
+            return
+        if item.attempts < self._options.delivery_limit:
+            began = time.monotonic()
+            try:
+                wanted = self._call(item.event)
+            except BaseException as exc:
+                item.attempts, item.error = item.attempts + 1, exc
+            else:
+                with hand.moved:
+                    self._count(wanted)
+                hand.finish(item, is_dead=False)
+                return
+            finally:
+                self._note_pace(time.monotonic() - began, 1)
+        self._failed(item)
+
+    def _count(self, was_wanted: bool) -> None:
+        if was_wanted:
+            self._hand.stats.handled += 1
+        else:
+            self._hand.stats.unwanted += 1
+
+    # -- Failures ------------------------------------------------------------------------
+
+    def _failed(self, item: Item) -> None:
+        hand, options = self._hand, self._options
+        with hand.moved:
+            hand.items[item.event_id] = item
+            hand.stats.failures += 1
+        if item.attempts == 1:
+            logger.warning(
+                "subscription %r: the listener failed for %s; trying again",
+                self._name,
+                name_of(item.event),
+                exc_info=item.error,
+            )
+        if options.ordered:
+            self._try_in_place(item)
+        elif item.attempts >= options.delivery_limit:
+            self._mover.bury(item)
+        else:
+            hand.later(item, options.delay_s(item.attempts))
+
+    def _try_in_place(self, item: Item) -> None:
+        """Try *item* until it is done with; nothing else is handled meanwhile."""
+        hand, options = self._hand, self._options
+        while item.attempts < options.delivery_limit:
+            if not self._pause(item, options.delay_s(item.attempts)):
+                self._put_back(item)
+                return
+            try:
+                self._count(self._call(item.event))
+            except BaseException as exc:
+                item.attempts, item.error = item.attempts + 1, exc
+                with hand.moved:
+                    hand.stats.failures += 1
+            else:
+                hand.finish(item, is_dead=False)
+                return
+        buried = threading.Event()
+        self._mover.bury(item, buried.set)
+        while not buried.wait(0.2) and not self._is_ending:
+            continue
+
+    def _pause(self, item: Item, delay_s: float) -> bool:
+        """Wait before the next attempt; return False if there is to be none here."""
+        deadline = time.monotonic() + delay_s
+        hand = self._hand
+        with hand.moved:
+            while not self._is_ending and hand.adopt(item):
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return True
+                hand.moved.wait(min(left_s, 0.5))  # a lost connection wakes nobody
+        return False
+
+    def _put_back(self, item: Item) -> None:
+        hand = self._hand
+        with hand.moved:
+            del hand.items[item.event_id]
+            hand.remember(item)
+            item.batch.rest.appendleft(item.event)
+
+    # -- Keeping within the broker's patience ----------------------------------------------
+
+    def _note_pace(self, elapsed_s: float, events: int) -> None:
+        if self._pace.note(elapsed_s, events):
+            self._when_paced()
