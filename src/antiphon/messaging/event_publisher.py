@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import time_ns
 
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_id import next_event_id
@@ -40,8 +40,8 @@ class EventPublisher:
         event_id = event._event_id
         if event_id is None or state.get("_sent_by") == self._publisher_id:
             # An event that is emitted twice happens twice: receivers drop repeated ids.
-            event_id = state["_event_id"] = next_event_id()
-        keyed, envelope = self._pack(event, origin, event_id, time.time_ns(), False, traceparent())
+            event_id = next_event_id()
+        keyed, envelope = self._pack(event, origin, event_id, time_ns(), False, traceparent())
         exchange = event._exchange
         self._add(
             keyed
@@ -49,4 +49,7 @@ class EventPublisher:
             else self._exchanges.address(*keyed, exchange=exchange, topic=event.topic),
             envelope,
         )
+        # Afterwards: an event that found no room has not happened, and its copy for the codec,
+        # which is made of this, need not be rid of them.
+        state["_event_id"] = event_id
         state["_sent_by"] = self._publisher_id
