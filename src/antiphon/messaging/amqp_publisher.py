@@ -67,6 +67,7 @@ class Publisher:
         self._is_blocked = False
         self._flight = Flight()
         self._forwards: deque[Forward] = deque()  # to be published
+        self._declared: set[str] = set()  # exchanges beside the own, on this channel
         self._is_over = False
         self._progress_at = 0.0
 
@@ -94,6 +95,7 @@ class Publisher:
     def opened(self, channel: Channel) -> None:
         """Declare the exchange, switch confirms on, then publish what waits."""
         self._channel = None
+        self._declared.clear()
         self._flight.reset()
         channel.add_on_return_callback(self._on_returned)
         channel.exchange_declare(
@@ -134,6 +136,9 @@ class Publisher:
         frames: list[bytes] = []
         for taken in batch:
             message, exchange = addressed(taken, self._exchange)
+            if taken.exchange is not None and exchange not in self._declared:
+                self._write(channel, frames)
+                self._declare(channel, exchange)
             own = frames_of(message, exchange, channel.channel_number) if CAN_WRITE else None
             if own is not None:
                 frames.append(own)
@@ -155,12 +160,23 @@ class Publisher:
             return
         for given in forward.messages:
             message, exchange = addressed(given, self._exchange)
+            if given.exchange is not None and exchange not in self._declared:
+                self._declare(channel, exchange)
             properties = properties_of(message)
             properties.message_id = forward.id
             channel.basic_publish(
                 exchange, message.routing_key, message.body, properties, mandatory=True
             )
         self._flight.sent_forward(forward)
+
+    def _declare(self, channel: Channel, exchange: str) -> None:
+        # Also declared by the consuming half, and on another connection: publishing may be
+        # quicker, and to an exchange that is not there it would close the channel.  Without an
+        # answer each, since a channel keeps the order.  All of them feed the bus's own.
+        if exchange:
+            channel.exchange_declare(exchange, "topic", durable=True)
+            channel.exchange_bind(self._exchange, exchange, "#")
+        self._declared.add(exchange)
 
     def _write(self, channel: Channel, frames: list[bytes]) -> None:
         if frames:

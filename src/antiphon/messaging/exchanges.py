@@ -39,6 +39,10 @@ class Exchanges:
         """Return what to wait for (``Topology.wait``) until the exchange stands."""
         return self._declared(name)[1]
 
+    def forget(self, name: str) -> None:
+        """Declare *name* again when it is asked for next: the broker refused it."""
+        self._known.pop(name, None)
+
     def _declared(self, name: str) -> tuple[str, int]:
         known = self._known.get(name)
         if known is None:

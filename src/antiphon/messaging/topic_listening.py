@@ -7,6 +7,7 @@ from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.messaging.exchanges import Exchanges
 from antiphon.messaging.listening import ListeningManager
 from antiphon.messaging.matching import Condition
+from antiphon.messaging.subscriptions import BIND_TIMEOUT_S
 from antiphon.messaging.topology import BROADCAST, Binding
 
 
@@ -14,6 +15,29 @@ class TopicListeningManager(ListeningManager):
     """Base of ``BrokerEventManager``."""
 
     _exchanges: Exchanges
+
+    def put_exchange(self, name: str) -> str:
+        """Declare the topic exchange *name* beside the bus's own, which it feeds.
+
+        Args:
+            name: without ``<system>.`` before it.
+
+        Returns:
+            Its name at the broker.  When it returns and the bus is connected, the
+            exchange stands; events whose class says that they go there are
+            published in any case.
+
+        Raises:
+            BrokerRefused: the broker does not allow it.
+            BusClosed: nothing was declared.
+        """
+        self._check_open()
+        try:
+            self._topology.wait(self._exchanges.generation_of(name), BIND_TIMEOUT_S)
+        except BrokerRefused:
+            self._exchanges.forget(name)
+            raise
+        return self._exchanges.named(name)
 
     def connect_topic(
         self,
@@ -40,9 +64,9 @@ class TopicListeningManager(ListeningManager):
         As with ``connect``, the binding stands when it returns, if the bus is connected.
         """
         self._check_open()
+        full = self.put_exchange(exchange)
         self._connect(cls, func, filter, 0, condition)
         try:
-            full = self._exchanges.named(exchange)
             self._subscriptions.put(cls, func, (Binding(BROADCAST, pattern, full),))
         except BrokerRefused:
             super().disconnect(cls, func)

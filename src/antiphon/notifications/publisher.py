@@ -108,7 +108,7 @@ class EventPublisher:
         Raises:
             MissingOrigin: there is none, or it is ``"unknown"``.
             InvalidTopic, UnknownField, UnknownEnumValue: the event is not as it should be.
-            NoBus, BusClosed, UnencodableAttribute, PublishBufferFull: as they say.
+            NoBus, BusClosed, BrokerRefused, UnencodableAttribute, PublishBufferFull: as they say.
             Nothing was published in all these cases.
         """
         if origin is not None:
@@ -117,7 +117,9 @@ class EventPublisher:
             event.origin = self.origin
         if self.xp_name is not None:
             event._exchange = self.xp_name
-        self.bus.emit(event)
+        bus = self.bus
+        bus.put_exchange(str(event._exchange))  # where the broker may refuse it, and say so
+        bus.emit(event)
 
     def create_and_publish_event(self, **fields: Any) -> Notification:
         """Do both in one; return the event."""
