@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from antiphon.environment import AMQP_URL, broker_url
+from antiphon.errors import InvalidURL
 
-#: Environment variable with the URL of the broker.
-URL_VARIABLE = "ANTIPHON_AMQP_URL"
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def broker_options(command: F) -> F:
@@ -20,19 +20,19 @@ def broker_options(command: F) -> F:
     )
     url = click.option(
         "--url",
-        envvar=URL_VARIABLE,
         metavar="URL",
         help="Where the broker is: amqp://user:password@host:5672/virtual-host.  Default: the "
-        f"environment variable {URL_VARIABLE}.",
+        f"environment variable {AMQP_URL}.",
     )
     return url(system(command))
 
 
-def given_url(url: str | None) -> str:
-    """Return *url*; a wrong call if there is none."""
-    if not url:
-        raise click.UsageError(f"say where the broker is: --url, or {URL_VARIABLE}")
-    return url
+def given_url(url: str | None, how: str = "--url") -> str:
+    """Return *url*, else that of the environment; a wrong call if there is none."""
+    try:
+        return broker_url(url or None)
+    except InvalidURL:
+        raise click.UsageError(f"say where the broker is: {how}, or {AMQP_URL}") from None
 
 
 def examples(*lines: str) -> str:

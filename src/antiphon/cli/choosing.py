@@ -14,6 +14,7 @@ import click
 from antiphon.errors import AntiphonError
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.origin import OriginSpec, Prefix
+from antiphon.wire.placeholder import is_placeholder
 from antiphon.wire.registry import default_registry
 
 #: Modules of this package that define events; users' own are imported on request only.
@@ -50,20 +51,26 @@ def wire_names(name: str) -> list[str]:
         raise click.BadParameter("the name of a class is empty", param_hint="--class")
     if ":" in name:
         return [name]
-    known = []
+    known = [full for full, cls in known_classes().items() if cls.__name__ == name]
+    return [*dict.fromkeys([*known, name])]
+
+
+def known_classes() -> dict[str, type[BaseEvent]]:
+    """Return the event classes of this process by their names on the wire."""
+    found: dict[str, type[BaseEvent]] = {}
     for cls in _subclasses(BaseEvent):
         try:
-            if name == cls.__name__:
-                known.append(default_registry.name_of(cls))
+            found.setdefault(default_registry.name_of(cls), cls)
         except (AntiphonError, ValueError, TypeError):
-            continue  # a class with an unusable name cannot be listened to
-    return [*dict.fromkeys([*known, name])]
+            continue  # a class with an unusable name cannot travel
+    return found
 
 
 def _subclasses(cls: type[BaseEvent]) -> Iterator[type[BaseEvent]]:
     yield cls
     for derived in type.__subclasses__(cls):
-        yield from _subclasses(derived)
+        if not is_placeholder(derived):
+            yield from _subclasses(derived)
 
 
 def parse_filters(texts: Sequence[str]) -> dict[str, Any]:
@@ -79,11 +86,12 @@ def parse_filters(texts: Sequence[str]) -> dict[str, Any]:
             raise click.BadParameter(
                 f"'{text}' is not of the form NAME=VALUE", param_hint="--filter"
             )
-        found[name] = _store_id(value) if name == "source.store_id" else _value(value)
+        found[name] = _store_id(value) if name == "source.store_id" else value_of(value)
     return found
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """Return what *text* is as JSON where it can be, else *text* itself."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -13,6 +13,7 @@ import click
 
 from antiphon import __version__
 from antiphon.cli.dlq import dlq
+from antiphon.cli.emit import emit
 from antiphon.cli.listen import listen
 from antiphon.cli.output import prepare
 from antiphon.errors import AntiphonError
@@ -27,7 +28,7 @@ def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
 
 
-for command in (listen, dlq):
+for command in (listen, emit, dlq):
     cli.add_command(command)
 
 
