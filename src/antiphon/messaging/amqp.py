@@ -51,6 +51,7 @@ class AmqpTransport(Transport):
         timeout_s: float | None,
     ) -> None:
         self._incoming = incoming
+        self._topology = topology
         self._publisher = Publisher(
             self.address,
             f"{self._name} publish",
@@ -99,6 +100,9 @@ class AmqpTransport(Transport):
     def settle(self, arrival: Arrival) -> None:
         self._consumer.settle(arrival)
 
+    def is_stale(self, arrival: Arrival) -> bool:
+        return self._consumer.is_stale(arrival)
+
     def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
         self._publisher.forward(messages, done)
 
@@ -131,7 +135,13 @@ class AmqpTransport(Transport):
         return self._is_connected
 
     @property
+    def last_heard_at(self) -> float | None:
+        return self._consumer.link.heard_at if self._is_started else None
+
+    @property
     def last_error(self) -> AntiphonError | None:
+        if self._is_connected:
+            return next(iter(self._topology.troubles.values()), None)
         return self._last_error
 
     def _changed(self, half: str, is_ready: bool, error: AntiphonError | None) -> None:

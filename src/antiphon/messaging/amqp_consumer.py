@@ -78,6 +78,10 @@ class Consumer:
             self._due.append(consumption)
             self.link.wake()
 
+    def is_stale(self, arrival: Arrival) -> bool:
+        """Return, on any thread, whether the channel that *arrival* came by is gone."""
+        return bool(arrival.token[0].is_over)
+
     # -- For the link, on its thread ---------------------------------------------------
 
     def opened(self, channel: Channel) -> None:
@@ -183,6 +187,8 @@ class Consumer:
     def _forget(self) -> None:
         self._channel = None
         self._is_ready = self._has_exchanges = False
+        for lane in (*self._lanes.values(), *self._leaving):
+            lane.forget()
         self._lanes.clear()
         self._leaving.clear()
         self._due.clear()

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -99,6 +100,8 @@ class Link:
         self._error: AntiphonError | None = None
         self._bytes_seen = 0
         self._silent_ticks = 0
+        #: When the broker last said anything, a tick too early, in seconds since the Unix epoch.
+        self.heard_at: float | None = None
 
     # -- From any thread -----------------------------------------------------------
 
@@ -243,6 +246,8 @@ class Link:
         seen = self._connection.bytes_seen
         self._silent_ticks = 0 if seen != self._bytes_seen else self._silent_ticks + 1
         self._bytes_seen = seen
+        if not self._silent_ticks:
+            self.heard_at = time.time() - TICK_S
         limit_s = self.address.heartbeat_s + 1
         if self.address.heartbeat_s and self._silent_ticks * TICK_S >= limit_s:
             self.drop(

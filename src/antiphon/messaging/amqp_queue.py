@@ -137,10 +137,16 @@ class QueueChannel(ABC):
 
     # -- Opening -------------------------------------------------------------------
 
-    def _reset(self) -> None:
-        self._channel = None
+    def forget(self) -> None:
+        """Take note that the channel is gone."""
+        if self.consumption is not None:
+            self.consumption.is_over = True
         self.consumption = None
+        self._channel = None
         self.is_standing = False
+
+    def _reset(self) -> None:
+        self.forget()
         self._retry_at = None
         self._pending.clear()
         self._later.clear()
@@ -241,11 +247,10 @@ class QueueChannel(ABC):
         channel.queue_unbind(self._name, exchange, binding.pattern, callback=answer)
 
     def _close(self) -> None:
-        channel, self._channel = self._channel, None
+        channel = self._channel
+        self.forget()
         self._attempt += 1
         self._step_since = None
-        self.consumption = None
-        self.is_standing = False
         if channel is not None and channel.is_open:
             channel.close()
 
@@ -321,8 +326,8 @@ class QueueChannel(ABC):
     ) -> None:
         now = time.monotonic()
         self._step_since = None
-        self.consumption = None
-        self.is_standing = self._is_probing = False
+        self.forget()
+        self._is_probing = False
         self.is_tried = True
         self._topology.trouble(self.queue.label, error, is_refusal=is_refusal)
         self._user.failed(self, error, is_fatal=is_fatal or self.queue.is_exclusive)

@@ -26,6 +26,8 @@ class Consumption:
 
     def __init__(self, spec: QueueSpec, channel: Channel) -> None:
         self.channel = channel
+        #: Whether the channel is gone, and the broker gives out again what was under way.
+        self.is_over = False
         self.spec = spec
         self._settled: deque[int] = deque()  # notes; appended to by any thread
         self._received = 0  # tag of the newest delivery

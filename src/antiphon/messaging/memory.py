@@ -83,6 +83,10 @@ class MemoryTransport(Transport):
         with self.broker.lock:
             consumer.settle(tag)
 
+    def is_stale(self, arrival: Arrival) -> bool:
+        consumer, tag = arrival.token
+        return tag not in consumer.unsettled
+
     def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
         self._forwards.append((messages, done))
         self._woken.set()
