@@ -27,6 +27,7 @@ class Channel:
         self.published: list[bytes] = []
         self.destinations: list[tuple[str, str]] = []
         self.properties: list[BasicProperties] = []
+        self.declared: list[str] = []
         self.connection = self
 
     def write_frames(self, frames: bytes) -> None:
@@ -39,8 +40,13 @@ class Channel:
     def add_on_return_callback(self, callback: Any) -> None:
         self.on_return = callback
 
-    def exchange_declare(self, *_: Any, callback: Any, **__: Any) -> None:
-        callback(None)
+    def exchange_declare(self, exchange: str, *_: Any, callback: Any = None, **__: Any) -> None:
+        self.declared.append(exchange)
+        if callback is not None:
+            callback(None)
+
+    def exchange_bind(self, destination: str, source: str, pattern: str) -> None:
+        self.declared.append(f"{source} {pattern} {destination}")
 
     def confirm_delivery(self, on_confirm: Any, callback: Any) -> None:
         callback(None)
@@ -281,6 +287,19 @@ def test_emitted_to_another_exchange(bench: Bench) -> None:
     bench.publisher.woken()
 
     assert [("x.events.topic", "key"), ("", "q")] == bench.channel.destinations
+
+
+def test_another_exchange_is_declared_where_it_is_published(bench: Bench) -> None:
+    """It may not be there, or not yet: once a connection it is declared, and feeds the own one."""
+    own = bench.channel.declared[0]
+    for _ in range(2):
+        bench.outgoing.append(Message("key", b"1", exchange="x.events.topic"))
+    bench.publisher.woken()
+
+    wanted = [own, "x.events.topic", f"x.events.topic # {own}"]
+    assert wanted == bench.channel.declared
+    bench.publisher.opened(bench.channel)  # type: ignore[arg-type]
+    assert [*wanted, *wanted] == bench.channel.declared
 
 
 def test_forward_is_confirmed(bench: Bench) -> None:
