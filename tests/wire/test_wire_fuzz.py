@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
+from uuid import UUID
 
 import msgpack
 import pytest
 from fuzz import FuzzedEvent, fuzz, valid_messages
 
-from antiphon.errors import CorruptMessage
+from antiphon.errors import CorruptMessage, UnencodableAttribute
+from antiphon.events.event_id import EventId
 from antiphon.wire import ClassRegistry, Codec
 from antiphon.wire.packing import Library, MsgpackLibrary, OrmsgpackLibrary
 
@@ -331,3 +336,136 @@ def test_later_fields_are_ignored() -> None:
     assert isinstance(event, FuzzedEvent)
     assert event._delivery is not None
     assert (True, "trace") == (event._delivery.replayed, event._delivery.traceparent)
+
+
+def many(item: bytes, count: int) -> bytes:
+    """Return an array of *count* times *item*."""
+    return b"\xdd" + struct.pack(">I", count) + item * count
+
+
+@each_library
+@pytest.mark.parametrize(
+    "item",
+    [b"\x90", b"\x80", b"\xc7\x01\x02\x90", b"\xd4\x04\x01", b"\xd6\xff\0\0\0\0"],
+    ids=["arrays", "maps", "sets", "integers", "timestamps"],
+)
+def test_too_many_containers_are_refused(library_class: type[Library], item: bytes) -> None:
+    """What takes a hundred times its bytes may be in a body 200 000 times: a second at most."""
+    assert decode_body(library_class, envelope_with(many(item, 90_000)))
+    for body in (many(item, 250_000), many(item, 2_500_000)):
+        started = time.perf_counter()
+        with pytest.raises(CorruptMessage, match="more than 200000 containers"):
+            decode_body(library_class, envelope_with(body))
+        assert time.perf_counter() - started < 2
+
+
+@each_library
+def test_too_many_containers_inside_extensions_are_refused(library_class: type[Library]) -> None:
+    """A tuple is no place to hide them."""
+    inner = msgpack.packb(msgpack.ExtType(1, many(b"\xc7\x01\x02\x90", 250_000)))
+
+    with pytest.raises(CorruptMessage, match="more than 200000 containers"):
+        decode_body(library_class, envelope_with(inner))
+
+
+def test_bytes_that_look_like_containers_are_read() -> None:
+    """Binary data is no container, whatever its bytes."""
+    data = bytes(range(256)) * 8000
+
+    assert decode_body(OrmsgpackLibrary, envelope_with(msgpack.packb(data)))
+
+
+def test_a_long_source_is_refused() -> None:
+    """The field of a source is no place to hide containers either."""
+    hidden = msgpack.packb(["Kind", None, None, [[]] * 100_000])
+    body = msgpack.packb([1, [1, bytes(12), 2, {}, hidden]])
+
+    with pytest.raises(CorruptMessage, match="source of 100"):
+        decode_body(OrmsgpackLibrary, body)
+
+
+def test_ten_thousand_tiny_events() -> None:
+    """A message of as many events as fit takes milliseconds."""
+    codec = Codec(ClassRegistry())
+    event = codec.encode(FuzzedEvent(), origin=None, event_id=EventId(bytes(12), 1), time_ns=1)
+    body = codec.join([event.envelope] * 10_000)
+    started = time.perf_counter()
+
+    assert 10_000 == len(codec.decode(event.routing_key, None, body))
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[]] * 250_000,
+        {5 + i * (2**61 - 1) for i in range(200)},
+        {5 + i * (2**61 - 1): None for i in range(200)},
+        frozenset(UUID(int=5 + i * (2**61 - 1)) for i in range(200)),
+    ],
+    ids=["containers", "set", "dict", "frozenset"],
+)
+def test_what_no_reader_takes_is_not_sent(value: object) -> None:
+    """Whoever emits what every receiver would refuse is told, and nobody else."""
+    with pytest.raises(UnencodableAttribute, match="FuzzedEvent"):
+        Codec(ClassRegistry()).encode(
+            FuzzedEvent(value=value), origin=None, event_id=EventId(bytes(12), 1), time_ns=1
+        )
+
+
+@pytest.mark.parametrize("key", [b"\xff\xfe", b"BaseEvent", 7, None])
+def test_routing_keys_that_are_no_text_are_refused(key: object) -> None:
+    """An AMQP library hands over as bytes what is no UTF-8."""
+    with pytest.raises(CorruptMessage, match="routing key is no UTF-8"):
+        Codec(ClassRegistry()).decode(key, None, b"")  # type: ignore[arg-type]
+
+
+#: What Python tells its audit hooks of when code is found, made or run, or a file is opened.
+FORBIDDEN = ("import", "exec", "compile", "open", "os.", "subprocess", "ctypes", "pickle", "socket")
+
+AUDITED = """
+import random, sys
+sys.path.insert(0, sys.argv[1])
+from fuzz import messages, valid_messages
+from antiphon.errors import CorruptMessage
+from antiphon.wire import ClassRegistry, Codec
+from antiphon.wire.packing import MsgpackLibrary
+
+codecs = [Codec(ClassRegistry()), Codec(ClassRegistry(), library=MsgpackLibrary())]
+rng = random.Random(5)
+valid = valid_messages(codecs[0])
+count = 1
+def read(message):
+    for codec in codecs:
+        try:
+            for event in codec.decode(*message):
+                repr(event)
+        except CorruptMessage as exc:
+            str(exc)
+queue = [*valid, *(messages(rng, valid) for _ in range(3000))]
+for message in queue[:40]:
+    read(message)  # what Python itself imports late, as encodings
+seen = []
+def hook(name, args):
+    if name.startswith(FORBIDDEN):
+        seen.append((name, args))
+sys.addaudithook(hook)
+for message in queue:
+    read(message)
+found, seen = seen[:5], []
+print(found)
+"""
+
+
+def test_decoding_imports_and_runs_nothing() -> None:
+    """Python tells of no import, no code and no file while messages are read."""
+    source = AUDITED.replace("FORBIDDEN", repr(FORBIDDEN))
+
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "[]\n" == done.stdout

@@ -19,10 +19,14 @@ from antiphon.wire.envelope import (
     FORMAT_VERSION,
     MAX_BODY_BYTES,
     MAX_CACHED,
+    MAX_CONTAINERS,
+    MAX_SOURCE_BYTES,
     REQUIRED_FIELDS,
+    UNREADABLE_HEADER,
     USUAL_FIELDS,
     VALUE_SOURCES,
     has_many_containers,
+    may_have_too_many_containers,
 )
 from antiphon.wire.registry import ClassRegistry, default_registry
 from antiphon.wire.routing import CLASSES_HEADER, ORIGIN_HEADER, is_exact, parse_routing_key
@@ -111,10 +115,13 @@ class Decoder:
             raise CorruptMessage(
                 f"body has {len(body)} bytes (at most {self.max_body_bytes} are read)"
             )
+        if len(body) > MAX_CONTAINERS and has_too_many_containers(body):
+            raise CorruptMessage(f"body has more than {MAX_CONTAINERS} containers")
         try:
             envelopes: Any = self._unpack(body, ext_hook=self._ext_hook)
         except (ValueError, RecursionError) as exc:
-            why = packing.reason(body, exc)
+            unreadable = headers and headers.get(UNREADABLE_HEADER)
+            why = unreadable or packing.reason(body, exc)
             raise CorruptMessage(f"body of {len(body)} bytes is no message: {why}") from exc
         if type(envelopes) is not list or not envelopes or envelopes[0] != FORMAT_VERSION:
             raise CorruptMessage(f"body is no sequence of envelopes of format {FORMAT_VERSION}")
@@ -190,6 +197,8 @@ class Decoder:
     ) -> tuple[_Arrival, type[BaseEvent]]:
         # Before the class is looked up: one that appears meanwhile must be found next time.
         stamp = self.registry.stamp
+        if type(key) is not str:  # as AMQP libraries hand over what is no UTF-8
+            raise CorruptMessage("routing key is no UTF-8")
         cached: object = key
         if headers and not is_exact(key):
             try:
@@ -213,6 +222,10 @@ class Decoder:
         """Return the source that *field* tells of, and the id of the store that it is."""
         if type(field) is list and len(field) == 1 and isinstance(field[0], VALUE_SOURCES):
             return field[0], None
+        if isinstance(field, bytes) and len(field) > MAX_SOURCE_BYTES:
+            raise CorruptMessage(
+                f"envelope has a source of {len(field)} bytes (at most {MAX_SOURCE_BYTES} are read)"
+            )
         try:
             kind, own_origin, raw_id, *_ = self._unpack(field, ext_hook=self._ext_hook)
             if own_origin is None:
@@ -240,6 +253,11 @@ class Decoder:
                 self._store_ids.clear()
             store_id = self._store_ids[raw] = UUID(bytes=raw)
         return store_id
+
+
+def has_too_many_containers(data: bytes) -> bool:
+    """Return whether *data* has more than ``MAX_CONTAINERS``: first a quick look, then a count."""
+    return may_have_too_many_containers(data) and packing.has_more_containers(data, MAX_CONTAINERS)
 
 
 def _all_fields(envelope: Any) -> list[Any]:

@@ -16,8 +16,11 @@ from antiphon.wire.envelope import (
     FORMAT_VERSION,
     MAX_BODY_BYTES,
     MAX_CACHED,
+    MAX_CONTAINERS,
+    MAX_SOURCE_BYTES,
     VALUE_SOURCES,
     has_many_containers,
+    may_have_too_many_containers,
 )
 from antiphon.wire.registry import ClassRegistry, KnownClass, default_registry
 from antiphon.wire.routing import routing_key
@@ -209,6 +212,11 @@ class Encoder:
         field = self._references.get(told_by)
         if field is None:
             field = self._library.pack(_reference(*told_by))
+            if len(field) > MAX_SOURCE_BYTES:
+                raise UnencodableAttribute(
+                    f"a source takes {len(field)} bytes (at most {MAX_SOURCE_BYTES} travel): its "
+                    "origin or the name of its class is too long"
+                )
             if len(self._references) >= MAX_CACHED:
                 self._references.clear()
             self._references[told_by] = field
@@ -250,6 +258,13 @@ class Encoder:
             raise UnencodableAttribute(
                 f"{cls.__name__}.{max(sizes, key=sizes.__getitem__)} is too long: the event takes "
                 f"{len(envelope)} bytes (at most {limit} travel)"
+            )
+        if may_have_too_many_containers(envelope) and packing.has_more_containers(
+            envelope, MAX_CONTAINERS - 1
+        ):
+            raise UnencodableAttribute(
+                f"{cls.__name__} cannot travel: it has more than {MAX_CONTAINERS} lists, dicts, "
+                "tuples, sets, dates and the like; give them as bytes"
             )
         if has_many_containers(envelope):
             for name, value in fields[3].items():

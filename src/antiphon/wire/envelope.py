@@ -12,6 +12,13 @@ FORMAT_VERSION = 1
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Bytes that a body has more than its envelopes, at most.
 BODY_HEAD_BYTES = 6
+#: Containers and extensions in a body or an envelope: an empty set of four bytes takes 216 in
+#: memory and some microseconds, so that without this limit a body could cost a GiB and 10 s.
+MAX_CONTAINERS = 200_000
+#: Bytes of the field that tells of a source.
+MAX_SOURCE_BYTES = 65536
+#: Header in which a transport says why it could not read a message; the body is left out then.
+UNREADABLE_HEADER = "antiphon-unreadable"
 #: Entries in each cache of a codec; a full one is emptied.
 MAX_CACHED = 4096
 
@@ -45,3 +52,10 @@ _NOT_CONTAINERS = bytes(
 def has_many_containers(data: bytes) -> bool:
     """Return False if nothing in *data* can be nested deeper than is allowed."""
     return len(data) > MAX_DEPTH and len(data.translate(None, _NOT_CONTAINERS)) > MAX_DEPTH
+
+
+def may_have_too_many_containers(data: bytes) -> bool:
+    """Return False if *data* cannot have more than ``MAX_CONTAINERS``."""
+    return (
+        len(data) > MAX_CONTAINERS and len(data.translate(None, _NOT_CONTAINERS)) > MAX_CONTAINERS
+    )

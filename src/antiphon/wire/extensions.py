@@ -22,10 +22,8 @@ from antiphon.wire.values import (
     TIMESTAMP,
     TUPLE,
     UUID_,
+    has_colliding_hashes,
 )
-
-#: Sets and maps of this size may be as bad as they like.
-_FREE_COLLISIONS = 64
 
 
 def from_ext(code: int, data: bytes, unpack: Callable[[bytes], Any]) -> Any:
@@ -55,15 +53,9 @@ def _array(data: bytes, unpack: Callable[[bytes], Any]) -> list[Any]:
 
 
 def _hashed(items: list[Any]) -> list[Any]:
-    """Return *items*, having made sure that a hash table of them is quick to make.
-
-    Hashes of numbers, UUIDs and tuples can be made to collide, and a table of
-    n such takes n² comparisons.
-    """
-    if len(items) > _FREE_COLLISIONS:
-        distinct = len(set(map(hash, items)))
-        if len(items) - distinct > _FREE_COLLISIONS:
-            raise ValueError(f"{len(items)} items have only {distinct} different hashes")
+    """Return *items*, having made sure that a hash table of them is quick to make."""
+    if has_colliding_hashes(items):
+        raise ValueError(f"too many of {len(items)} items have the same hash")
     return items
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgpack  # type: ignore[import-untyped]
 
 from antiphon.wire.extensions import from_ext
-from antiphon.wire.values import MAX_EXTENSIONS, to_plain
+from antiphon.wire.values import FROZENSET, MAP, MAX_EXTENSIONS, SET, TUPLE, to_plain
 
 try:
     import ormsgpack
@@ -160,6 +160,50 @@ def split_array(data: bytes) -> list[bytes]:
     except (msgpack.UnpackException, ValueError, OverflowError) as exc:
         raise ValueError(f"malformed msgpack: {exc!r}") from exc
     return items
+
+
+class _TooMany(Exception):
+    """There are more containers than were to be counted."""
+
+
+def has_more_containers(data: bytes, limit: int) -> bool:
+    """Return whether the value in *data* has more than *limit* containers and extensions.
+
+    Those inside extensions count as well.  Nothing is kept of what is read, so that
+    it takes no more memory than an array of the longest; malformed bytes are not told of.
+    """
+    # The library makes timestamps without asking its hook.
+    left = limit - sum(map(data.count, _TIMESTAMPS))
+    if left < 0:
+        return True
+
+    def count(_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _TooMany
+
+    def count_extension(code: int, inner: bytes, level: int = 0) -> None:
+        count(None)
+        if code in _NESTING and level <= MAX_EXTENSIONS:
+            walk(inner, lambda code, data: count_extension(code, data, level + 1))
+
+    def walk(part: bytes, ext_hook: Callable[[int, bytes], None]) -> None:
+        msgpack.unpackb(
+            part, list_hook=count, object_pairs_hook=count, ext_hook=ext_hook, strict_map_key=False
+        )
+
+    try:
+        walk(data, count_extension)
+    except (_TooMany, MemoryError):  # MemoryError: of arrays inside each other that claim too much
+        return True
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException):
+        return False  # whoever reads it in earnest says what is wrong
+    return False
+
+
+_NESTING = frozenset({TUPLE, SET, FROZENSET, MAP})
+_TIMESTAMPS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 
 
 def reason(data: bytes, error: Exception) -> str:

@@ -7,7 +7,7 @@ reads.  docs/reference/wire-format.md has the table of extension types.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -18,6 +18,9 @@ MAX_DEPTH = 200
 #: Tuples, sets and maps with keys other than text that may be inside each other: each costs
 #: its reader a few frames of Python's stack.
 MAX_EXTENSIONS = 32
+
+#: Sets and maps of this size may be as bad as they like.
+FREE_COLLISIONS = 64
 
 TUPLE, SET, FROZENSET, BIG_INT, DATETIME, DATE, UUID_, DECIMAL, MAP, TIMEDELTA = range(1, 11)
 #: msgpack's own timestamp: read, never written, because it has no offset.
@@ -93,6 +96,7 @@ def to_plain(value: Any, library: Library, depth: int = 1, extensions: int = 0) 
             TUPLE, library.pack(_items(value, library, depth, _one_more(extensions)))
         )
     if kind is set or kind is frozenset:
+        _check_hashes(value)
         items = _items(value, library, depth, _one_more(extensions))
         return library.ext(SET if kind is set else FROZENSET, _sorted_array(items, library))
     return to_plain(_as_base(value), library, depth, extensions)
@@ -129,6 +133,7 @@ def _items(values: Iterable[Any], library: Library, depth: int, extensions: int)
 def _mapping(value: dict[Any, Any], library: Library, depth: int, extensions: int) -> object:
     if all(type(key) is str and is_utf8(key) for key in value):
         return {key: _item(value, key, library, depth, extensions) for key in value}
+    _check_hashes(value)
     flat: list[object] = []
     extensions = _one_more(extensions)
     for key in value:
@@ -145,6 +150,22 @@ def _item(value: dict[Any, Any], key: Any, library: Library, depth: int, extensi
         return to_plain(value[key], library, depth + 1, extensions)
     except Refused as exc:
         raise Refused(exc.reason, f"[{_short(key)}]{exc.path}") from None
+
+
+def _check_hashes(items: Collection[Any]) -> None:
+    if has_colliding_hashes(items):
+        raise Refused(f"it has more than {FREE_COLLISIONS} items or keys whose hashes are the same")
+
+
+def has_colliding_hashes(items: Collection[Any]) -> bool:
+    """Return whether a hash table of *items* is slow to make.
+
+    Hashes of numbers, UUIDs and tuples can be made to collide, and a table of
+    n such takes n² comparisons; so no reader makes one.
+    """
+    if len(items) <= FREE_COLLISIONS:
+        return False
+    return len(items) - len(set(map(hash, items))) > FREE_COLLISIONS
 
 
 def is_utf8(text: str) -> bool:
