@@ -98,8 +98,6 @@ class Tally:
         pipe: to whoever runs the contest.
     """
 
-    __slots__ = ("_heard", "_latencies", "_pipe", "_target")
-
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._heard = self._target = 0

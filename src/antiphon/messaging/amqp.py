@@ -92,7 +92,7 @@ class AmqpTransport(Transport):
             raise error
 
     def wake(self) -> None:
-        self._publisher.link.wake()
+        self._publisher.wake()
 
     def reconcile(self) -> None:
         self._consumer.link.wake()

@@ -12,13 +12,14 @@ from functools import lru_cache
 
 import pika
 from pika import spec
+from pika.channel import Channel
 from pika.frame import Body, Header
 from pika.frame import Method as MethodFrame
 
 from antiphon.messaging.transport import Message
 
-#: Bytes of the longest body that is sure to fit into one frame: AMQP lets nobody negotiate less.
-MAX_BODY_BYTES = spec.FRAME_MIN_SIZE - spec.FRAME_HEADER_SIZE - spec.FRAME_END_SIZE
+#: Bytes of a body that fit into one frame in any case: AMQP lets nobody negotiate less.
+LEAST_BODY_BYTES = spec.FRAME_MIN_SIZE - spec.FRAME_HEADER_SIZE - spec.FRAME_END_SIZE
 
 #: Routing keys whose frames are remembered; a program uses few.
 MAX_REMEMBERED = 4096
@@ -26,6 +27,9 @@ MAX_REMEMBERED = 4096
 #: Where a header frame has the length of the body: after type, channel, size, class and weight.
 _LENGTH_AT = 11
 _length = struct.Struct(">Q")
+_body = struct.Struct(">BHI")
+_BODY = spec.FRAME_BODY
+_END = bytes((spec.FRAME_END,))
 
 
 def properties_of(message: Message) -> pika.BasicProperties:
@@ -37,27 +41,40 @@ def properties_of(message: Message) -> pika.BasicProperties:
     )
 
 
-def frames_of(message: Message, exchange: str, channel: int) -> bytes | None:
+def frames_of(
+    message: Message, exchange: str, channel: int, max_bytes: int = LEAST_BODY_BYTES
+) -> bytes:
     """Return the frames that publish *message*, ``mandatory``, in one piece.
 
-    Returns:
-        None for a message that is not of the common kind (headers, or a body that
-        may need several frames): pika is to publish it.
+    Args:
+        message: any message.
+        exchange: where to publish it.
+        channel: number of the channel.
+        max_bytes: bytes of a body in one frame, as was negotiated (``body_bytes_of``).
+
+    Raises:
+        ShortStringTooLong, UnsupportedAMQPFieldException: pika cannot write the
+            routing key, or a header.
     """
     body = message.body
     length = len(body)
-    if message.headers or not 0 < length <= MAX_BODY_BYTES:
-        return None
-    head, tail = _header(message.publisher, message.persistent, channel)
-    return b"".join(
-        (
-            _publish(exchange, message.routing_key, channel),
-            head,
-            _length.pack(length),
-            tail,
-            Body(channel, body).marshal(),
-        )
-    )
+    if message.headers:
+        header = Header(channel, length, properties_of(message)).marshal()
+    else:
+        head, tail = _header(message.publisher, message.persistent, channel)
+        header = head + _length.pack(length) + tail
+    method = _publish(exchange, message.routing_key, channel)
+    if length <= max_bytes:
+        if not length:
+            return method + header
+        return b"".join((method, header, _body.pack(_BODY, channel, length), body, _END))
+    parts = [body[at : at + max_bytes] for at in range(0, length, max_bytes)]
+    return b"".join((method, header, *(Body(channel, part).marshal() for part in parts)))
+
+
+def body_bytes_of(channel: Channel) -> int:
+    """Return how many bytes of a body fit into one frame of *channel*."""
+    return getattr(channel.connection, "_body_max_length", None) or LEAST_BODY_BYTES
 
 
 @lru_cache(MAX_REMEMBERED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from pika.frame import Method
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_connection import CAN_WRITE
-from antiphon.messaging.amqp_frames import frames_of, properties_of
+from antiphon.messaging.amqp_frames import body_bytes_of, frames_of, properties_of
 from antiphon.messaging.amqp_link import Link
 from antiphon.messaging.flight import Flight, Forward
 from antiphon.messaging.transport import KEY_HEADER, Incoming, Message, Outgoing
@@ -70,8 +71,55 @@ class Publisher:
         self._declared: set[str] = set()  # exchanges beside the own, on this channel
         self._is_over = False
         self._progress_at = 0.0
+        # Held by whoever takes from the outgoing and writes, so that both are in one order.
+        self._publishing = threading.Lock()
+        self._held: Sequence[Message] = ()  # taken, and left to the link's thread
 
     # -- From any thread ---------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Publish what waits: here, if nothing is under way, or else soon on the link's thread.
+
+        An event that comes alone is spared the way over another thread, which
+        is a third of its latency (benchmarks/messaging).  When many come, the link's
+        thread has them, and puts them together while it waits for the broker.
+        """
+        # Whoever does not get the lock wakes the link: who has it may have looked too early.
+        if self._flight or not self._publishing.acquire(blocking=False):
+            self.link.wake()
+            return
+        try:
+            is_done = self._publish_one_here()
+        finally:
+            self._publishing.release()
+        if not is_done:
+            self.link.wake()
+
+    def _publish_one_here(self) -> bool:
+        channel = self._channel
+        if (
+            channel is None
+            or self._is_blocked
+            or self._forwards
+            or self._flight
+            or self._held
+            or not channel.connection.may_write_anywhere
+        ):
+            return False
+        self._held = batch = self._outgoing.take(1)
+        if not batch:
+            return True
+        message, exchange = addressed(batch[0], self._exchange)
+        if batch[0].exchange is not None and exchange not in self._declared:
+            return False
+        try:
+            frames = frames_of(message, exchange, channel.channel_number, body_bytes_of(channel))
+        except Exception:  # the link's thread meets it too, and knows what follows from it
+            return False
+        self._held = ()
+        self._progress_at = time.monotonic()
+        self._flight.sent([len(message.body)])
+        return bool(channel.connection.write_frames(frames))
 
     def forward(self, messages: Sequence[Message], done: Callable[[bool], None]) -> None:
         """Publish *messages* past what waits; see ``Transport.forward``.
@@ -94,9 +142,11 @@ class Publisher:
 
     def opened(self, channel: Channel) -> None:
         """Declare the exchange, switch confirms on, then publish what waits."""
-        self._channel = None
-        self._declared.clear()
-        self._flight.reset()
+        with self._publishing:
+            self._channel = None
+            self._declared.clear()
+            self._flight.reset()
+            self._held = ()
         channel.add_on_return_callback(self._on_returned)
         channel.exchange_declare(
             self._exchange,
@@ -106,6 +156,7 @@ class Publisher:
         )
 
     def _ask_for_confirms(self, channel: Channel) -> None:
+        channel.connection.confirm_together(channel, self._on_confirms)
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._begin(channel))
 
     def _begin(self, channel: Channel) -> None:
@@ -117,6 +168,10 @@ class Publisher:
 
     def woken(self) -> None:
         """Publish what waits, as far as the window is open."""
+        with self._publishing:
+            self._publish_waiting()
+
+    def _publish_waiting(self) -> None:
         channel = self._channel
         if channel is None or self._is_blocked:
             return
@@ -127,29 +182,26 @@ class Publisher:
         room = min(MAX_IN_FLIGHT - len(self._flight), BATCH)
         if room <= 0 or self._flight.bytes >= MAX_IN_FLIGHT_BYTES:
             return
-        batch = self._outgoing.take(room)
+        batch = self._held or self._outgoing.take(room)
+        self._held = ()
         self._publish(channel, batch)
         if len(batch) == BATCH:
             self.link.wake()  # more may wait; let pika write these first
 
     def _publish(self, channel: Channel, batch: Sequence[Message]) -> None:
         frames: list[bytes] = []
+        max_bytes = body_bytes_of(channel)
         for taken in batch:
             message, exchange = addressed(taken, self._exchange)
             if taken.exchange is not None and exchange not in self._declared:
                 self._write(channel, frames)
                 self._declare(channel, exchange)
-            own = frames_of(message, exchange, channel.channel_number) if CAN_WRITE else None
-            if own is not None:
-                frames.append(own)
+            if CAN_WRITE:
+                frames.append(frames_of(message, exchange, channel.channel_number, max_bytes))
             else:
-                self._write(channel, frames)
+                properties = properties_of(message)
                 channel.basic_publish(
-                    exchange,
-                    message.routing_key,
-                    message.body,
-                    properties_of(message),
-                    mandatory=True,
+                    exchange, message.routing_key, message.body, properties, mandatory=True
                 )
         self._write(channel, frames)
         self._flight.sent([len(message.body) for message in batch])
@@ -197,8 +249,10 @@ class Publisher:
 
     def lost(self, error: AntiphonError) -> None:
         """Stop publishing until the link is back."""
-        self._channel = None
-        self._fail_forwards(self._flight.reset())
+        with self._publishing:
+            self._channel = None
+            forwards = self._flight.reset()
+        self._fail_forwards(forwards)
         self.blocked(None)
         self._on_ready(False, error)
 
@@ -223,11 +277,21 @@ class Publisher:
             # again over a new connection, which keeps the order; nacks are rare.
             self.link.drop(BrokerUnavailable("the broker could not take a message and said so"))
             return
-        count, forwards = self._flight.confirmed(method.delivery_tag, is_multiple=method.multiple)
+        self._on_confirms([(method.delivery_tag, method.multiple)])
+
+    def _on_confirms(self, confirms: Sequence[tuple[int, bool]]) -> None:
+        if self._channel is None:
+            return
+        count, done = 0, list[Forward]()
+        with self._publishing:
+            for tag, is_multiple in confirms:
+                more, forwards = self._flight.confirmed(tag, is_multiple=is_multiple)
+                count += more
+                done += forwards
         self._progress_at = time.monotonic()
         if count:
             self._outgoing.settle(count)
-        for forward in forwards:
+        for forward in done:
             forward.finish(is_confirmed=True)
         self.woken()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pika import BasicProperties, spec
-from pika.frame import Body, decode_frame
+from pika.frame import Body, Header, decode_frame
 
 from antiphon.errors import AntiphonError
 from antiphon.messaging.amqp_address import parse_address
@@ -22,6 +22,7 @@ class Channel:
     """Keeps what is published, and answers declarations at once."""
 
     channel_number = 1
+    may_write_anywhere = False
 
     def __init__(self) -> None:
         self.published: list[bytes] = []
@@ -30,12 +31,20 @@ class Channel:
         self.declared: list[str] = []
         self.connection = self
 
-    def write_frames(self, frames: bytes) -> None:
+    def confirm_together(self, channel: object, on_confirms: Any) -> None:
+        self.on_confirms = on_confirms
+
+    def write_frames(self, frames: bytes) -> bool:
         while frames:
             size, frame = decode_frame(frames)
             frames = frames[size:]
             if isinstance(frame, Body):
                 self.published.append(frame.fragment)
+            elif isinstance(frame, Header):
+                self.properties.append(frame.properties)
+            else:
+                self.destinations.append((frame.method.exchange, frame.method.routing_key))
+        return True
 
     def add_on_return_callback(self, callback: Any) -> None:
         self.on_return = callback
@@ -402,3 +411,64 @@ def test_failing_caller(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
     assert "forwarded message failed" in caplog.text
     assert [] == bench.dropped
+
+
+def test_published_where_it_was_emitted(bench: Bench) -> None:
+    """With nothing under way a message is written by the thread that emits it."""
+    bench.channel.may_write_anywhere = True
+    bench.outgoing.append(Message("key", b"1"))
+
+    bench.publisher.wake()
+
+    assert [b"1"] == bench.channel.published
+
+
+def test_left_to_the_link_while_something_is_under_way(bench: Bench) -> None:
+    """What is emitted before the confirm of the last message is for the link's thread."""
+    bench.channel.may_write_anywhere = True
+    for body in (b"1", b"2"):
+        bench.outgoing.append(Message("key", body))
+        bench.publisher.wake()
+    published = list(bench.channel.published)
+    bench.confirm(1)
+
+    assert ([b"1"], [b"1", b"2"]) == (published, bench.channel.published)
+
+
+@pytest.mark.parametrize("why", ["blocked", "forward", "lost", "tls"])
+def test_left_to_the_link_when_it_cannot_be_published_here(bench: Bench, why: str) -> None:
+    """A blocked broker, a message that comes first, and TLS are for the link's thread."""
+    bench.channel.may_write_anywhere = why != "tls"
+    if why == "blocked":
+        bench.publisher.blocked("memory")
+    elif why == "forward":
+        bench.publisher.forward([Message("key", b"0")], lambda _: None)
+    elif why == "lost":
+        bench.publisher.lost(AntiphonError("gone"))
+    bench.outgoing.append(Message("key", b"1"))
+
+    bench.publisher.wake()
+
+    assert [] == bench.channel.published
+
+
+def test_what_cannot_be_published_here_is_not_lost(bench: Bench) -> None:
+    """A message that was taken, and turned out to need the link's thread, goes out from there."""
+    bench.channel.may_write_anywhere = True
+    bench.outgoing.append(Message("key", b"1", exchange="x.events.topic"))
+    bench.outgoing.append(Message("key", b"2"))
+
+    bench.publisher.wake()
+    bench.publisher.woken()
+    bench.publisher.woken()
+
+    assert [b"1", b"2"] == bench.channel.published
+
+
+def test_confirms_that_come_together(bench: Bench) -> None:
+    """Confirms that are read at once settle as they do one by one."""
+    bench.emit(b"1", b"2", b"3", b"4")
+
+    bench.channel.on_confirms([(2, False), (1, False), (3, True)])
+
+    assert 3 == bench.outgoing.confirmed
