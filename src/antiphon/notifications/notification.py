@@ -17,7 +17,12 @@ from antiphon.notifications import enumerations
 from antiphon.notifications.topic import EventId, checked_id, topic_of
 
 #: Annotations of a kind's class that are no fields.
-_NO_FIELDS = frozenset({"event_id", "msg_type", "source", "travels", "wire_name", "wire_aliases"})
+_NO_FIELDS = frozenset(
+    ("event_id", "msg_type", "source", "travels", "wire_name", "wire_aliases", "xp_name")
+)
+
+#: The exchange of events that say no other, after the system's name.
+EXCHANGE = "events.topic"
 
 
 class Notification(BaseEvent):
@@ -72,7 +77,7 @@ class Notification(BaseEvent):
         "status": {status.name: status.value for status in Status}
     }
     # Where a bus publishes it: see ``BaseEvent``.
-    _exchange = "events.topic"
+    _exchange = EXCHANGE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -112,6 +117,19 @@ class Notification(BaseEvent):
         # Not by class: an event of a kind that this process does not have is a placeholder.
         event_id = self.__dict__.get("event_id", type(self).event_id)
         return topic_of(checked_id(event_id), self.__dict__.get("origin"))
+
+    @property
+    def exchange(self) -> str:
+        """Where it is published, or was: name of the exchange without the system's before it."""
+        return str(self.__dict__.get("xp_name", EXCHANGE))
+
+    def publish_to(self, exchange: str) -> None:
+        """Let it go to *exchange*, named without the system, when it is emitted."""
+        self._exchange = exchange
+        if exchange == EXCHANGE:
+            self.__dict__.pop("xp_name", None)
+        else:
+            self.xp_name = exchange  # travels, so that each subscriber knows where it came from
 
     @property
     def additional_data(self) -> AdditionalData:

@@ -115,10 +115,10 @@ class EventPublisher:
             event.origin = origin
         elif event.origin is None or event.origin == UNKNOWN:
             event.origin = self.origin
-        if self.xp_name is not None:
-            event._exchange = self.xp_name
         bus = self.bus
-        bus.put_exchange(str(event._exchange))  # where the broker may refuse it, and say so
+        if self.xp_name is not None:
+            event.publish_to(self.xp_name.removeprefix(f"{bus.system}."))
+        bus.put_exchange(event.exchange)  # where the broker may refuse it, and say so
         bus.emit(event)
 
     def create_and_publish_event(self, **fields: Any) -> Notification:

@@ -10,10 +10,14 @@ from antiphon.errors import NoHandler
 from antiphon.events.abstract_event_manager import Filter
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.messaging.matching import Condition
+from antiphon.messaging.subscription import Subscription
+from antiphon.messaging.subscription_options import SubscriptionOptions
 from antiphon.messaging.topics import TopicPattern
+from antiphon.messaging.topology import Binding
 from antiphon.notifications.buses import bus_for
-from antiphon.notifications.notification import Notification
-from antiphon.notifications.topic import EventId, binding_key, checked_id, checked_pattern
+from antiphon.notifications.notification import EXCHANGE, Notification
+from antiphon.notifications.topic import EventId, checked_id, checked_pattern
+from antiphon.notifications.topic import binding_key as make_key
 
 
 class EventSubscriber:
@@ -33,11 +37,12 @@ class EventSubscriber:
         event_id: of the kind; None for the class's own, ``"*"`` for every kind.
         origin: words; ``*`` is any one, ``#`` any number of them.  None for all.
         queue_name: of a durable queue, which keeps events while nobody listens,
-            and which several subscribers may share; the system is put before
-            it, unless it is there.  None: what happens while it is not
-            active, or not connected, is missed.
+            and which subscribers of several processes may share: each event goes
+            to one of them.  The system is put before it, unless it is there.
+            None: what happens while it is not active, or not connected, is missed.
         process: the bus, as in ``bus``; anything else is ignored.
         bus: where to listen; None for *process*, else the program's global event manager.
+        options: of the durable queue.
 
     Raises:
         InvalidTopic: *event_id*, *origin* or *binding_key* make no pattern.
@@ -45,6 +50,8 @@ class EventSubscriber:
     Attributes:
         ondata: called with each event, unless ``on_data`` is overridden.
         binding_key: ``<event_id or *>.<origin or #>``.
+        subscription: while it is active with a durable queue, what can wait for it,
+            count, and delete it; else None.
         event_id, msg_type: class attributes; of the kind, None if it is abstract.
         event_class: class attribute; the class of its events.
     """
@@ -70,17 +77,20 @@ class EventSubscriber:
         process: Any = None,
         *,
         bus: BrokerEventManager | None = None,
+        options: SubscriptionOptions | None = None,
     ) -> None:
         self.xp_name = xp_name
         self.binding_key = (
-            _key(self.event_id if event_id is None else event_id, origin)
+            make_key(self.event_id if event_id is None else event_id, origin)
             if binding_key is None
             else checked_pattern(binding_key)
         )
         self._queue_name = queue_name
         self._process = process
         self._bus = bus
+        self._options = options
         self._undo: Callable[[], None] | None = None
+        self.subscription: Subscription | None = None
 
     @property
     def bus(self) -> BrokerEventManager:
@@ -114,7 +124,8 @@ class EventSubscriber:
 
         Raises:
             NoHandler: there is no ``ondata``, and ``on_data`` is not overridden.
-            NoBus, BusClosed, BrokerRefused: as they say; nothing is listened to.
+            NoBus, BusClosed, BrokerRefused, InvalidBusOption: as they say (the bus has
+                that queue already, say); nothing is listened to.
         """
         if self._undo is None:
             if self.ondata is None and type(self).on_data is EventSubscriber.on_data:
@@ -128,19 +139,35 @@ class EventSubscriber:
     def deactivate(self) -> None:
         """Stop listening; a durable queue stays, and keeps events.  Twice is fine."""
         undo, self._undo = self._undo, None
+        self.subscription = None
         if undo is not None:
             undo()
 
     def _listen(self) -> Callable[[], None]:
         bus = self.bus
-        exchange = Notification._exchange if self.xp_name is None else self.xp_name
-        filter, condition = _test(self.binding_key)
+        exchange = (self.xp_name or EXCHANGE).removeprefix(f"{bus.system}.")
+        filter, condition = _test(exchange, self.binding_key)
 
         def hear(event: Any) -> None:  # no bound method: the bus would hold that weakly
             self.on_data(event)
 
-        bus.connect_topic(str(exchange), self.binding_key, Notification, hear, filter, condition)
-        return lambda: bus.disconnect(Notification, hear)
+        if self._queue_name is None:
+            key = self.binding_key
+            bus.connect_topic(exchange, key, Notification, hear, filter, condition)
+            return lambda: bus.disconnect(Notification, hear)
+        queue = str(self.queue_name)
+        self.subscription = subscription = bus.subscribe_queue(
+            queue.removeprefix(f"{bus.system}."),
+            queue,
+            [Binding(queue, self.binding_key, bus.put_exchange(exchange))],
+            hear,
+            classes=(Notification,),
+            mode="group",
+            filter=filter,
+            condition=condition,
+            options=self._options,
+        )
+        return subscription.close
 
     def __enter__(self) -> Self:
         return self.activate()
@@ -154,29 +181,28 @@ class EventSubscriber:
         self.deactivate()
 
 
-def _key(event_id: EventId | None, origin: str | None) -> str:
-    return binding_key(event_id, origin)
-
-
-def _test(pattern: str) -> tuple[Filter | None, Condition | None]:
-    """Return the test of a listener for what *pattern* matches: as an index, where it can be."""
+def _test(exchange: str, pattern: str) -> tuple[Filter | None, Condition]:
+    """Return the test of a listener for what goes to *exchange* by a topic like *pattern*."""
     first, _, rest = pattern.partition(".")
     if first in ("*", "#"):
-        return None, None if pattern in ("#", "*.#") else _condition(pattern)
+        return None, _condition(exchange, None if pattern in ("#", "*.#") else pattern)
+    # What can be looked up is looked up: of a thousand subscribers few are asked.
     kind = {"event_id": checked_id(first)}
     if rest == "#":
-        return kind, None
+        return kind, _condition(exchange, None)
     if rest and not {"*", "#"} & set(rest.split(".")):
-        return {**kind, "origin": rest}, None
-    return kind, _condition(pattern)
+        return {**kind, "origin": rest}, _condition(exchange, None)
+    return kind, _condition(exchange, pattern)
 
 
-def _condition(pattern: str) -> Condition:
-    topics = TopicPattern(pattern)
+def _condition(exchange: str, pattern: str | None) -> Condition:
+    topics = None if pattern is None else TopicPattern(pattern)
 
     def is_match(event: Any) -> bool:
         # By hand, and not event.topic: what arrives may be anything.
         state = event.__dict__
-        return topics.matches(f"{state.get('event_id')}.{state.get('origin')}")
+        return exchange == state.get("xp_name", EXCHANGE) and (
+            topics is None or topics.matches(f"{state.get('event_id')}.{state.get('origin')}")
+        )
 
     return is_match
