@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from antiphon.events.origin import Prefix as Prefix
     from antiphon.messaging.bus import BrokerEventManager as BrokerEventManager
     from antiphon.messaging.bus import open_bus as open_bus
+    from antiphon.messaging.events import EventsMayBeMissing as EventsMayBeMissing
+    from antiphon.messaging.subscription import Subscription as Subscription
+    from antiphon.messaging.subscription_options import SubscriptionOptions as SubscriptionOptions
     from antiphon.storage.mounted_store import MountedStore as MountedStore
     from antiphon.storage.opening import open_store as open_store
     from antiphon.storage.string_value import StringValue as StringValue
@@ -31,9 +34,12 @@ _HOMES = {
     "BrokerEventManager": "antiphon.messaging.bus",
     "CacheInvalidator": "antiphon.caching.invalidator",
     "EventManager": "antiphon.events.event_manager",
+    "EventsMayBeMissing": "antiphon.messaging.events",
     "MountedStore": "antiphon.storage.mounted_store",
     "Prefix": "antiphon.events.origin",
     "StringValue": "antiphon.storage.string_value",
+    "Subscription": "antiphon.messaging.subscription",
+    "SubscriptionOptions": "antiphon.messaging.subscription_options",
     "delivery_of": "antiphon.events.delivery",
     "open_bus": "antiphon.messaging.bus",
     "open_store": "antiphon.storage.opening",

@@ -7,10 +7,22 @@ import re
 from antiphon.environment import broker_url
 from antiphon.errors import InvalidBusOption
 from antiphon.messaging.broker_event_manager import BrokerEventManager
+from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.options import BusOptions, BusStats
+from antiphon.messaging.subscription import Subscription
+from antiphon.messaging.subscription_options import SubscriptionOptions, SubscriptionStats
 from antiphon.messaging.transport import transports
 
-__all__ = ["BrokerEventManager", "BusOptions", "BusStats", "open_bus"]
+__all__ = [
+    "BrokerEventManager",
+    "BusOptions",
+    "BusStats",
+    "EventsMayBeMissing",
+    "Subscription",
+    "SubscriptionOptions",
+    "SubscriptionStats",
+    "open_bus",
+]
 
 _SYSTEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 

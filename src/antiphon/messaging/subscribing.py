@@ -164,7 +164,7 @@ class SubscribingManager(BusPart):
         try:
             subscription.start(bindings, BIND_TIMEOUT_S)
         except BaseException:
-            subscription.close(0)
+            subscription.close(1)
             raise
         return subscription
 

@@ -28,9 +28,22 @@ logger = logging.getLogger(__name__)
 #: Seconds that ``close`` gives a listener at work, unless told otherwise.
 CLOSE_TIMEOUT_S = 5.0
 
+#: Seconds that messages of a group may wait in one of its processes: another may have time.
+GROUP_HOLD_S = 5.0
+
+#: Seconds after which what is left of a message with several events is shared with the group.
+SHARE_AFTER_S = 2.0
+
 #: Seconds between looks at what has been in hand for too long: a tenth of what it may be,
 #: within these bounds.
 _TEND_SHARE, _MIN_TEND_S, _MAX_TEND_S = 0.1, 0.05, 15.0
+
+#: What RabbitMQ calls a difference, and what it is here.
+_DIFFERENCES = {
+    "x-single-active-consumer": "mode",
+    "x-expires": "expires_s",
+    "x-max-length": "max_messages",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +110,17 @@ class Subscription:
         self._mover = Mover(
             name,
             self.retry_queue,
+            queue if mode == "group" else self.retry_queue,
             self._dead_spec.name,
             self._hand,
             Forwarder(transport, means.timetable),
             self._revive_dead_queue,
         )
         self._hold_s = options.broker_patience_s * HOLD_SHARE
+        self._share_s = self._hold_s
+        if mode == "group":
+            self._hold_s = min(self._hold_s, GROUP_HOLD_S)
+            self._share_s = min(self._hold_s, SHARE_AFTER_S)
         self._pace = Pace(options.prefetch, options.workers, self._hold_s)
         self._runner = Runner(
             name,
@@ -195,7 +213,7 @@ class Subscription:
         try:
             self._wait_declared(timeout_s)
         except BrokerRefused:
-            self._end(0, delete=False)
+            self._end(1, delete=False)
             raise
         self._means.timetable.after(self._tend_s, self._tend)
 
@@ -223,13 +241,16 @@ class Subscription:
             return True
         except BrokerRefused as exc:
             text = str(exc)
-            if "inequivalent" not in text:
+            if not ("inequivalent" in text or "declared otherwise" in text):
                 raise
+            what = [ours for theirs, ours in _DIFFERENCES.items() if theirs in text]
             raise SubscriptionConflict(
-                f"the broker has subscription {self.name!r} with another mode or other options "
-                f"than mode={self.mode!r}, expires_s={self.options.expiry_s(self.mode)}, "
-                f"max_messages={self.options.max_messages}: subscribe with the same as everybody, "
-                f"use another name, or delete() it first, with what waits in it ({text})"
+                f"the broker has subscription {self.name!r} with another "
+                f"{' or '.join(what or _DIFFERENCES.values())} than mode={self.mode!r}, "
+                f"expires_s={self.options.expiry_s(self.mode)}, "
+                f"max_messages={self.options.max_messages}: subscribe with what the others use, "
+                "or under another name, or delete() it first, with all that waits in it "
+                f"({text})"
             ) from exc
 
     def _spec(self, name: str, prefetch: int) -> QueueSpec:
@@ -252,24 +273,28 @@ class Subscription:
 
     @property
     def _tend_s(self) -> float:
-        return min(max(self._hold_s * _TEND_SHARE, _MIN_TEND_S), _MAX_TEND_S)
+        return min(max(self._share_s * _TEND_SHARE, _MIN_TEND_S), _MAX_TEND_S)
 
     def _tend(self) -> None:
         """Move away what has been in hand for too long."""
         if self._is_closed:
             return
-        hand, before = self._hand, time.monotonic() - self._hold_s
+        hand, now = self._hand, time.monotonic()
         with hand.moved:
             hand.prune()
-            late = [one for one in hand.batches if one.came_at < before and not one.is_own]
+            late = [
+                one
+                for one in hand.batches
+                if now - one.since > self._share_s and one.rest and not one.is_own
+            ]
             arrivals = []
-            while hand.arrivals and hand.arrivals[0][1] < before:
+            while hand.arrivals and now - hand.arrivals[0][1] > self._hold_s:
                 arrivals.append(hand.arrivals.popleft()[0])
         for batch in late:
             self._mover.move_rest(batch)
         for arrival in arrivals:
             if not hand.is_stale(arrival):
-                self._mover.isolate(arrival)
+                self._mover.put_aside(arrival)
         self._means.timetable.after(self._tend_s, self._tend)
 
     def _change_prefetch(self) -> None:

@@ -12,12 +12,19 @@ from antiphon.messaging.transport import Arrival, Message
 from antiphon.wire.codec import Codec
 
 
+class GivenBack(Exception):
+    """Raised by a listener that will not handle the event: its subscription is being closed.
+
+    That is no failure; the event is kept for whoever subscribes next.
+    """
+
+
 class Batch:
     """The events of one arrival.
 
     Attributes:
         arrival: what is settled when all events are done with.
-        came_at: when it came, seconds of the monotonic clock.
+        since: from when on its time is counted, seconds of the monotonic clock.
         events: all of them.
         rest: those that nobody has begun with.  Who handles takes from the left,
             who moves them away from the right; each takes what the other left.
@@ -25,13 +32,13 @@ class Batch:
         is_own: whether it holds one event from the isolation queue.
     """
 
-    __slots__ = ("_envelopes", "arrival", "came_at", "events", "is_own", "left", "rest")
+    __slots__ = ("_envelopes", "arrival", "events", "is_own", "left", "rest", "since")
 
     def __init__(
-        self, arrival: Arrival, came_at: float, events: list[BaseEvent], *, is_own: bool
+        self, arrival: Arrival, since: float, events: list[BaseEvent], *, is_own: bool
     ) -> None:
         self.arrival = arrival
-        self.came_at = came_at
+        self.since = since
         self.events = events
         self.rest = deque(events)
         self.left = len(events)

@@ -27,6 +27,9 @@ class Mover:
     Args:
         subscription: name, for dead letters and logs.
         retry_queue: name of the isolation queue.
+        spare_queue: name of the queue for what merely waits too long here: the
+            main one of a group, so that others may take it; else the isolation
+            queue, which keeps the order.
         dead_queue: name of the queue of dead letters.
         hand: what is in hand.
         forwarder: sends.
@@ -37,6 +40,7 @@ class Mover:
         self,
         subscription: str,
         retry_queue: str,
+        spare_queue: str,
         dead_queue: str,
         hand: Hand,
         forwarder: Forwarder,
@@ -44,6 +48,7 @@ class Mover:
     ) -> None:
         self._subscription = subscription
         self._retry_queue = retry_queue
+        self._spare_queue = spare_queue
         self._dead_queue = dead_queue
         self._hand = hand
         self._forwarder = forwarder
@@ -117,10 +122,18 @@ class Mover:
         except CorruptMessage as exc:
             self.bury_message(arrival, "undecodable", str(exc), 1)
             return
-        self._move(arrival, messages, lambda: self._hand.dropped(arrival))
+        self._move(arrival, messages, self._retry_queue, lambda: self._hand.dropped(arrival))
+
+    def put_aside(self, arrival: Arrival) -> None:
+        """Move *arrival*, which was not opened and need not be split, to the spare queue."""
+        if self._spare_queue == self._retry_queue:
+            self.isolate(arrival)
+        else:
+            messages = [replace(arrival.message, persistent=True)]
+            self._move(arrival, messages, self._spare_queue, lambda: self._hand.dropped(arrival))
 
     def move_rest(self, batch: Batch) -> None:
-        """Move the events of *batch* that nobody has begun with to the isolation queue."""
+        """Move the events of *batch* that nobody has begun with to the spare queue."""
         events: list[BaseEvent] = []
         while batch.rest:
             try:
@@ -131,13 +144,20 @@ class Mover:
             self.move(batch, events[::-1])
 
     def move(self, batch: Batch, events: list[BaseEvent]) -> None:
-        """Move *events* of *batch* to the isolation queue, in this order."""
+        """Move *events* of *batch* singly to the spare queue, in this order."""
         messages = [batch.message_of(event) for event in events]
         count = len(events)
-        self._move(batch.arrival, messages, lambda: self._hand.settled(batch, count))
+        self._move(
+            batch.arrival,
+            messages,
+            self._spare_queue,
+            lambda: self._hand.settled(batch, count),
+        )
 
-    def _move(self, arrival: Arrival, messages: list[Message], settle: Callable[[], None]) -> None:
-        moved = [replace(one, queue=self._retry_queue) for one in messages]
+    def _move(
+        self, arrival: Arrival, messages: list[Message], queue: str, settle: Callable[[], None]
+    ) -> None:
+        moved = [replace(one, queue=queue) for one in messages]
         with self._hand.moved:
             self.moving += 1
             self.moved_at = time.monotonic()
@@ -146,7 +166,7 @@ class Mover:
             with self._hand.moved:
                 self.moving -= 1
                 self.moved_at = time.monotonic()
-                self._hand.stats.isolated += len(moved) * is_confirmed
+                self._hand.stats.moved += len(moved) * is_confirmed
                 self._hand.moved.notify_all()
             if is_confirmed:
                 settle()

@@ -128,8 +128,8 @@ class SubscriptionStats:
         duplicates: events that had been handled, or were in hand, and were dropped.
         failures: calls of the listener that raised.
         dead: events that went to the dead letters.
-        isolated: events that were moved to the isolation queue: a process may have
-            crashed with them, or they would have waited too long.
+        moved: messages that were sent on singly, within the subscription: a process
+            may have crashed with them, or they would have waited too long here.
         in_hand: messages that came and are not settled yet.
     """
 
@@ -139,7 +139,7 @@ class SubscriptionStats:
     duplicates: int = 0
     failures: int = 0
     dead: int = 0
-    isolated: int = 0
+    moved: int = 0
     in_hand: int = 0
 
     def copy(self) -> SubscriptionStats:

@@ -22,7 +22,7 @@ class Pace:
 
     Args:
         prefetch: how many messages may be ahead if listeners are quick.
-        workers: how many threads call listeners.
+        workers: how many threads call listeners; each has a message when they are slow.
         hold_s: seconds that a message may be in hand.
     """
 
@@ -44,7 +44,7 @@ class Pace:
         needed_s = self._event_s * self._events * self._full / self._workers
         before = self.prefetch
         if needed_s > self._hold_s:
-            self.prefetch = 1
+            self.prefetch = min(self._workers, self._full)
         elif needed_s < self._hold_s * _EASY_SHARE:
             self.prefetch = self._full
         return self.prefetch != before

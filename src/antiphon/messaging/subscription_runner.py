@@ -13,7 +13,7 @@ from typing import Any
 from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.filters import name_of
-from antiphon.messaging.subscription_batch import Batch, Item
+from antiphon.messaging.subscription_batch import Batch, GivenBack, Item
 from antiphon.messaging.subscription_hand import SUSPICIOUS, Hand
 from antiphon.messaging.subscription_mover import Mover
 from antiphon.messaging.subscription_options import SubscriptionOptions
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that the main queue waits for events which were moved to the isolation queue, and
 #: for the next one after each of those, so that what was behind them stays behind.
 MOVING_S, NEXT_S = 5.0, 0.1
+
+#: Seconds that a listener which gives an event back has until its subscription is closed.
+GIVEN_BACK_S = 1.0
 
 
 class Runner:
@@ -165,7 +168,10 @@ class Runner:
             self._mover.isolate(arrival)
             self._expect_isolated()
             return
-        batch = self._batch(arrival, came_at, is_own=False)
+        # In a group it is shared when it takes long from here on; else it is to be settled in
+        # time, and that runs since it came.
+        since = came_at if self._keeps_order else time.monotonic()
+        batch = self._batch(arrival, since, is_own=False)
         if batch is None:
             return
         if self._options.workers == 1:
@@ -196,13 +202,13 @@ class Runner:
             self._hand.survived(arrival)
         return True
 
-    def _batch(self, arrival: Arrival, came_at: float, *, is_own: bool) -> Batch | None:
+    def _batch(self, arrival: Arrival, since: float, *, is_own: bool) -> Batch | None:
         try:
             events = self._decode(arrival.message)
         except CorruptMessage as exc:
             self._mover.bury_message(arrival, "undecodable", str(exc), 1)
             return None
-        batch = Batch(arrival, came_at, events, is_own=is_own)
+        batch = Batch(arrival, since, events, is_own=is_own)
         self._pace.came(len(events))
         self._hand.open(batch)
         return batch
@@ -239,6 +245,11 @@ class Runner:
         if attempts < self._options.delivery_limit:
             try:
                 self._count(self._call(event))
+            except GivenBack:
+                batch.rest.appendleft(event)
+                with hand.moved:
+                    hand.moved.wait_for(lambda: self._is_ending, GIVEN_BACK_S)
+                return False
             except BaseException as exc:  # a listener's sys.exit() ends nothing here
                 item = Item(event, batch, attempts + 1, exc)
         else:
