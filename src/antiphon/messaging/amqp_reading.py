@@ -16,6 +16,8 @@ from pika import spec
 from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 
+from antiphon.messaging.amqp_limits import BoundedConnection, read_properties
+
 #: Bytes of the longest body that is waited for here; of a longer one pika keeps the pieces.
 MAX_BODY_BYTES = 256 * 1024
 
@@ -69,7 +71,7 @@ class Delivered:
     routing_key: str
 
 
-class ReadingConnection(SelectConnection):  # type: ignore[misc]
+class ReadingConnection(BoundedConnection):
     """pika's connection, which reads the common frames itself.
 
     Consumers are called as pika calls them, with a ``Delivered`` for the
@@ -230,10 +232,9 @@ class ReadingConnection(SelectConnection):  # type: ignore[misc]
         """Return the properties; None if pika cannot read them."""
         found = self._properties.get(raw)
         if found is None:
-            found = spec.BasicProperties()
             try:
-                found.decode(raw)
-            except Exception:  # whatever it raises, it will raise again where that belongs
+                found = read_properties(raw)
+            except ValueError:  # the message is refused where frames are read one by one
                 return None
             # Headers are dicts, which each message must have for itself.
             if len(raw) <= MAX_PROPERTIES_BYTES and not raw[0] & _HAS_HEADERS:
