@@ -17,6 +17,8 @@ from antiphon.messaging.transport import Message
 
 #: Header with the name of the subscription; ``"broadcast"`` for listeners without a name.
 SUBSCRIPTION_HEADER = "antiphon-subscription"
+#: Header with the name of the queue that the event was in: where a replay puts it.
+QUEUE_HEADER = "antiphon-queue"
 #: Header with the kind of failure, see ``Reason``.
 REASON_HEADER = "antiphon-reason"
 #: Header with the last error, as text.
@@ -28,6 +30,7 @@ DEAD_AT_HEADER = "antiphon-dead-at"
 #: All of them: what a replay takes away.
 DEATH_HEADERS = (
     SUBSCRIPTION_HEADER,
+    QUEUE_HEADER,
     REASON_HEADER,
     ERROR_HEADER,
     ATTEMPTS_HEADER,
@@ -70,6 +73,7 @@ def dead_letter(
     reason: Reason,
     error: str,
     attempts: int,
+    home: str | None = None,
 ) -> Message:
     """Return *message* as a dead letter.
 
@@ -80,10 +84,13 @@ def dead_letter(
         reason: in which way.
         error: what was raised last, as text; it is cut.
         attempts: how often it was tried.
+        home: name of the queue that it belongs into.
     """
     text = error.encode("utf-8", "replace").decode()[:MAX_ERROR_LENGTH]
     headers = dict(message.headers or {})
     headers[SUBSCRIPTION_HEADER] = subscription
+    if home is not None:
+        headers[QUEUE_HEADER] = home
     headers[REASON_HEADER] = reason
     headers[ERROR_HEADER] = text
     headers[ATTEMPTS_HEADER] = attempts

@@ -109,6 +109,7 @@ class Subscription:
         self._dead_spec = dead_queue_spec(means.system)
         self._mover = Mover(
             name,
+            queue,
             self.retry_queue,
             queue if mode == "group" else self.retry_queue,
             self._dead_spec.name,

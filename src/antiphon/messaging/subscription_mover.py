@@ -26,6 +26,7 @@ class Mover:
 
     Args:
         subscription: name, for dead letters and logs.
+        queue: name of the main queue.
         retry_queue: name of the isolation queue.
         spare_queue: name of the queue for what merely waits too long here: the
             main one of a group, so that others may take it; else the isolation
@@ -39,6 +40,7 @@ class Mover:
     def __init__(
         self,
         subscription: str,
+        queue: str,
         retry_queue: str,
         spare_queue: str,
         dead_queue: str,
@@ -47,6 +49,7 @@ class Mover:
         revive: Callable[[], None],
     ) -> None:
         self._subscription = subscription
+        self._queue = queue
         self._retry_queue = retry_queue
         self._spare_queue = spare_queue
         self._dead_queue = dead_queue
@@ -181,6 +184,7 @@ class Mover:
             reason=reason,
             error=error,
             attempts=attempts,
+            home=self._queue,
         )
 
 
