@@ -216,7 +216,6 @@ class OutgoingBuffer:
 
         After ``settle`` it is to be called again: what is held back waits for that.
         """
-        self._taker = threading.get_ident()
         if len(self._again) < max_messages:
             self._gather(max_messages - len(self._again))
         batch = [self._again.popleft() for _ in range(min(max_messages, len(self._again)))]
@@ -230,6 +229,7 @@ class OutgoingBuffer:
 
     def settle(self, count: int) -> None:
         """Forget the *count* oldest taken messages: the broker has them."""
+        self._taker = threading.get_ident()  # not in take(), which an emitting thread may call
         events = size = 0
         with self._lock:
             for _ in range(count):
@@ -243,6 +243,7 @@ class OutgoingBuffer:
 
     def rewind(self) -> None:
         """Put everything taken and not confirmed back to the front."""
+        self._taker = threading.get_ident()
         self._again.extendleft(reversed(self._taken))
         self._taken.clear()
 
@@ -277,6 +278,8 @@ class OutgoingBuffer:
             self._bytes_room -= size - sum(len(envelope) for _, envelope in items)
 
     def _joined(self, items: list[tuple[Address | Message, bytes]]) -> list[Message]:
+        if len(items) == 1 and not isinstance(items[0][0], Message):  # usual, and to be quick
+            return [self._message(items[0][0], [items[0][1]])]
         messages: list[Message] = []
         for address, run in itertools.groupby(items, _address_of):
             envelopes = [envelope for _, envelope in run]
