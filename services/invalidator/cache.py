@@ -76,6 +76,14 @@ class WatchedCache:
             return self._problem
         return None if self._invalidator.is_trusted else "it is in doubt"
 
+    def is_alive(self) -> bool:
+        """Return False if a thread has ended that was not to."""
+        if self._thread.ident is None or self._stopping.is_set():
+            return True
+        if self._invalidator is not None:
+            return self._invalidator.is_alive()
+        return self._thread.is_alive() or self._invalidator is not None
+
     def stats(self) -> InvalidatorStats | None:
         """Return what was done so far; None if the stores are not open yet."""
         return self._invalidator.stats() if self._invalidator is not None else None

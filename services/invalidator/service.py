@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from antiphon import BrokerEventManager, open_bus
 from antiphon.caching.events import CacheInvalidatedEvent, CacheTrustEvent
 from services.invalidator.cache import WatchedCache
 from services.invalidator.settings import InvalidatorSettings
-from services.skeleton import Service
-from services.skeleton.metrics import bus_metrics
+from services.skeleton import Service, ServiceBus
 
 logger = logging.getLogger("antiphon.service.invalidator")
 
@@ -45,13 +43,13 @@ class Invalidator(Service):
     """
 
     def __init__(self, settings: InvalidatorSettings) -> None:
-        self._bus = _opened(settings)
+        self._watched = ServiceBus(settings)
+        self._bus = self._watched.bus
         try:
             self._caches = [WatchedCache(cache, self._bus) for cache in settings.caches]
         except BaseException:
             self._bus.close(0)
             raise
-        self._told_error: str | None = None
         self._titles = {id(cache.mounted): cache.title for cache in self._caches}
         self._latency = Histogram(
             "antiphon_cache_invalidation_seconds",
@@ -65,7 +63,7 @@ class Invalidator(Service):
         """Begin to look after the caches."""
         self._bus.connect(CacheInvalidatedEvent, self._on_invalidated, scope="local")
         self._bus.connect(CacheTrustEvent, self._on_trust, scope="local")
-        self._bus.on_state(lambda state: logger.info("the bus is %s", state))
+        self._watched.start()
         for cache in self._caches:
             cache.start()
 
@@ -73,15 +71,11 @@ class Invalidator(Service):
         """Stop looking after them, and leave the bus."""
         for cache in self._caches:
             cache.stop()
-        self._bus.close(1.0)
+        self._watched.close()
 
     def tick(self) -> None:
-        """Log why the bus is not connected, once for each reason."""
-        error = self._bus.last_error
-        text = str(error) if error is not None else None
-        if text is not None and text != self._told_error:
-            logger.warning("the bus is not connected, trying again: %s", text)
-        self._told_error = text
+        """Log why the bus does not work, once for each reason."""
+        self._watched.tick()
 
     def _on_invalidated(self, event: CacheInvalidatedEvent) -> None:
         title = self._titles[id(event.source)]
@@ -98,21 +92,20 @@ class Invalidator(Service):
             logger.warning("cache %r is in doubt", title)
 
     def readiness(self) -> Mapping[str, str | None]:
-        """The bus is connected and nothing is blocked; each cache is vouched for."""
-        stats = self._bus.stats()
-        problem = stats.blocked_because and f"the broker takes nothing: {stats.blocked_because}"
-        if not stats.is_connected:
-            problem = str(self._bus.last_error or f"not connected to {self._bus.url} yet")
+        """The bus works, as a canary has shown lately; each cache is vouched for."""
         caches = {f"cache {cache.title}": cache.problem() for cache in self._caches}
-        return {"bus": problem, **caches}
+        return {"bus": self._watched.problem(), **caches}
 
     def failure(self) -> str | None:
-        """A bus that was closed does not come back."""
-        return "the bus is closed" if self._bus.is_closed else None
+        """A thread that has ended does not come back; a bus that does not heal may not, either."""
+        dead = [cache.title for cache in self._caches if not cache.is_alive()]
+        if dead:
+            return f"nobody looks after the caches {', '.join(dead)} any more: a thread has ended"
+        return self._watched.failure()
 
     def metrics(self) -> Iterable[Metric]:
         """The bus's figures and the invalidators'."""
-        yield from bus_metrics(self._bus)
+        yield from self._watched.metrics()
         yield from self._latency.collect()
         trusted = GaugeMetricFamily(
             "antiphon_cache_trusted", "1 while the cache is vouched for.", labels=["cache"]
@@ -126,7 +119,3 @@ class Invalidator(Service):
             for title, counts in stats.items():
                 family.add_metric([title], getattr(counts, name) if counts is not None else 0)
             yield family
-
-
-def _opened(settings: InvalidatorSettings) -> BrokerEventManager:
-    return open_bus(settings.bus_url, origin=settings.origin, system=settings.system, wait=False)

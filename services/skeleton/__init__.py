@@ -6,8 +6,9 @@ call of :func:`run`.
 
 from __future__ import annotations
 
+from services.skeleton.bus import ServiceBus
 from services.skeleton.runner import run
 from services.skeleton.service import Service
 from services.skeleton.settings import BadSettings, ServiceSettings
 
-__all__ = ["BadSettings", "Service", "ServiceSettings", "run"]
+__all__ = ["BadSettings", "Service", "ServiceBus", "ServiceSettings", "run"]

@@ -10,38 +10,94 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from antiphon import BrokerEventManager
 
 #: Counters of a bus with what they count.
-_BUS_COUNTERS = {
+_EVENTS = {
     "emitted": "Events handed to the transport.",
     "confirmed": "Events that the broker has taken.",
     "returned": "Confirmed events to which nobody listens.",
+    "recovered": "Events that an earlier process had left in the spool.",
+    "rejected": "Events for which there was no room.",
+    "dropped": "Events given up to make room.",
     "received": "Events that came from other processes.",
     "duplicates": "Received events that had come before.",
     "corrupt": "Messages that could not be read.",
-    "reconnects": "Times the connection came up again.",
+}
+
+#: Counters of a durable subscription with what they count.
+_SUBSCRIPTION_EVENTS = {
+    "received": "Events that came from the queue of a subscription.",
+    "handled": "Events that the listener of a subscription has handled.",
+    "duplicates": "Events of a subscription that had been handled before.",
+    "failures": "Calls of the listener of a subscription that raised; most are tried again.",
+    "dead": "Events of a subscription that went to the dead letters.",
+    "moved": "Messages of a subscription sent on singly, since a process may have crashed with it.",
 }
 
 
 def bus_metrics(bus: BrokerEventManager) -> Iterable[Metric]:
-    """Yield what a bus counts."""
+    """Yield what a bus counts, and how it is."""
+    yield from _health(bus)
     stats = bus.stats()
     yield GaugeMetricFamily(
-        "antiphon_bus_connected",
-        "1 while everything is declared and consumed at the broker.",
-        value=float(stats.is_connected),
+        "antiphon_bus_spooled_bytes", "What the spool takes on disk.", value=stats.spooled_bytes
     )
-    yield GaugeMetricFamily(
-        "antiphon_bus_blocked",
-        "1 while the broker takes nothing.",
-        value=float(stats.blocked_because is not None),
+    for name, text in _EVENTS.items():
+        yield CounterMetricFamily(f"antiphon_bus_{name}_events", text, value=getattr(stats, name))
+    yield CounterMetricFamily(
+        "antiphon_bus_messages", "What the emitted events were sent as.", value=stats.messages
     )
-    yield GaugeMetricFamily(
-        "antiphon_bus_buffered_events",
-        "Events that the broker has not confirmed yet.",
-        value=stats.buffered,
+    yield CounterMetricFamily(
+        "antiphon_bus_reconnects", "Times the connection came up again.", value=stats.reconnects
     )
-    for name, text in _BUS_COUNTERS.items():
-        yield CounterMetricFamily(
-            f"antiphon_bus_{name}_events" if name != "reconnects" else "antiphon_bus_reconnects",
-            text,
-            value=getattr(stats, name),
+    yield CounterMetricFamily(
+        "antiphon_bus_blocked_seconds",
+        "Seconds that emitting threads have waited for room.",
+        value=stats.blocked_s,
+    )
+    yield from _subscriptions(bus)
+
+
+def _health(bus: BrokerEventManager) -> Iterable[Metric]:
+    health = bus.health()
+    gauges: dict[str, tuple[str, float | None]] = {
+        "ready": ("1 while events go out and come in.", health.ready),
+        "connected": (
+            "1 while everything is declared and consumed at the broker.",
+            health.is_connected,
+        ),
+        "blocked": ("1 while the broker takes nothing.", health.blocked_because is not None),
+        "buffered_events": ("Events that the broker has not confirmed yet.", health.buffered),
+        "backlog_messages": ("Messages that wait for listeners.", health.backlog),
+        "consumers": ("Queues that are consumed at the broker.", health.consumers),
+        "canary_age_seconds": (
+            "Since a message of the bus to itself went round the broker.",
+            health.canary_age_s,
+        ),
+        "canary_round_trip_seconds": (
+            "What the newest message of the bus to itself took.",
+            health.canary_round_trip_s,
+        ),
+    }
+    for name, (text, value) in gauges.items():
+        family = GaugeMetricFamily(f"antiphon_bus_{name}", text)
+        if value is not None:  # no sample at all says better than any number that there is none
+            family.add_metric([], float(value))
+        yield family
+
+
+def _subscriptions(bus: BrokerEventManager) -> Iterable[Metric]:
+    found = {one.name: one.stats() for one in bus.durable_subscriptions}
+    for name, text in _SUBSCRIPTION_EVENTS.items():
+        counter = CounterMetricFamily(
+            f"antiphon_subscription_{name}_events", text, labels=["subscription"]
         )
+        for subscription, stats in found.items():
+            counter.add_metric([subscription], getattr(stats, name))
+        yield counter
+    in_hand = GaugeMetricFamily(
+        "antiphon_subscription_in_hand_messages",
+        "Messages of a subscription that came and are not settled yet.",
+        labels=["subscription"],
+    )
+    for subscription, stats in found.items():
+        in_hand.add_metric([subscription], stats.in_hand)
+    yield in_hand

@@ -71,11 +71,10 @@ def run(
         sys.stderr.write(f"{name}: {exc}\n")
         return EXIT_BAD_SETTINGS
     try:
-        _Life(name, settings, service, sock).live()
+        return _Life(name, settings, service, sock).live()
     except Exception:
         logger.exception("the service failed")
         return EXIT_FAILED
-    return EXIT_OK
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -110,8 +109,12 @@ class _Life:
         signal.signal(number, signal.SIG_DFL)
         self._stop.set()
 
-    def live(self) -> None:
-        """Start, wait for a signal, stop."""
+    def live(self) -> int:
+        """Start, wait for a signal, or for what only a restart helps, and stop.
+
+        Returns:
+            The exit status.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._http.start()
@@ -122,6 +125,10 @@ class _Life:
             while not self._stop.wait(_TICK_S):
                 self._service.tick()
                 self._ticked = time.monotonic()
+                if (reason := self._service.failure()) is not None:
+                    logger.error("only a restart helps: %s", reason)
+                    return EXIT_FAILED
+            return EXIT_OK
         finally:
             self._end()
 

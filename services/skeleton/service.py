@@ -34,7 +34,10 @@ class Service(ABC):
         """Do what must be done about once a second; called on the main thread."""
 
     def failure(self) -> str | None:
-        """Return why the service can never work again until it is restarted, or None."""
+        """Return why the service can never work again until it is restarted, or None.
+
+        The process then ends with status 1, for whoever runs it to start it anew.
+        """
         return None
 
     def metrics(self) -> Iterable[Metric]:

@@ -51,6 +51,10 @@ class ServiceSettings(BaseSettings):
         http_port: its port; 0 takes a free one, which is logged.
         log_level: the least level that is logged.
         stop_timeout_s: seconds for a clean end after SIGTERM.
+        canary_interval_s: seconds between two messages of the bus to itself, which
+            show that the broker delivers; 0 sends none.
+        heal_timeout_s: seconds that the bus may be out of order before the service
+            ends with status 1, so that it is started anew; 0 waits for ever.
     """
 
     model_config = SettingsConfigDict(
@@ -64,6 +68,8 @@ class ServiceSettings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     stop_timeout_s: float = Field(default=8.0, gt=0, le=300)
+    canary_interval_s: float = Field(default=5.0, ge=0, le=300)
+    heal_timeout_s: float = Field(default=600.0, ge=0)
 
     @property
     def bus_url(self) -> str:

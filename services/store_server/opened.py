@@ -59,6 +59,11 @@ class OpenedStore:
         """Return why the store does not answer, or None if it does."""
         return self._problem
 
+    def is_alive(self) -> bool:
+        """Return False if the thread that looks after the store has ended before ``stop()``."""
+        begun = self._thread.ident is not None
+        return not begun or self._stopping.is_set() or self._thread.is_alive()
+
     def _watch(self) -> None:
         retry_s = _FIRST_RETRY_S
         while not self._stopping.is_set():

@@ -9,11 +9,9 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from antiphon import BrokerEventManager, open_bus
 from antiphon.server import Account, Accounts, accounts_in, stores_app, token_hash
 from antiphon.server.serving import TLS, HttpServer
-from services.skeleton import BadSettings, Service
-from services.skeleton.metrics import bus_metrics
+from services.skeleton import BadSettings, Service, ServiceBus
 from services.store_server.opened import OpenedStore
 from services.store_server.requests import RequestLog
 from services.store_server.settings import StoreServerSettings, UserSettings
@@ -38,10 +36,11 @@ class StoreServer(Service):
 
     def __init__(self, settings: StoreServerSettings) -> None:
         self._log = RequestLog(access_log=settings.access_log, log_keys=settings.log_keys)
-        self._bus = _opened_bus(settings)
+        self._bus = ServiceBus(settings) if settings.amqp_url else None
+        bus = self._bus.bus if self._bus is not None else None
         try:
             self._stores = [
-                OpenedStore(name, store.url, self._bus, authorizing=store.authorizing)
+                OpenedStore(name, store.url, bus, authorizing=store.authorizing)
                 for name, store in settings.stores.items()
             ]
             self._users = (
@@ -61,12 +60,11 @@ class StoreServer(Service):
             if self._bus is not None:
                 self._bus.close(0)
             raise
-        self._told_error: str | None = None
 
     def start(self) -> None:
         """Begin to serve, and to open the stores."""
         if self._bus is not None:
-            self._bus.on_state(lambda state: logger.info("the bus is %s", state))
+            self._bus.start()
         for opened in self._all_stores():
             opened.start()
         self._server.start()
@@ -79,31 +77,31 @@ class StoreServer(Service):
         for opened in self._all_stores():
             opened.stop()
         if self._bus is not None:
-            self._bus.close(1.0)
+            self._bus.close()
 
     def _all_stores(self) -> list[OpenedStore]:
         return [*self._stores, *([self._users] if self._users is not None else [])]
 
     def tick(self) -> None:
-        """Log why the bus is not connected, once for each reason."""
-        error = self._bus.last_error if self._bus is not None else None
-        text = str(error) if error is not None else None
-        if text is not None and text != self._told_error:
-            logger.warning("the bus is not connected, trying again: %s", text)
-        self._told_error = text
+        """Log why the bus does not work, once for each reason."""
+        if self._bus is not None:
+            self._bus.tick()
 
     def readiness(self) -> Mapping[str, str | None]:
-        """Each store answers, and the bus is connected and not blocked."""
+        """Each store answers, and the bus works, as a canary has shown lately."""
         found = {f"store {opened.name}": opened.problem() for opened in self._all_stores()}
         if self._bus is not None:
-            found["bus"] = _bus_problem(self._bus)
+            found["bus"] = self._bus.problem()
         return found
 
     def failure(self) -> str | None:
-        """A server whose thread has ended, and a bus that was closed, do not come back."""
+        """A thread that has ended does not come back; a bus that does not heal may not, either."""
         if not self._server.is_running:
             return "the HTTP server has ended"
-        return "the bus is closed" if self._bus is not None and self._bus.is_closed else None
+        dead = [opened.name for opened in self._all_stores() if not opened.is_alive()]
+        if dead:
+            return f"nobody looks after the stores {', '.join(dead)} any more: a thread has ended"
+        return None if self._bus is None else self._bus.failure()
 
     def metrics(self) -> Iterable[Metric]:
         """The figures of requests and stores, and the bus's."""
@@ -115,20 +113,7 @@ class StoreServer(Service):
             answers.add_metric([opened.name], float(opened.problem() is None))
         yield answers
         if self._bus is not None:
-            yield from bus_metrics(self._bus)
-
-
-def _opened_bus(settings: StoreServerSettings) -> BrokerEventManager | None:
-    if not settings.amqp_url:
-        return None
-    return open_bus(settings.bus_url, origin=settings.origin, system=settings.system, wait=False)
-
-
-def _bus_problem(bus: BrokerEventManager) -> str | None:
-    stats = bus.stats()
-    if not stats.is_connected:
-        return str(bus.last_error or f"not connected to {bus.url} yet")
-    return stats.blocked_because and f"the broker takes nothing: {stats.blocked_because}"
+            yield from self._bus.metrics()
 
 
 def _accounts(settings: StoreServerSettings, users: OpenedStore | None) -> Accounts:

@@ -117,6 +117,12 @@ class CacheInvalidator:
         """Whether this invalidator vouches for the cache now."""
         return self._trusted
 
+    def is_alive(self) -> bool:
+        """Return False if it was started, and its thread has ended without ``stop()``."""
+        thread = self._thread
+        has_begun = thread is not None and thread.ident is not None
+        return not (thread and has_begun and self._running) or thread.is_alive()
+
     def stats(self) -> InvalidatorStats:
         """Return what was done so far."""
         counts = self._applier.counts

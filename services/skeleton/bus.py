@@ -1,0 +1,78 @@
+"""The bus of a service: opened from its settings, watched, measured and closed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+
+from prometheus_client import Metric
+
+from antiphon import BrokerEventManager, open_bus
+from antiphon.messaging.options import BusOptions
+from services.skeleton.metrics import bus_metrics
+from services.skeleton.settings import ServiceSettings
+
+logger = logging.getLogger("antiphon.service.bus")
+
+
+class ServiceBus:
+    """A bus that comes up in the background, and what a service says of it.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        AntiphonError: the URL makes no sense; nothing was opened.
+
+    Attributes:
+        bus: the bus.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.bus: BrokerEventManager = open_bus(
+            settings.bus_url,
+            origin=settings.origin,
+            system=settings.system,
+            wait=False,
+            options=BusOptions(canary_interval_s=settings.canary_interval_s),
+        )
+        self._heal_timeout_s = settings.heal_timeout_s
+        self._well_at = time.monotonic()
+        self._told: str | None = None
+
+    def start(self) -> None:
+        """Begin to log each change of the connection."""
+        self.bus.on_state(lambda state: logger.info("the bus is %s", state))
+
+    def tick(self) -> None:
+        """Log what is wrong with the bus, once for each reason; call it once a second."""
+        health = self.bus.health()
+        if health.ready:
+            self._well_at = time.monotonic()
+        problem = "; ".join(health.problems) or None
+        if problem is not None and problem != self._told:
+            logger.warning("the bus does not work, trying again: %s", problem)
+        self._told = problem
+
+    def problem(self) -> str | None:
+        """Return why the bus does not work at this moment, or None if it does."""
+        return "; ".join(self.bus.health().problems) or None
+
+    def failure(self) -> str | None:
+        """Return why only a restart helps, or None."""
+        health = self.bus.health()
+        if health.is_broken:
+            return "; ".join(health.problems)
+        ill_s = time.monotonic() - self._well_at
+        if not health.ready and self._heal_timeout_s and ill_s > self._heal_timeout_s:
+            return f"the bus has not worked for {ill_s:.0f} s: {'; '.join(health.problems)}"
+        return None
+
+    def metrics(self) -> Iterable[Metric]:
+        """Yield the figures of the bus."""
+        return bus_metrics(self.bus)
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Leave the bus; what is under way gets *timeout_s*."""
+        self.bus.close(timeout_s)
