@@ -109,6 +109,22 @@ class PublishBufferFull(MessagingError, BufferError):
     """Too many events wait for the broker already; this one was not emitted."""
 
 
+class EventsDropped(MessagingError, BufferError):
+    """Events were given up to make room for newer ones; says how many since the last flush."""
+
+
+class SpoolUnusable(MessagingError, OSError):
+    """The directory of a spool cannot be used, or belongs to others; no bus was opened."""
+
+
+class SpoolInUse(SpoolUnusable):
+    """Another bus uses the directory of a spool; the message names its process."""
+
+
+class SpoolUnwritable(MessagingError, OSError):
+    """An event could not be written to the spool, as when the disk is full; it was not emitted."""
+
+
 class FlushTimeout(MessagingError, TimeoutError):
     """Some events were not confirmed by the broker in the given time."""
 

@@ -73,7 +73,7 @@ class BrokerEventManager(
         self._topology = Topology(f"{system}.events", [QueueSpec(BROADCAST)])
         self._subscriptions = Subscriptions(self._topology, transport.reconcile)
         self._exchanges = Exchanges(system, self._topology, transport.reconcile)
-        self._outgoing = outgoing_buffer(options, self.publisher_id, transport.wake)
+        self._outgoing = outgoing_buffer(options, self.publisher_id, system, transport.wake)
         self._inbox = Inbox(
             self._codec, self._sources.resolve, self._arrived, self._settle, f"{system} bus"
         )
@@ -100,6 +100,7 @@ class BrokerEventManager(
             self._canary.stop()
             self._inbox.stop(CLOSE_TIMEOUT_S)
             self._end_subscriptions(0)
+            self._outgoing.close()
             raise
         opened.add(self)
 
@@ -157,13 +158,15 @@ class BrokerEventManager(
         """Return the counters."""
         inbox, outgoing = self._inbox, self._outgoing
         return BusStats(
-            emitted=outgoing.appended,
+            emitted=outgoing.emitted,
             confirmed=outgoing.confirmed,
             returned=outgoing.unroutable,
+            recovered=outgoing.recovered,
             buffered=len(outgoing),
             messages=outgoing.messages,
             rejected=outgoing.rejected,
             dropped=outgoing.dropped,
+            spooled_bytes=outgoing.spooled_bytes,
             blocked_s=outgoing.blocked_s,
             received=inbox.received,
             duplicates=inbox.duplicates,
@@ -185,7 +188,8 @@ class BrokerEventManager(
             timeout_s: seconds to wait at most for the broker's confirmations;
                 the threads may take about two more.
 
-        What is not confirmed by then is logged and given up.  Listeners stay
+        What is not confirmed by then is logged and given up, but for what is in
+        a spool: it is sent when that is opened again.  Listeners stay
         connected for nobody: emitting and connecting raise ``BusClosed``.
         """
         if self._closed_because is not None:
@@ -194,18 +198,22 @@ class BrokerEventManager(
             if self._closed_because is not None:
                 return
             self._closed_because = "it was closed"
+            self._end_emitting()  # first: a listener may wait for room
+            self._end_streams()  # first: a subscription's may have an event before its reader
             self._end_subscriptions(timeout_s)
-            self._end_emitting()
-            self._end_streams()
             left = self._outgoing.wait_settled(self._outgoing.appended, timeout_s)
             if left:
                 logger.warning(
-                    "closing %r with %d events that the broker has not confirmed", self, left
+                    "closing %r with %d events that the broker has not confirmed%s",
+                    self,
+                    left,
+                    "; they stay in the spool" if self._outgoing.spooled_bytes else "",
                 )
             self._canary.stop()
             self._transport.stop(2.0)
             if not self._inbox.stop(max(timeout_s, 1.0)):
                 logger.warning("%r is closed, but a listener is still at work", self)
+            self._outgoing.close()
             opened.discard(self)
 
     def abandon(self) -> None:
@@ -215,6 +223,7 @@ class BrokerEventManager(
             "it belongs to the parent process, which was forked; open a bus in the child"
         )
         self._transport.abandon()
+        self._outgoing.abandon()
 
     def __enter__(self) -> Self:
         return self

@@ -9,10 +9,11 @@ from antiphon.errors import FlushTimeout
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_manager import check_event
 from antiphon.events.origin import origin_of
+from antiphon.messaging.batching import BufferPolicy
 from antiphon.messaging.event_publisher import EventPublisher
 from antiphon.messaging.observing import ObservingManager
 from antiphon.messaging.options import BusOptions
-from antiphon.messaging.outgoing import BufferPolicy, OutgoingBuffer
+from antiphon.messaging.outgoing import OutgoingBuffer
 
 
 class EmittingManager(ObservingManager):
@@ -105,9 +106,13 @@ class EmittingManager(ObservingManager):
 
 
 def outgoing_buffer(
-    options: BusOptions, publisher_id: str, wake: Callable[[], None]
+    options: BusOptions, publisher_id: str, system: str, wake: Callable[[], None]
 ) -> OutgoingBuffer:
-    """Return the buffer that *options* ask for."""
+    """Return the buffer that *options* ask for.
+
+    Raises:
+        SpoolUnusable, SpoolInUse: it cannot keep its events there.
+    """
     policy = BufferPolicy(
         publisher=publisher_id,
         persistent=options.persistent,
@@ -116,4 +121,14 @@ def outgoing_buffer(
         when_full=options.when_full,
         block_timeout_s=options.block_timeout_s,
     )
-    return OutgoingBuffer(options.buffer_events, options.buffer_bytes, policy, wake=wake)
+    bounds = options.buffer_events, options.buffer_bytes
+    if options.spool is None:
+        return OutgoingBuffer(*bounds, policy, wake=wake)
+    # Only for those who want it: it needs locks that not every system has.
+    from antiphon.messaging.spool import Spool
+    from antiphon.messaging.spooled_buffer import SpooledBuffer
+
+    spool = Spool(
+        options.spool, system, max_bytes=options.spool_bytes, is_synced=options.spool_sync
+    )
+    return SpooledBuffer(spool, *bounds, policy, wake=wake)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from antiphon.messaging.outgoing import WhenFull
+from antiphon.messaging.batching import WhenFull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,13 @@ class BusOptions:
         batch_events: events with one routing key that travel in one message at
             most, when they come faster than the broker confirms; 1 for one each.
         batch_bytes: bytes of events in a message that holds several, at most.
+        spool: a directory of this bus's own, made if it is not there, in which
+            each event is kept until the broker has confirmed it: what a killed
+            process leaves there is sent by the next one.  None keeps events
+            in memory only.
+        spool_bytes: what the spool may hold; then ``when_full`` applies.
+        spool_sync: whether ``emit`` waits until the event is on the medium, so
+            that it survives a power cut; costs a disk's flush an event.
         persistent: whether the broker writes events to disk where a queue is
             durable; costs nothing where none is.
         canary_interval_s: seconds between two messages of the bus to itself, which
@@ -34,6 +42,9 @@ class BusOptions:
     block_timeout_s: float = 5.0
     batch_events: int = 100
     batch_bytes: int = 65536
+    spool: str | os.PathLike[str] | None = None
+    spool_bytes: int = 1024 * 1024 * 1024
+    spool_sync: bool = False
     persistent: bool = True
     canary_interval_s: float = 5.0
 
@@ -46,10 +57,12 @@ class BusStats:
         emitted: events handed to the transport.
         confirmed: those that the broker has taken.
         returned: confirmed ones that no queue took: nobody listens to them.
-        buffered: emitted and not confirmed yet.
+        recovered: events that an earlier process had left in the spool.
+        buffered: emitted or recovered, and not confirmed yet.
         messages: what the emitted events were sent as; several may share one.
         rejected: events for which there was no room, so that ``emit`` raised.
         dropped: events given up to make room (``when_full="drop_oldest"``).
+        spooled_bytes: what the spool takes on disk.
         blocked_s: seconds that emitting threads have waited for room, all together.
         received: events that came from other processes.
         duplicates: received ones that had come before, and were dropped.
@@ -65,10 +78,12 @@ class BusStats:
     emitted: int
     confirmed: int
     returned: int
+    recovered: int
     buffered: int
     messages: int
     rejected: int
     dropped: int
+    spooled_bytes: int
     blocked_s: float
     received: int
     duplicates: int

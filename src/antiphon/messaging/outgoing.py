@@ -11,27 +11,16 @@ the same address are joined into one message, and never reordered.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
 
 from antiphon.errors import MessagingError, PublishBufferFull
+from antiphon.messaging.batching import Address, BufferPolicy, joined
 from antiphon.messaging.room import Waiter
 from antiphon.messaging.transport import Message
 from antiphon.wire.encoding import Encoder
-
-#: Routing key and headers; third an exchange, where that is not the bus's own.
-Address: TypeAlias = (
-    tuple[str, Mapping[str, Any] | None] | tuple[str, Mapping[str, Any] | None, str | None]
-)
-
-#: What becomes of an event for which there is no room.
-WhenFull: TypeAlias = Literal["block", "raise", "drop_oldest"]
 
 #: Messages under way from which on further events gather.  So many cover the events of a slow
 #: publisher (200/s) while the slowest broker (40 ms) confirms; benchmarks/messaging.
@@ -40,28 +29,7 @@ GATHER_AT = 8
 #: Events that are taken at once, at most: it takes a millisecond, in which nobody else runs.
 MAX_TAKEN = 10_000
 
-_address_of = itemgetter(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferPolicy:
-    """How a buffer behaves.
-
-    Attributes:
-        publisher: id that each message carries.
-        persistent: see ``Message``.
-        batch_events: events that one message holds at most; 1 joins none.
-        batch_bytes: bytes of events in a message that holds several, at most.
-        when_full: what becomes of an event for which there is no room.
-        block_timeout_s: seconds that ``"block"`` waits for room.
-    """
-
-    publisher: str = ""
-    persistent: bool = False
-    batch_events: int = 1
-    batch_bytes: int = 65536
-    when_full: WhenFull = "raise"
-    block_timeout_s: float = 5.0
+_DEFAULT_POLICY = BufferPolicy()
 
 
 class OutgoingBuffer:
@@ -80,7 +48,7 @@ class OutgoingBuffer:
         self,
         max_events: int,
         max_bytes: int,
-        policy: BufferPolicy = BufferPolicy(),
+        policy: BufferPolicy = _DEFAULT_POLICY,
         *,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
@@ -145,11 +113,27 @@ class OutgoingBuffer:
             self._waiters.clear()
             self._update_room()
 
+    def close(self) -> None:
+        """Give back what it has of the system; twice is fine."""
+
+    def abandon(self) -> None:
+        """In a forked child: leave alone what is the parent's."""
+
     @property
     def appended(self) -> int:
         """How many events were ever appended."""
         with self._lock:
             return self._position + self._waiting()
+
+    @property
+    def recovered(self) -> int:
+        """How many events were there at the beginning, of an earlier process."""
+        return 0
+
+    @property
+    def emitted(self) -> int:
+        """How many events were appended by this process."""
+        return self.appended
 
     @property
     def confirmed(self) -> int:
@@ -175,6 +159,11 @@ class OutgoingBuffer:
     def blocked_s(self) -> float:
         """How many seconds threads have waited for room, all together."""
         return self._blocked_s
+
+    @property
+    def spooled_bytes(self) -> int:
+        """How many bytes are on disk."""
+        return 0
 
     @property
     def messages(self) -> int:
@@ -270,55 +259,12 @@ class OutgoingBuffer:
             self._update_room()
             items = [self._fresh.popleft() for _ in range(count)]
             size = 0
-            for message in self._joined(items):
+            for message in joined(items, self._policy):
                 self._position += message.count
                 size += len(message.body)
                 self._again.append((message, self._position))
                 self._messages += 1
             self._bytes_room -= size - sum(len(envelope) for _, envelope in items)
-
-    def _joined(self, items: list[tuple[Address | Message, bytes]]) -> list[Message]:
-        if len(items) == 1 and not isinstance(items[0][0], Message):  # usual, and to be quick
-            return [self._message(items[0][0], [items[0][1]])]
-        messages: list[Message] = []
-        for address, run in itertools.groupby(items, _address_of):
-            envelopes = [envelope for _, envelope in run]
-            if isinstance(address, Message):
-                messages.extend([address] * len(envelopes))  # equal ones are as good as the same
-                continue
-            start = 0
-            for count in self._parts(envelopes):
-                messages.append(self._message(address, envelopes[start : start + count]))
-                start += count
-        return messages
-
-    def _parts(self, envelopes: list[bytes]) -> list[int]:
-        """Return how many of *envelopes* each message gets."""
-        limit, max_bytes = self._policy.batch_events, self._policy.batch_bytes
-        count = len(envelopes)
-        if count <= limit and (count == 1 or sum(map(len, envelopes)) <= max_bytes):
-            return [count]
-        parts: list[int] = []
-        held = size = 0
-        for envelope in envelopes:
-            if held and (held >= limit or size + len(envelope) > max_bytes):
-                parts.append(held)
-                held = size = 0
-            held += 1
-            size += len(envelope)
-        return [*parts, held]
-
-    def _message(self, address: Address, envelopes: list[bytes]) -> Message:
-        key, headers, *exchange = address
-        return Message(
-            key,
-            Encoder.join(envelopes),
-            headers,
-            self._policy.publisher,
-            self._policy.persistent,
-            len(envelopes),
-            exchange[0] if exchange else None,
-        )
 
     # -- Room; all under the lock ----------------------------------------------------
 
@@ -385,7 +331,7 @@ class OutgoingBuffer:
         is_plain = not self._waiters and self._ending is None
         self._room = self.max_events - self._in_hand if is_plain else -1
 
-    def _full(self, what_was_done: str) -> PublishBufferFull:
+    def _full(self, what_was_done: str) -> MessagingError:
         self._rejected += 1
         return PublishBufferFull(
             f"{len(self)} events ({self.max_bytes - self._bytes_room} bytes) wait for the broker, "
