@@ -40,6 +40,7 @@ class Step:
 
 @contextlib.contextmanager
 def _broker_kill(stage: Stage, step: Step) -> Iterator[None]:
+    stage.wait_declared()
     stage.broker.kill()
     yield
     stage.broker.start()
@@ -105,6 +106,7 @@ def _close_connections(stage: Stage, step: Step) -> Iterator[None]:
 def _delete_queue(stage: Stage, step: Step) -> Iterator[None]:
     stage.broker.delete_queue(f"{stage.system}.sub.{step.target}")
     yield
+    stage.note_declared()  # about now
 
 
 @contextlib.contextmanager
