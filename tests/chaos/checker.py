@@ -261,9 +261,10 @@ class _Judge:
             return False
         if (emission.publisher, emission.number) in self._failed:
             return True
-        between = [
-            one for at, one in self._partings if emission.began <= at <= hearing.at + NOTICE_S
-        ]
+        # Each side notices for itself: the broker may hand out to a connection that its
+        # client has given up already, and takes that back later.
+        since, until = emission.began - NOTICE_S, hearing.at + NOTICE_S
+        between = [one for at, one in self._partings if since <= at <= until]
         if self._subscription.mode == "group":
             return any(one is not run for one in between)  # given back by another member
         return len(between) >= SUSPECT_AFTER
