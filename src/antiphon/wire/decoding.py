@@ -31,7 +31,7 @@ from antiphon.wire.envelope import (
 from antiphon.wire.registry import ClassRegistry, default_registry
 from antiphon.wire.routing import CLASSES_HEADER, ORIGIN_HEADER, is_exact, parse_routing_key
 from antiphon.wire.source import RemoteSource
-from antiphon.wire.values import MAX_DEPTH, is_too_deep
+from antiphon.wire.values import MAX_DEPTH, are_too_deep
 
 #: Makes the source of an arriving event of (kind, origin, store_id).
 ResolveSource: TypeAlias = Callable[[str, "str | None", "UUID | None"], object]
@@ -42,6 +42,7 @@ _MANY = 16
 # __setattr__, and __init__ wants arguments.  Named tuples' own __new__ takes twice as long.
 _new_tuple = tuple.__new__
 _set_dict = BaseEvent.__dict__["__dict__"].__set__
+_dict_of = BaseEvent.__dict__["__dict__"].__get__
 
 
 class _Arrival:
@@ -157,8 +158,6 @@ class Decoder:
                 if name not in seen:
                     _check_names(attributes, seen)
                     break
-            if may_be_deep and is_too_deep(attributes, MAX_DEPTH + 1):
-                raise CorruptMessage(f"envelope has values nested deeper than {MAX_DEPTH} levels")
             store_id = None
             if source is not None:
                 try:
@@ -190,6 +189,9 @@ class Decoder:
             else:
                 _set_dict(event, attributes)
             events.append(event)
+        # What was added to the attributes are tuples of other classes, or one level deep.
+        if may_be_deep and are_too_deep(map(_dict_of, events), MAX_DEPTH + 1):
+            raise CorruptMessage(f"envelope has values nested deeper than {MAX_DEPTH} levels")
         return events
 
     def _arrival(
