@@ -59,6 +59,7 @@ class AmqpTransport(Transport):
             outgoing,
             incoming,
             partial(self._changed, "publish"),
+            topology.exchange_named,
         )
         self._consumer = Consumer(
             self.address,

@@ -20,6 +20,7 @@ from antiphon.messaging.amqp_connection import CAN_WRITE
 from antiphon.messaging.amqp_frames import body_bytes_of, frames_of, properties_of
 from antiphon.messaging.amqp_link import Link
 from antiphon.messaging.flight import Flight, Forward
+from antiphon.messaging.topology import ExchangeSpec
 from antiphon.messaging.transport import KEY_HEADER, Incoming, Message, Outgoing
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Publisher:
         incoming: hears of blocking.
         on_ready: called with True when publishing can begin, with False and
             the reason when it ended.
+        find_exchange: returns what is to be declared before a message is
+            published to the exchange of a name; None for nothing.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class Publisher:
         outgoing: Outgoing,
         incoming: Incoming,
         on_ready: Callable[[bool, AntiphonError | None], None],
+        find_exchange: Callable[[str], ExchangeSpec | None] = lambda _: None,
     ) -> None:
         self.link = Link(address, name, self)
         self._exchange = exchange
         self._outgoing = outgoing
         self._incoming = incoming
         self._on_ready = on_ready
+        self._find_exchange = find_exchange
         self._channel: Channel | None = None
         self._is_blocked = False
         self._flight = Flight()
@@ -224,10 +229,12 @@ class Publisher:
     def _declare(self, channel: Channel, exchange: str) -> None:
         # Also declared by the consuming half, and on another connection: publishing may be
         # quicker, and to an exchange that is not there it would close the channel.  Without an
-        # answer each, since a channel keeps the order.  All of them feed the bus's own.
-        if exchange:
+        # answer each, since a channel keeps the order.
+        wish = self._find_exchange(exchange)
+        if wish is not None:
             channel.exchange_declare(exchange, "topic", durable=True)
-            channel.exchange_bind(self._exchange, exchange, "#")
+            if wish.feeds_main:
+                channel.exchange_bind(self._exchange, exchange, "#")
         self._declared.add(exchange)
 
     def _write(self, channel: Channel, frames: list[bytes]) -> None:
@@ -246,6 +253,9 @@ class Publisher:
                     f"{CONFIRM_TIMEOUT_S:.0f} s"
                 )
             )
+
+    def leaving(self) -> None:
+        """Nothing: the bus has waited for the confirms, as long as it was told."""
 
     def lost(self, error: AntiphonError) -> None:
         """Stop publishing until the link is back."""

@@ -72,7 +72,7 @@ class OutgoingBuffer:
         self._flushers = 0
         self._waiters: deque[Waiter] = deque()
         self._ending: Callable[[], Exception] | None = None
-        self._taker = 0
+        self._settler = 0  # the thread that makes room, and so must not wait for it
         self._lock = threading.RLock()  # reentrant: a finalizer may emit at any point
         self._moved = threading.Condition(self._lock)
 
@@ -220,6 +220,7 @@ class OutgoingBuffer:
         """Forget the *count* oldest taken messages: the broker has them."""
         self._taker = threading.get_ident()  # not in take(), which an emitting thread may call
         events = size = 0
+        self._settler = threading.get_ident()
         with self._lock:
             for _ in range(count):
                 message, self._finished = self._taken.popleft()
@@ -233,6 +234,7 @@ class OutgoingBuffer:
     def rewind(self) -> None:
         """Put everything taken and not confirmed back to the front."""
         self._taker = threading.get_ident()
+        self._settler = threading.get_ident()
         self._again.extendleft(reversed(self._taken))
         self._taken.clear()
 
@@ -281,7 +283,7 @@ class OutgoingBuffer:
                     self._put(address, envelope)
                 else:  # all that is older is under way
                     self._dropped += 1
-            elif self._policy.when_full == "block" and threading.get_ident() != self._taker:
+            elif self._policy.when_full == "block" and threading.get_ident() != self._settler:
                 self._wait_for_room(address, envelope)
             else:
                 raise self._full("")

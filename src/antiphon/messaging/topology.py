@@ -95,8 +95,8 @@ class Topology:
             delete: whether the queue goes at the broker, too, with all that is
                 in it; else a durable queue and its bindings stay there.
 
-        Once it stands, no more arrives from the queue.  What has arrived may
-        still be settled for some seconds; after that the rest goes back.
+        Once it stands, no more arrives from the queue.  What has arrived and was
+        not settled before goes back to it, and is stale (``Transport.is_stale``).
         """
         with self._moved:
             queue = self._queues.pop(label, None)
@@ -117,6 +117,10 @@ class Topology:
                 self._exchanges[exchange.name] = exchange
                 self._put_at[exchange] = self._changed(exchange, is_wanted=True)
             return self._put_at[exchange]
+
+    def exchange_named(self, name: str) -> ExchangeSpec | None:
+        """Return the wish for the exchange *name*; None if there is none."""
+        return self._exchanges.get(name)
 
     def _changed(
         self, what: Binding | QueueSpec | ExchangeSpec, *, is_wanted: bool, deletes: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from antiphon.errors import AntiphonError
 from antiphon.messaging.amqp_address import parse_address
 from antiphon.messaging.amqp_publisher import CONFIRM_TIMEOUT_S, MAX_IN_FLIGHT, Publisher
 from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.messaging.topology import ExchangeSpec
 from antiphon.messaging.transport import KEY_HEADER, Message
 
 
@@ -94,6 +96,7 @@ class Bench:
             self.outgoing,
             self.incoming,  # type: ignore[arg-type]
             lambda is_ready, _: self.ready.append(is_ready),
+            partial(ExchangeSpec, feeds_main=True),
         )
         self.publisher.link.drop = self.dropped.append  # type: ignore[method-assign]
         self.publisher.link.wake = lambda: None  # type: ignore[method-assign]
