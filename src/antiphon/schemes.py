@@ -19,6 +19,9 @@ from antiphon.errors import InvalidURL, MissingDependency, UnknownScheme
 #: Shown in place of a password.
 MASK = "***"
 
+#: Schemes without user and password, whose paths may have an ``@``.
+_PATH_SCHEMES = frozenset({"file", "files", "memory", "sqlite"})
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _SECRET_PARAMETER = re.compile(
     r"(?i)([?&;](?:[a-z_.-]*(?:password|passwd|secret|token|api_?key|credentials?))=)[^&;#]*"
@@ -45,7 +48,10 @@ def mask_url(url: str) -> str:
         rest = rest.removeprefix(":") if scheme else rest
     before, at, host = rest.rpartition("@")
     user, colon, _password = before.partition(":")
-    if at and colon and "/" not in user:
+    if at and separator == ":":
+        # "me:password@host": the scheme was forgotten, and what looks like one is the user.
+        rest = rest if head.lower() in _PATH_SCHEMES else f"{MASK}@{host}"
+    elif at and colon and "/" not in user:
         rest = f"{user}:{MASK}@{host}"
     return _SECRET_PARAMETER.sub(rf"\g<1>{MASK}", f"{head}{separator}{rest}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from broker_users import add_user
 
 from antiphon.testing.servers import RabbitMQ, TLSFiles, rabbitmq
 
@@ -46,12 +47,3 @@ def tls_broker(certificates: Path) -> Iterator[RabbitMQ]:
     with rabbitmq(given=False, tls=files) as broker:
         add_user(broker, TLS_USER, TLS_PASSWORD)
         yield broker
-
-
-def add_user(broker: RabbitMQ, user: str, password: str) -> None:
-    """Make *user*, who may do everything in the default virtual host."""
-    broker.evaluate(  # type: ignore[attr-defined]
-        f'rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"{password}">>, <<"test">>), '
-        f'rabbit_auth_backend_internal:set_permissions(<<"{user}">>, <<"/">>, <<".*">>, <<".*">>, '
-        '<<".*">>, <<"test">>).'
-    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from antiphon.cli.broker import given_url
 from antiphon.cli.choosing import import_modules, origin_spec, parse_filters, wire_names
 from antiphon.cli.output import check_reader, write_line
 from antiphon.cli.printing import as_json, as_line
@@ -24,7 +25,7 @@ LOOK_S = 0.5
 
 
 @click.command()
-@click.argument("url", envvar="ANTIPHON_AMQP_URL", required=False)
+@click.argument("url", required=False)
 @click.option(
     "--class",
     "classes",
@@ -85,13 +86,13 @@ def listen(
     """Print events as they come, one a line.
 
     URL is where the broker is, as in amqp://user:password@host:5672/virtual-host.
-    Default: the environment variable ANTIPHON_AMQP_URL.
+    Default: the environment variable ANTIPHON_AMQP_URL, or the file that ANTIPHON_AMQP_URL_FILE
+    names.
 
     What is said about the connection goes to standard error.  It ends after Ctrl-C, SIGTERM, when
     its output is closed, or after --count events.
     """
-    if not url:
-        raise click.UsageError("say where the broker is: antiphon listen URL, or ANTIPHON_AMQP_URL")
+    url = given_url(url, "antiphon listen URL")
     import_modules(modules)
     names = [name for given in classes for name in wire_names(given)] or [ROOT_NAME]
     filter = parse_filters(filters)
