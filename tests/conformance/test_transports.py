@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.messaging.amqp import AmqpTransport, from_url
 from antiphon.messaging.memory import MemoryBroker, MemoryTransport
-from antiphon.testing.broker_control import close_all_connections
+from antiphon.testing.broker_control import close_all_connections, delete_queue
 from antiphon.testing.servers import RabbitMQ
 from antiphon.testing.transport_suite import TransportSuite
 
@@ -32,6 +32,9 @@ class TestMemoryTransport(TransportSuite):
     def break_connections(self) -> None:
         self.broker.disconnect_all()
 
+    def delete_queue(self, name: str) -> None:
+        self.broker.delete_queue(name)
+
 
 class TestAmqpTransport(TransportSuite):
     """The transport to RabbitMQ, on a broker whose connections may be broken."""
@@ -51,3 +54,6 @@ class TestAmqpTransport(TransportSuite):
 
     def break_connections(self) -> None:
         close_all_connections(self.broker)
+
+    def delete_queue(self, name: str) -> None:
+        delete_queue(self.broker, self.url.rpartition("/")[2], name)

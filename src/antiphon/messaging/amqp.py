@@ -101,6 +101,9 @@ class AmqpTransport(Transport):
     def settle(self, arrival: Arrival) -> None:
         self._consumer.settle(arrival)
 
+    def hurry(self, done: Callable[[], None]) -> None:
+        self._consumer.hurry(done)
+
     def is_stale(self, arrival: Arrival) -> bool:
         return self._consumer.is_stale(arrival)
 

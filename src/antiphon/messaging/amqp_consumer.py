@@ -66,8 +66,8 @@ class Consumer:
         self._has_exchanges = False
         self._opened_at = 0.0
         self._lanes: dict[str, Lane] = {}
-        self._leaving: list[Lane] = []  # no longer wished for; what arrived may be settled
         self._due: deque[Consumption] = deque()
+        self._hurries: deque[Callable[[], None]] = deque()
         self._later: list[Change] = []  # when the exchanges before them stand
         self._pending: list[Change] = []  # exchanges on their way
 
@@ -77,6 +77,11 @@ class Consumer:
         if consumption.settle(tag):
             self._due.append(consumption)
             self.link.wake()
+
+    def hurry(self, done: Callable[[], None]) -> None:
+        """Acknowledge, from any thread, all that was settled; call *done* when that is sent."""
+        self._hurries.append(done)
+        self.link.wake()
 
     def is_stale(self, arrival: Arrival) -> bool:
         """Return, on any thread, whether the channel that *arrival* came by is gone."""
@@ -129,9 +134,19 @@ class Consumer:
         """Carry out changes of the topology, and acknowledge."""
         while self._due:
             self._due.popleft().acknowledge(now=False)
+        if self._hurries:
+            self._hasten()
         if self._has_exchanges:
             self._later.extend(self._topology.changes())
             self._carry_out()
+
+    def _hasten(self) -> None:
+        hurries = [self._hurries.popleft() for _ in range(len(self._hurries))]
+        for lane in self._lanes.values():
+            if lane.consumption is not None:
+                lane.consumption.acknowledge(now=True)
+        for done in hurries:
+            done()
 
     def _carry_out(self) -> None:
         while self._later and not self._pending:
@@ -169,10 +184,14 @@ class Consumer:
 
     def ticked(self) -> None:
         """Acknowledge what was handled since the last time, and look after the queues."""
-        for lane in (*self._lanes.values(), *self._leaving):
+        for lane in tuple(self._lanes.values()):
             lane.ticked()
-        self._leaving = [lane for lane in self._leaving if not lane.is_over]
         self._check_ready()
+
+    def leaving(self) -> None:
+        """Acknowledge what was handled."""
+        for lane in self._lanes.values():
+            lane.leave()
 
     def lost(self, error: AntiphonError) -> None:
         """Take note that nothing stands any more."""
@@ -187,10 +206,10 @@ class Consumer:
     def _forget(self) -> None:
         self._channel = None
         self._is_ready = self._has_exchanges = False
-        for lane in (*self._lanes.values(), *self._leaving):
+        for lane in self._lanes.values():
             lane.forget()
         self._lanes.clear()
-        self._leaving.clear()
+        self._hasten()  # what was not acknowledged is stale, and nobody need wait for it
         self._due.clear()
         self._later.clear()
         self._pending = []
@@ -218,7 +237,7 @@ class Consumer:
         """Take note that a queue is no longer consumed, as wished."""
         label = lane.queue.label
         if self._lanes.get(label) is lane:
-            self._leaving.append(self._lanes.pop(label))
+            del self._lanes[label]
             self._start_wished(label)
 
     def _check_ready(self) -> None:
@@ -245,6 +264,8 @@ class Consumer:
         body: bytes,
     ) -> None:
         """Hand a delivery on, unless it is an echo."""
+        if consumption.is_over:
+            return  # it goes back with the channel
         tag = method.delivery_tag
         queue = consumption.spec
         publisher = properties.app_id or ""

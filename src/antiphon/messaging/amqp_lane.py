@@ -9,17 +9,12 @@ from pika.channel import Channel
 from pika.frame import Method
 
 from antiphon.messaging.amqp_arguments import arguments_of
-from antiphon.messaging.amqp_queue import QueueChannel, ignore
+from antiphon.messaging.amqp_queue import QueueChannel, ignore, keep_consumers
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
-
-#: Seconds that what arrived before a queue was dropped may still be settled.
-DRAIN_S = 10.0
 
 
 class Lane(QueueChannel):
     """A queue that follows the changes of its topology; see ``QueueChannel``."""
-
-    _drain_until: float | None = None
 
     def feed(self, change: Change) -> None:
         """Carry *change* out, now or when those before it are done."""
@@ -40,9 +35,7 @@ class Lane(QueueChannel):
         now = time.monotonic()
         if self.consumption is not None:
             self.consumption.acknowledge(now=True)
-        if self._drain_until is not None:
-            self._drain(now)
-        elif self.queue.is_exclusive:
+        if self.queue.is_exclusive:
             return  # goes with the connection, whose silence is noticed by the link
         elif self._step_since is not None and now - self._step_since > self._step_limit_s:
             self._give_up()
@@ -51,10 +44,12 @@ class Lane(QueueChannel):
         elif self.is_standing and not self.queue.is_consumed and now >= self._look_at:
             self._look()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is left to do."""
-        return self._end is not None and self._channel is None and self._step_since is None
+    def leave(self) -> None:
+        """Acknowledge what was handled, for the connection is about to be closed."""
+        if self.consumption is not None:
+            self.consumption.acknowledge(now=True)
+        if self._channel is not None:
+            keep_consumers(self._channel)
 
     # -- Changing ------------------------------------------------------------------
 
@@ -122,17 +117,12 @@ class Lane(QueueChannel):
             self._close()
             self._ended()
         else:
-            self._cancel(channel, self._on_stopped)
-
-    def _on_stopped(self, _channel: Channel, _frame: Method) -> None:
-        self._drain_until = time.monotonic() + DRAIN_S
-        self._ended()
-
-    def _drain(self, now: float) -> None:
-        consumption, until = self.consumption, self._drain_until
-        if consumption is None or until is None or consumption.is_idle or now >= until:
-            self._drain_until = None
-            self._close()
+            # What is not handled goes back in one step with the consumer: if it were
+            # cancelled first, the next one would get newer messages before these.
+            self.consumption.acknowledge(now=True)
+            self.consumption.is_over = True
+            keep_consumers(channel)
+            channel.close()
 
     def _delete(self, channel: Channel) -> None:
         # One that is not there is no error to RabbitMQ.

@@ -50,6 +50,9 @@ class LinkUser(Protocol):
     def ticked(self) -> None:
         """Do what must be done about once a second."""
 
+    def leaving(self) -> None:
+        """Say what must be said before the connection is closed on purpose."""
+
     def lost(self, error: AntiphonError) -> None:
         """Take note that the connection is gone, or could not be made."""
 
@@ -271,6 +274,8 @@ class Link:
         connection, loop = self._connection, self._loop
         if connection is None or loop is None:
             return
+        if self._is_open:
+            self._guarded(self._user.leaving)
         # close() also ends an attempt to connect; it raises if the end has begun already.
         with contextlib.suppress(ConnectionWrongStateError):
             connection.close()

@@ -252,6 +252,7 @@ class QueueChannel(ABC):
         self._attempt += 1
         self._step_since = None
         if channel is not None and channel.is_open:
+            keep_consumers(channel)
             channel.close()
 
     # -- Failing -------------------------------------------------------------------
@@ -271,7 +272,10 @@ class QueueChannel(ABC):
         if channel is not self._channel:
             return
         if not isinstance(reason, ChannelClosedByBroker):
-            return  # with the connection, which is made anew with everything
+            if self._end is not None:
+                self._channel = None
+                self._ended()
+            return  # else with the connection, which is made anew with everything
         self._channel = None
         if self._is_probing and reason.reply_code == NOT_FOUND and _is_missing(reason):
             self._is_probing, self._is_missing = False, True
@@ -344,6 +348,11 @@ class QueueChannel(ABC):
 def _is_missing(reason: ChannelClosedByBroker) -> bool:
     # 404 is said, too, of a queue whose node is down.
     return "no queue" in reason.reply_text
+
+
+def keep_consumers(channel: Channel) -> None:
+    """Have pika close *channel* without a basic.cancel for each consumer before it."""
+    getattr(channel, "_cancelled", set()).update(getattr(channel, "_consumers", ()))
 
 
 def ignore(_frame: Method) -> None:

@@ -40,7 +40,8 @@ def delivery_count(headers: Mapping[str, Any] | None, *, redelivered: bool) -> i
     if not redelivered:
         return 0  # a header that says otherwise is the sender's, and not to be trusted
     count = (headers or {}).get(DELIVERY_COUNT_HEADER)
-    return count if type(count) is int and count > 0 else 1
+    # pika reads numbers as a subclass of int.
+    return int(count) if isinstance(count, int) and count > 0 else 1
 
 
 def _first_key(deaths: object) -> object:

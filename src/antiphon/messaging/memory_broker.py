@@ -144,13 +144,7 @@ class MemoryBroker:
                 if queue.owner is transport:
                     self._remove(queue)
                     continue
-                gone = [
-                    one for one in (*queue.consumers, *queue.leaving) if one.connection is transport
-                ]
-                for consumer in gone:
-                    self.cancel(consumer)
-                for consumer in gone:
-                    consumer.give_back()
+                self.withdraw(queue, transport)
 
     # -- Declarations ------------------------------------------------------------------
 
@@ -207,6 +201,12 @@ class MemoryBroker:
                     queue.leaving.append(consumer)
                 self._note_use(queue)
                 queue.pump()
+
+    def withdraw(self, queue: MemoryQueue, connection: Attached) -> None:
+        """Let *connection* take nothing more from *queue*, and put back what it has under way."""
+        with self.lock:
+            if queue.withdraw(connection):
+                self._note_use(queue)
 
     def bind(self, exchange: str, pattern: str, queue: MemoryQueue) -> None:
         """Let *queue* get what matches *pattern*."""

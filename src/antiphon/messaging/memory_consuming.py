@@ -17,9 +17,6 @@ logger = logging.getLogger(__name__)
 #: Seconds after which a queue that was refused is tried again.
 RETRY_S = 0.5
 
-#: Seconds that what arrived before a queue was dropped may still be settled.
-DRAIN_S = 10.0
-
 
 class Owner(Attached, Protocol):
     """The transport."""
@@ -35,7 +32,6 @@ class Consuming:
         self._topology = Topology("")
         self._queues: dict[str, MemoryQueue] = {}
         self._consumers: dict[str, MemoryConsumer] = {}
-        self._leaving: list[tuple[float, MemoryConsumer]] = []
         self._refused: set[str] = set()
         #: Labels of queues that were deleted under us; appended to by any thread.
         self.gone: deque[str] = deque()
@@ -47,7 +43,7 @@ class Consuming:
             BrokerRefused: a private queue is refused.
         """
         self._topology = topology
-        for kept in (self._queues, self._consumers, self._leaving, self._refused, self.gone):
+        for kept in (self._queues, self._consumers, self._refused, self.gone):
             kept.clear()
         snapshot = topology.snapshot()
         broker = self._owner.broker
@@ -75,8 +71,7 @@ class Consuming:
                 labels.add(label)
             for label in labels:
                 self._open(label)
-            self._drain()
-        return RETRY_S if self._refused or self._leaving else None
+        return RETRY_S if self._refused else None
 
     def _carry_out(self, change: Change) -> None:
         broker, main = self._owner.broker, self._topology.exchange
@@ -84,7 +79,8 @@ class Consuming:
         if isinstance(what, ExchangeSpec):
             broker.declare_exchange(what, main)
         elif isinstance(what, QueueSpec) and change.is_wanted:
-            self._stop(what.label)
+            if (consumer := self._consumers.pop(what.label, None)) is not None:
+                broker.cancel(consumer)  # what it has under way may still be settled
             self._open(what.label)
             return
         elif isinstance(what, QueueSpec):
@@ -122,25 +118,13 @@ class Consuming:
         if part.queue.is_consumed and label not in self._consumers:
             self._consumers[label] = broker.consume(queue, part.queue, self._owner)
 
-    def _stop(self, label: str) -> None:
-        consumer = self._consumers.pop(label, None)
-        if consumer is not None:
-            self._owner.broker.cancel(consumer)
-            self._leaving.append((self._owner.broker.clock() + DRAIN_S, consumer))
-
     def _drop(self, spec: QueueSpec, *, deletes: bool) -> None:
+        broker = self._owner.broker
         self._refused.discard(spec.label)
-        self._stop(spec.label)
+        self._consumers.pop(spec.label, None)
         queue = self._queues.pop(spec.label, None)
+        if queue is not None:
+            broker.withdraw(queue, self._owner)
         if deletes or (queue is not None and spec.is_exclusive):
-            self._owner.broker.delete(spec.name if queue is None else queue.name)
+            broker.delete(spec.name if queue is None else queue.name)
             self._topology.deleted(spec.name)
-
-    def _drain(self) -> None:
-        now = self._owner.broker.clock()
-        late = [consumer for until, consumer in self._leaving if now >= until]
-        for consumer in late:
-            consumer.give_back()
-        self._leaving = [
-            (until, one) for until, one in self._leaving if one.unsettled and now < until
-        ]

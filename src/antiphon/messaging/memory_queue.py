@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,11 +69,6 @@ class MemoryConsumer:
         if self.unsettled.pop(tag, None) is not None:
             self.queue.pump()
 
-    def give_back(self) -> None:
-        """Put what is under way back into its place in the queue."""
-        returned, self.unsettled = self.unsettled, {}
-        self.queue.take_back(returned.values())
-
 
 class MemoryQueue:
     """A queue; used under the broker's lock.
@@ -135,16 +130,19 @@ class MemoryQueue:
         while limit is not None and len(self._waiting) > limit:
             self._give_up(self, self._waiting.popleft().message)
 
-    def take_back(self, returned: Iterable[Kept]) -> None:
-        """Put *returned* where they were, and count that."""
-        returned = list(returned)
-        for kept in returned:
-            kept.returns += 1
-        if returned:
-            both = sorted((*returned, *self._waiting), key=lambda kept: kept.number)
-            self._waiting = deque(both)
-        self.leaving = [one for one in self.leaving if one.unsettled]
-        self.pump()
+    def withdraw(self, connection: Connection) -> bool:
+        """Let *connection* take nothing more, and take back what it has under way.
+
+        Returns:
+            Whether it has taken from this queue at all.
+        """
+        gone = [one for one in (*self.consumers, *self.leaving) if one.connection is connection]
+        self.consumers = deque(one for one in self.consumers if one not in gone)
+        returned = [kept for one in gone for kept in one.unsettled.values()]
+        for one in gone:
+            one.unsettled.clear()
+        self._take_back(returned)
+        return bool(gone)
 
     def pump(self) -> None:
         """Deliver as long as a consumer has room."""
@@ -156,6 +154,15 @@ class MemoryQueue:
                 consumer.take(self._waiting.popleft())
         finally:
             self._is_pumping = False
+
+    def _take_back(self, returned: Sequence[Kept]) -> None:
+        for kept in returned:
+            kept.returns += 1
+        if returned:
+            both = sorted((*returned, *self._waiting), key=lambda kept: kept.number)
+            self._waiting = deque(both)
+        self.leaving = [one for one in self.leaving if one.unsettled]
+        self.pump()
 
     def _next(self) -> MemoryConsumer | None:
         if self.spec.is_single_active:

@@ -38,6 +38,19 @@ def delete_all_queues(broker: RabbitMQ) -> int:
     )
 
 
+def delete_queue(broker: RabbitMQ, virtual_host: str, name: str) -> None:
+    """Delete the queue *name* under its consumers; one that is not there is no error.
+
+    Raises:
+        ServersUnavailable: the broker was not started by us as a program, or does not run.
+    """
+    _private(broker).evaluate(
+        "case rabbit_amqqueue:lookup(rabbit_misc:r("
+        f'<<"{virtual_host}">>, queue, <<"{name}">>)) of '
+        '{ok, Q} -> rabbit_amqqueue:delete(Q, false, false, <<"test">>); _ -> none end.'
+    )
+
+
 def raise_alarm(broker: RabbitMQ, *, is_on: bool) -> None:
     """Let *broker* say that it is out of memory, or (False) that it no longer is.
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
+import queue
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,14 @@ from antiphon.messaging.transport import Arrival, Message, Transport
 #: Seconds after which a test gives up waiting.
 PATIENCE_S = 15.0
 
+#: Seconds between two looks at something that is not told.
+LOOK_INTERVAL_S = 0.01
+
+
+def durable(label: str, **options: Any) -> QueueSpec:
+    """Return the durable queue ``suite.<label>``."""
+    return QueueSpec(label, f"suite.{label}", is_exclusive=False, **options)
+
 
 class Recorder:
     """An ``Incoming`` that keeps what it gets, and lets tests wait for it."""
@@ -23,6 +34,7 @@ class Recorder:
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
         self.echoes = 0
+        self.made: list[str] = []
         self.states: list[bool] = []
         self.errors: list[AntiphonError | None] = []
         self.moved = threading.Condition()
@@ -47,7 +59,13 @@ class Recorder:
         """Nothing here is blocked."""
 
     def queue_made(self, queue: str) -> None:
-        """Nothing yet."""
+        with self.moved:
+            self.made.append(queue)
+            self.moved.notify_all()
+
+    def of(self, label: str) -> list[Arrival]:
+        """What arrived from the queue called *label*, in order."""
+        return [arrival for arrival in tuple(self.arrivals) if arrival.queue == label]
 
     @property
     def bodies(self) -> list[bytes]:
@@ -56,12 +74,16 @@ class Recorder:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until *condition*; fail with what is there if it does not come."""
-        with self.moved:
-            if not self.moved.wait_for(condition, PATIENCE_S):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if time.monotonic() > deadline:
                 pytest.fail(
                     f"waited {PATIENCE_S} s in vain; {len(self.arrivals)} arrivals "
                     f"({self.bodies[:5]}…), {self.echoes} echoes, states {self.states}"
                 )
+            with self.moved:
+                # Not all that is waited for is told here, so it is looked at anyway.
+                self.moved.wait(LOOK_INTERVAL_S)
 
 
 class Party:
@@ -85,6 +107,42 @@ class Party:
         self.topology.bind(Binding(BROADCAST, pattern) for pattern in patterns)
         transport.start(self.outgoing, self.incoming, self.topology, publisher, timeout_s)
 
+    def put_queue(self, label: str, *patterns: str, **options: Any) -> QueueSpec:
+        """Declare the durable queue ``suite.<label>`` with bindings, and wait until it stands."""
+        spec = durable(label, **options)
+        bindings = [Binding(label, pattern) for pattern in patterns]
+        generation = self.topology.put_queue(spec)
+        self.topology.bind(bindings)
+        self.reconcile(max(generation, self.topology.generation_of(bindings)))
+        return spec
+
+    def drop_queue(self, label: str, *, delete: bool = False) -> None:
+        """Drop a queue, and wait until that is done."""
+        self.reconcile(self.topology.drop_queue(label, delete=delete))
+
+    def reconcile(self, generation: int) -> None:
+        """Let the transport follow, and wait until *generation* stands."""
+        self.transport.reconcile()
+        assert self.topology.wait(generation, PATIENCE_S)
+
+    def forward(self, *messages: Message) -> bool:
+        """Forward *messages*, and return what came of it."""
+        answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self.transport.forward(messages, answers.put)
+        return answers.get(timeout=PATIENCE_S)
+
+    def wait_from(self, label: str, *bodies: bytes) -> list[Arrival]:
+        """Wait until exactly *bodies* came from a queue, in this order; return the arrivals."""
+        self.incoming.wait_for(lambda: len(self.incoming.of(label)) >= len(bodies))
+        arrivals = self.incoming.of(label)
+        assert list(bodies) == [arrival.message.body for arrival in arrivals]
+        return arrivals
+
+    def wait_count(self, label: str, count: int) -> None:
+        """Wait until exactly *count* messages came from a queue."""
+        self.incoming.wait_for(lambda: len(self.incoming.of(label)) >= count)
+        assert count == len(self.incoming.of(label))
+
     def publish(self, key: str, *bodies: bytes, headers: dict[str, object] | None = None) -> None:
         """Publish a message for each of *bodies*; return at once."""
         for body in bodies:
@@ -100,8 +158,7 @@ class Party:
         """Bind, and wait until it stands."""
         bindings = [Binding(BROADCAST, pattern) for pattern in patterns]
         self.topology.bind(bindings)
-        self.transport.reconcile()
-        assert self.topology.wait(self.topology.generation_of(bindings), PATIENCE_S)
+        self.reconcile(self.topology.generation_of(bindings))
 
     def wait_bodies(self, *bodies: bytes) -> None:
         """Wait until exactly *bodies* came, in this order."""

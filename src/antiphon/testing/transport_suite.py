@@ -4,6 +4,7 @@
         def make_transport(self) -> Transport: ...          # not started, all to one broker
         def make_unreachable(self) -> Transport: ...        # to a place where none listens
         def break_connections(self) -> None: ...            # all of them, at the broker
+        def delete_queue(self, name: str) -> None: ...      # under its consumers
 
 ``OutgoingBuffer`` and ``Topology`` are the real ones; ``Recorder`` stands in
 place of the bus.
@@ -14,55 +15,26 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from antiphon.errors import BrokerUnavailable
 from antiphon.messaging.topology import BROADCAST, Binding
-from antiphon.messaging.transport import Transport
 
-# Before it is imported: so a failing assert tells what it compared.
-pytest.register_assert_rewrite("antiphon.testing.transport_party")
+# Before they are imported: so a failing assert tells what it compared.
+pytest.register_assert_rewrite(
+    "antiphon.testing.transport_party", "antiphon.testing.transport_tests"
+)
 
 from antiphon.testing.transport_party import PATIENCE_S, Party  # noqa: E402
+from antiphon.testing.transport_tests.changes import QueueChangeTests  # noqa: E402
+from antiphon.testing.transport_tests.durable import DurableQueueTests  # noqa: E402
+from antiphon.testing.transport_tests.exchanges import ExchangeTests  # noqa: E402
 
 
-class TransportSuite(ABC):
+class TransportSuite(DurableQueueTests, QueueChangeTests, ExchangeTests):
     """Tests of a transport; see the module."""
-
-    @abstractmethod
-    def make_transport(self) -> Transport:
-        """Return a transport that is not started; all of a test reach the same broker."""
-
-    @abstractmethod
-    def make_unreachable(self) -> Transport:
-        """Return a transport to a place where no broker is."""
-
-    @abstractmethod
-    def break_connections(self) -> None:
-        """Have the broker break every connection, once."""
-
-    @pytest.fixture
-    def join(self) -> Iterator[Callable[..., Party]]:
-        """Start parties, and stop them after the test."""
-        parties: list[Party] = []
-
-        def start(*patterns: str, exchange: str = "suite.events", **options: int) -> Party:
-            party = Party(
-                self.make_transport(),
-                exchange=exchange,
-                publisher=f"party-{len(parties)}",
-                patterns=patterns,
-                **options,
-            )
-            parties.append(party)
-            return party
-
-        yield start
-        for party in parties:
-            party.transport.stop(PATIENCE_S)
 
     # -- Messages ------------------------------------------------------------------
 

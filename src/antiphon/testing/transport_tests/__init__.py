@@ -1,0 +1,1 @@
+"""The parts of ``antiphon.testing.transport_suite``."""
