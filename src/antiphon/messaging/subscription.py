@@ -116,6 +116,7 @@ class Subscription:
             self._hand,
             Forwarder(transport, means.timetable),
             self._revive_dead_queue,
+            transport.hurry,
         )
         self._hold_s = options.broker_patience_s * HOLD_SHARE
         self._share_s = self._hold_s
@@ -146,6 +147,7 @@ class Subscription:
         """Return the counters of this process."""
         hand = self._hand
         with hand.moved:
+            hand.prune()
             stats = hand.stats.copy()
             stats.in_hand = len(hand.arrivals) + len(hand.isolated) + len(hand.batches)
         return stats
@@ -328,10 +330,12 @@ class Subscription:
         if not delete:
             self._hand_back(deadline)
         topology, transport = self._means.topology, self._means.transport
-        topology.drop_queue(self.retry_queue, delete=delete)
-        generation = topology.drop_queue(self.queue, delete=delete)
+        generations = [
+            topology.drop_queue(one, delete=delete) for one in (self.retry_queue, self.queue)
+        ]
         transport.reconcile()
-        topology.wait(generation, max(0.5, deadline - time.monotonic()))
+        for generation in generations:
+            topology.wait(generation, max(0.5, deadline - time.monotonic()))
         self._means.ended(self)
 
     def _hand_back(self, deadline: float) -> None:

@@ -35,6 +35,7 @@ class Mover:
         hand: what is in hand.
         forwarder: sends.
         revive: called when the dead letters' queue did not take one: it may be gone.
+        hurry: see ``Transport.hurry``.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Mover:
         hand: Hand,
         forwarder: Forwarder,
         revive: Callable[[], None],
+        hurry: Callable[[Callable[[], None]], None],
     ) -> None:
         self._subscription = subscription
         self._queue = queue
@@ -56,6 +58,7 @@ class Mover:
         self._hand = hand
         self._forwarder = forwarder
         self._revive = revive
+        self._hurry = hurry
         #: When the last events were moved, seconds of the monotonic clock, and how many are
         #: being moved just now.
         self.moved_at = float("-inf")
@@ -76,24 +79,14 @@ class Mover:
             item.batch.message_of(item.event), "failed", _text(item.error), item.attempts
         )
 
-        with self._hand.moved:
-            self.burying += 1
-
         def ended(is_confirmed: bool) -> None:
-            with self._hand.moved:
-                self.burying -= 1
             if is_confirmed:
                 self._hand.finish(item, is_dead=True)
             else:
                 self._hand.give_up(item)
             done()
 
-        self._forwarder.send(
-            [letter],
-            is_wanted=lambda: self._hand.adopt(item),
-            done=ended,
-            failed=self._revive,
-        )
+        self._send_letter(letter, lambda: self._hand.adopt(item), ended)
 
     def bury_message(self, arrival: Arrival, reason: Reason, error: str, attempts: int) -> None:
         """Make a dead letter of *arrival* as a whole."""
@@ -111,12 +104,21 @@ class Mover:
                     self._hand.stats.dead += 1
                 self._hand.dropped(arrival)
 
-        self._forwarder.send(
-            [letter],
-            is_wanted=lambda: not self._hand.is_stale(arrival),
-            done=ended,
-            failed=self._revive,
-        )
+        self._send_letter(letter, lambda: not self._hand.is_stale(arrival), ended)
+
+    def _send_letter(
+        self, letter: Message, is_wanted: Callable[[], bool], ended: Callable[[bool], None]
+    ) -> None:
+        with self._hand.moved:
+            self.burying += 1
+
+        def done(is_confirmed: bool) -> None:
+            ended(is_confirmed)
+            with self._hand.moved:
+                self.burying -= 1
+                self._hand.moved.notify_all()
+
+        self._forwarder.send([letter], is_wanted=is_wanted, done=done, failed=self._revive)
 
     def isolate(self, arrival: Arrival) -> None:
         """Move each event of *arrival*, which was not opened, to the isolation queue."""
@@ -166,13 +168,21 @@ class Mover:
             self.moved_at = time.monotonic()
 
         def ended(is_confirmed: bool) -> None:
+            if is_confirmed:
+                with self._hand.moved:
+                    self._hand.stats.moved += len(moved)
+                settle()
+                # Before anything else is handled: if that ended the process now, these would
+                # be moved a second time.
+                self._hurry(over)
+            else:
+                over()
+
+        def over() -> None:
             with self._hand.moved:
                 self.moving -= 1
                 self.moved_at = time.monotonic()
-                self._hand.stats.moved += len(moved) * is_confirmed
                 self._hand.moved.notify_all()
-            if is_confirmed:
-                settle()
 
         self._forwarder.send(moved, is_wanted=lambda: not self._hand.is_stale(arrival), done=ended)
 

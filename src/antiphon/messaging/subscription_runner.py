@@ -123,14 +123,15 @@ class Runner:
                     self._running += 1
                     return job
                 until = [at for at in (hand.due_at, self._held_until(now)) if at is not None]
-                pause_s = min(until) - now if until else None
-                hand.moved.wait(None if pause_s is None else max(pause_s, 0.001))
+                if hand.isolated and self._is_moving(now):
+                    until.append(self._mover.moved_at + MOVING_S)
+                hand.moved.wait(max(min(until) - now, 0.001) if until else None)
         return None
 
     def _ready_job(self, now: float) -> Callable[[], None] | None:
         hand = self._hand
         if hand.isolated:
-            if self._running:
+            if self._running or self._is_moving(now):
                 return None
             self._is_alone = True
             return partial(self._open_isolated, hand.isolated.popleft()[0])
@@ -155,9 +156,12 @@ class Runner:
         if not self._keeps_order:
             return None
         until = self._next_isolated_until
-        if self._mover.moving:
-            until = max(until, self._mover.moved_at + MOVING_S)
+        if self._is_moving(now):
+            until = self._mover.moved_at + MOVING_S
         return until if until > now else None
+
+    def _is_moving(self, now: float) -> bool:
+        return self._mover.moving > 0 and now < self._mover.moved_at + MOVING_S
 
     # -- Messages ------------------------------------------------------------------------
 

@@ -156,6 +156,16 @@ class Transport(ABC):
     def settle(self, arrival: Arrival) -> None:
         """Take note, from any thread and in any order, that *arrival* was handled."""
 
+    def hurry(self, done: Callable[[], None]) -> None:
+        """Tell the broker at once, from any thread, of all that was settled so far.
+
+        Args:
+            done: called when it has been sent, or the connection is lost.
+
+        Else that may be put off for up to about a second, so that many go together.
+        """
+        done()
+
     def is_stale(self, arrival: Arrival) -> bool:
         """Return whether *arrival* can no longer be settled: the broker gives it out again.
 
