@@ -107,7 +107,7 @@ class BrokerEventManager(
     # -- What arrives ----------------------------------------------------------------
 
     def _arrived(self, event: BaseEvent) -> None:
-        if self.is_enabled(type(event)):
+        if not self._disabled or self.is_enabled(type(event)):
             event.__dict__["_arrived_at"] = self.publisher_id
             delivery = event._delivery
             if delivery is not None and delivery.traceparent is not None:

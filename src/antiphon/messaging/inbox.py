@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from antiphon.errors import AntiphonError, CorruptMessage
@@ -213,24 +213,26 @@ class Inbox:
             self._log_corrupt(message.publisher, exc)
             self.when_corrupt(arrival, exc)
         else:
-            for event in events:
-                self._receive(event)
+            self._receive(events)
         finally:
             self._handled += 1
             self._settle(arrival)
 
-    def _receive(self, event: BaseEvent) -> None:
-        self.received += 1
-        event_id: Any = event._event_id
-        if not self.remember(event_id):
-            # Its sender lost the connection before it learnt that the broker had it,
-            # or somebody in this process observed the change and told of it already.
-            self.duplicates += 1
-            return
-        try:
-            self._handle(event)
-        except BaseException:  # as in Worker: a listener's sys.exit() ends nothing here
-            logger.exception("event %s could not be handled", event_id)
+    def _receive(self, events: Sequence[BaseEvent]) -> None:
+        # One loop, without a call that could be spared: this is the way of every event.
+        self.received += len(events)
+        remember, handle = self.remember, self._handle
+        for event in events:
+            event_id: Any = event._event_id
+            if not remember(event_id):
+                # Its sender lost the connection before it learnt that the broker had it,
+                # or somebody in this process observed the change and told of it already.
+                self.duplicates += 1
+                continue
+            try:
+                handle(event)
+            except BaseException:  # as in Worker: a listener's sys.exit() ends nothing here
+                logger.exception("event %s could not be handled", event_id)
 
     def _log_corrupt(self, publisher: str, exc: CorruptMessage) -> None:
         now = time.monotonic()
