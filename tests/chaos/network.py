@@ -114,10 +114,18 @@ class NamespaceNetwork(Network):
         )
 
     def slow(self) -> None:
-        self._inside(
-            *("tc", "qdisc", "replace", "dev", self._inner, "root", "netem"),
-            *("delay", "80ms", "40ms", "loss", "2%"),
-        )
+        try:
+            self._inside(
+                *("tc", "qdisc", "replace", "dev", self._inner, "root", "netem"),
+                *("delay", "80ms", "40ms", "loss", "2%"),
+            )
+        except subprocess.CalledProcessError:
+            # A kernel without netem, as in many containers: losses alone delay TCP, too.
+            for chain in ("INPUT", "OUTPUT"):
+                self._inside(
+                    *("iptables", "-A", chain, "-p", "tcp", "-m", "statistic"),
+                    *("--mode", "random", "--probability", "0.1", "-j", "DROP"),
+                )
 
     def heal(self) -> None:
         self._inside("iptables", "-F")
