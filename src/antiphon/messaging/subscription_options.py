@@ -90,8 +90,8 @@ class SubscriptionOptions:
         ):
             raise InvalidBusOption(
                 f"the delays between {self.delivery_limit} attempts (delivery_limit) add up to "
-                f"{total_s:.0f} s, but the broker takes an event back after broker_patience_s="
-                f"{self.broker_patience_s:.0f} s: let them be {limit_s:.0f} s at most, by a lower "
+                f"{total_s:g} s, but the broker takes an event back after broker_patience_s="
+                f"{self.broker_patience_s:g} s: let them be {limit_s:g} s at most, by a lower "
                 "delivery_limit or retry_max_delay_s"
             )
 

@@ -64,6 +64,20 @@ def raise_alarm(broker: RabbitMQ, *, is_on: bool) -> None:
         broker.rabbitmqctl("set_vm_memory_high_watermark", level)
 
 
+def set_patience(broker: RabbitMQ, seconds: float | None) -> None:
+    """Let new channels of *broker* wait so long for acknowledgements; None for half an hour.
+
+    Raises:
+        ServersUnavailable: the broker was not started by us as a program, or does not run.
+    """
+    timeout_ms = 1_800_000 if seconds is None else round(seconds * 1000)
+    tick_ms = 60_000 if seconds is None else 100  # how often a channel looks
+    _private(broker).evaluate(
+        f"application:set_env(rabbit, consumer_timeout, {timeout_ms}), "
+        f"application:set_env(rabbit, channel_tick_interval, {tick_ms})."
+    )
+
+
 def count_queues(broker: RabbitMQ) -> int:
     """Return how many queues there are in all virtual hosts."""
     if isinstance(broker, PrivateRabbitMQ):
