@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 from antiphon.errors import BrokerRefused, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter, Listener
@@ -11,6 +12,9 @@ from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.matching import NamedListener, both, checked_origins, origin_test, portable
 from antiphon.messaging.subscriptions import Subscriptions, bindings_for
 from antiphon.messaging.topology import Binding
+
+#: What a listener listens to: mostly an event class, or one that event classes inherit from.
+T = TypeVar("T")
 
 #: Which emitters a listener hears: this process only, or every process.
 Scope = Literal["local", "cluster"]
@@ -23,8 +27,8 @@ class ListeningManager(BusPart):
 
     def connect(
         self,
-        cls: type,
-        func: Listener,
+        cls: type[T],
+        func: Callable[[T], object],
         filter: Filter | None = None,
         priority: float = 0,
         *,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -12,12 +14,16 @@ from antiphon.events.origin import OriginSpec, Prefix, matches_origin, origin_of
 #: What listeners may ask for, in the form that is kept: None is every origin.
 Origins = tuple[str | Prefix, ...] | None
 
+_WILDCARDS = frozenset("*#")
+
 #: One more test that an event must pass.
 Condition = Callable[[Any], bool]
 
 
 def checked_origins(origin: OriginSpec) -> Origins:
     """Return *origin* as a tuple without repetitions; None stays None.
+
+    An origin with a wildcard is warned of: it is matched as it is written.
 
     Raises:
         TypeError: something in it is no text.
@@ -28,7 +34,18 @@ def checked_origins(origin: OriginSpec) -> Origins:
     for one in several:
         if not isinstance(one, str):
             raise TypeError(f"an origin is text or a Prefix, or several of those, not {one!r}")
+        if not _WILDCARDS.isdisjoint(one.split(".")):
+            begin = ".".join(itertools.takewhile(_is_plain, one.split("."))) or "a.b"
+            warnings.warn(
+                f"origin {str(one)!r} is matched as it is written: '*' and '#' are no wildcards "
+                f"here; for all origins that begin alike use Prefix({begin!r}), for all, None",
+                stacklevel=3,
+            )
     return several
+
+
+def _is_plain(word: str) -> bool:
+    return word not in _WILDCARDS
 
 
 def origin_test(origins: Origins, default: str | None) -> Condition | None:

@@ -45,6 +45,10 @@ class RecentIds:
     def __contains__(self, event_id: EventId) -> bool:
         return event_id in self._new or event_id in self._old
 
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._new) + len(self._old)
+
 
 class HandledIds:
     """The ids of events that a subscription has done with; its owner holds a lock, or is alone.

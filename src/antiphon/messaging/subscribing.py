@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from antiphon.errors import CorruptMessage, InvalidBusOption
@@ -314,8 +315,13 @@ def _checked(
         near = difflib.get_close_matches(str(mode), MODES, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InvalidBusOption(f"mode is one of {', '.join(map(repr, MODES))}, not {mode!r}{hint}")
-    for path in filter or ():
+    for path, value in (filter or {}).items():
         check_name(path)
+        if isinstance(value, FunctionType):
+            raise InvalidBusOption(
+                f"the filter value of {path!r} is the function {value!r}: a filter names values "
+                "that attributes must equal; test other things in the listener"
+            )
     if options is None:
         return SubscriptionOptions()
     if not isinstance(options, SubscriptionOptions):

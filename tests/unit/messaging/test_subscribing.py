@@ -317,6 +317,12 @@ def test_a_listener_must_be_callable(bus_of: Opener) -> None:
         bus_of().subscribe("books", Saved, 7)  # type: ignore[arg-type]
 
 
+def test_functions_are_no_filter_values(bus_of: Opener) -> None:
+    """Nothing that travels equals one."""
+    with pytest.raises(InvalidBusOption, match="the filter value of 'number' is the function"):
+        bus_of().subscribe("books", Saved, print, filter={"number": lambda number: number > 3})
+
+
 def test_options_must_be_options(bus_of: Opener) -> None:
     """A mapping will not do."""
     with pytest.raises(InvalidBusOption, match="options are SubscriptionOptions"):
