@@ -15,6 +15,7 @@ from typing import Any
 from pika import frame, spec
 from pika.adapters.select_connection import SelectConnection
 
+from antiphon.messaging.amqp_rights import name_right
 from antiphon.wire.envelope import MAX_BODY_BYTES, UNREADABLE_HEADER
 
 #: Tables and arrays inside each other in headers; more have no use here.
@@ -66,7 +67,7 @@ class BoundedConnection(SelectConnection):  # type: ignore[misc]
         data = self._frame_buffer
         if data[:1] != bytes((spec.FRAME_HEADER,)) or len(data) < _head.size:
             count, found = super()._read_frame()
-            return count, _with_text(found)
+            return count, _completed(found)
         _, channel, size = _head.unpack_from(data)
         end = _head.size + size + 1
         if end > len(data):
@@ -103,10 +104,12 @@ class BoundedConnection(SelectConnection):  # type: ignore[misc]
             del dropping[value.channel_number]
 
 
-def _with_text(found: Any) -> Any:
-    """Return *found*, its routing key as text if it is a delivery: pika leaves other bytes."""
+def _completed(found: Any) -> Any:
+    """Return *found*, with what pika leaves out of a delivery, or of a refusal."""
     method: Any = getattr(found, "method", None)
-    key = getattr(method, "routing_key", None)
-    if isinstance(key, bytes):
-        method.routing_key = key.decode("utf-8", "replace")
+    if isinstance(method, spec.Basic.Deliver):
+        if isinstance(method.routing_key, bytes):  # no UTF-8
+            method.routing_key = method.routing_key.decode("utf-8", "replace")
+    elif isinstance(method, spec.Channel.Close):
+        method.reply_text = name_right(method.reply_text, method.class_id, method.method_id)
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from pika import spec
+
 from antiphon.messaging.amqp_address import AmqpAddress
 
-#: RabbitMQ names the right only since 3.11: "configure access to queue 'q' in vhost …".
+#: "[configure ]access to queue 'q' in vhost '/' refused for user 'u'"
 _REFUSED = re.compile(
     r"(?:(configure|write|read) )?access to (exchange|queue|topic) '([^']*)' .*?refused"
 )
@@ -14,12 +16,38 @@ _REFUSED = re.compile(
 #: The names that a system has at the broker, besides queues that the broker names.
 _NAME_OF_SYSTEM = re.compile(r"(.+?)\.(?:events|sub|retry|dead)(?:\.|$)")
 
+#: Class and method that the broker refuses -> the right that it needs.
+_RIGHTS = {
+    (spec.Exchange.INDEX, spec.Exchange.Declare.INDEX & 0xFFFF): "configure",
+    (spec.Queue.INDEX, spec.Queue.Declare.INDEX & 0xFFFF): "configure",
+    (spec.Queue.INDEX, spec.Queue.Delete.INDEX & 0xFFFF): "configure",
+    (spec.Basic.INDEX, spec.Basic.Publish.INDEX & 0xFFFF): "write",
+    (spec.Basic.INDEX, spec.Basic.Consume.INDEX & 0xFFFF): "read",
+    (spec.Basic.INDEX, spec.Basic.Get.INDEX & 0xFFFF): "read",
+}
+
 
 def patterns(system: str) -> tuple[str, str, str]:
     """Return the patterns for configure, write and read that a user of *system* needs."""
     own = rf"{re.escape(system)}\..*|amq\.gen.*"
     # What is sent straight to a queue goes through the default exchange.
     return f"^({own})$", f"^({own}|amq\\.default)$", f"^({own})$"
+
+
+def name_right(text: str, class_id: int, method_id: int) -> str:
+    """Return *text* with the right that is missing, which RabbitMQ names only since 3.11.
+
+    Args:
+        text: with which the broker closed a channel.
+        class_id, method_id: of the method that it refused.
+    """
+    found = _REFUSED.search(text)
+    if found is None or found.group(1):
+        return text
+    right = _RIGHTS.get((class_id, method_id))
+    if right is None:  # a binding reads its source, and writes to its destination
+        right = "read" if found.group(2) == "exchange" else "write"
+    return f"{text[: found.start()]}{right} {text[found.start() :]}"
 
 
 def explain_right(text: str, address: AmqpAddress) -> str | None:
@@ -36,6 +64,7 @@ def explain_right(text: str, address: AmqpAddress) -> str | None:
     of = _NAME_OF_SYSTEM.match(name)
     configure, write, read = patterns(of.group(1) if of else "<system>")
     user = address.user or "<the certificate's name>"
+    name = "amq.gen…" if name.startswith("amq.gen") else name  # of one connection only
     return (
         f"the broker at {address.where} does not let user '{user}' "
         f"{right or 'configure, write or read'} the {kind} '{name}'; an operator grants what is "

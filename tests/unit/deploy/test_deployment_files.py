@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.messaging.amqp_rights import patterns
 from antiphon.testing.servers import containers
 from services.invalidator.settings import InvalidatorSettings
 from services.skeleton.settings import load
@@ -126,3 +128,31 @@ def test_another_password_later_is_refused(tmp_path: Path) -> None:
     assert "the password given for rabbitmq is not the one" in done.stderr
     assert "-one" not in done.stderr.replace("not the one", "")
     assert (tmp_path / "rabbitmq" / "password").read_text() == "first-one"
+
+
+def test_a_user_gets_what_a_bus_needs(tmp_path: Path) -> None:
+    """rabbitmq_user.sh grants the rights that errors name, and gives no password as argument."""
+    log = tmp_path / "log"
+    control = tmp_path / "rabbitmqctl"
+    control.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {log}\ncat >> {log}.input\n')
+    control.chmod(0o700)
+    subprocess.run(
+        ["sh", ROOT / "deploy" / "rabbitmq_user.sh", "my-shop.eu", "clerk", "trade"],
+        env={"PATH": os.environ["PATH"], "RABBITMQCTL": str(control)},
+        input="wheat-field\n",
+        text=True,
+        check=True,
+    )
+
+    words = log.read_text().splitlines()
+    assert ["set_permissions", "-p", "trade", "clerk", *patterns("my-shop.eu")] == words[-7:]
+    assert "wheat-field" not in words
+    assert "wheat-field\n" == Path(f"{log}.input").read_text()
+
+
+def test_policies_reach_what_is_durable_only() -> None:
+    """The backstop bounds subscriptions and isolation queues of every system, and no others."""
+    (policy,) = json.loads((ROOT / "deploy" / "rabbitmq-policies.json").read_text())["policies"]
+
+    names = ["antiphon.sub.orders", "my-shop.eu.retry.a.b", "amq.gen-x", "antiphon.dead", "other"]
+    assert names[:2] == [name for name in names if re.search(policy["pattern"], name)]
