@@ -14,12 +14,13 @@ from pika import spec
 from pika.channel import Channel
 from pika.frame import Method
 
-from antiphon.errors import AntiphonError, BrokerUnavailable
+from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_connection import CAN_WRITE
 from antiphon.messaging.amqp_frames import body_bytes_of, frames_of, properties_of
 from antiphon.messaging.amqp_link import Link
 from antiphon.messaging.flight import Flight, Forward
+from antiphon.messaging.probation import Probation
 from antiphon.messaging.topology import ExchangeSpec
 from antiphon.messaging.transport import KEY_HEADER, Incoming, Message, Outgoing
 
@@ -75,6 +76,7 @@ class Publisher:
         self._forwards: deque[Forward] = deque()  # to be published
         self._declared: set[str] = set()  # exchanges beside the own, on this channel
         self._is_over = False
+        self._probation = Probation()
         self._progress_at = 0.0
         # Held by whoever takes from the outgoing and writes, so that both are in one order.
         self._publishing = threading.Lock()
@@ -108,6 +110,7 @@ class Publisher:
             or self._forwards
             or self._flight
             or self._held
+            or self._probation.is_on
             or not channel.connection.may_write_anywhere
         ):
             return False
@@ -168,7 +171,8 @@ class Publisher:
         self._outgoing.rewind()
         self._channel = channel
         self._progress_at = time.monotonic()
-        self._on_ready(True, None)
+        if not self._probation.is_on:
+            self._on_ready(True, None)
         self.woken()
 
     def woken(self) -> None:
@@ -180,11 +184,14 @@ class Publisher:
         channel = self._channel
         if channel is None or self._is_blocked:
             return
+        limit = MAX_IN_FLIGHT
+        if self._probation.is_on:
+            limit = len(self._flight) + self._probation.room(len(self._flight))
         if not self._flight:
             self._progress_at = time.monotonic()
-        while self._forwards and len(self._flight) < MAX_IN_FLIGHT:
+        while self._forwards and len(self._flight) < limit:
             self._publish_forward(channel, self._forwards.popleft())
-        room = min(MAX_IN_FLIGHT - len(self._flight), BATCH)
+        room = min(limit - len(self._flight), BATCH)
         if room <= 0 or self._flight.bytes >= MAX_IN_FLIGHT_BYTES:
             return
         batch = self._held or self._outgoing.take(room)
@@ -244,6 +251,8 @@ class Publisher:
 
     def ticked(self) -> None:
         """Give a broker up that confirms nothing although it is not blocked."""
+        if self._probation.is_on:
+            self.woken()
         if self._channel is None or self._is_blocked or not self._flight:
             return
         if time.monotonic() - self._progress_at > CONFIRM_TIMEOUT_S:
@@ -260,8 +269,10 @@ class Publisher:
     def lost(self, error: AntiphonError) -> None:
         """Stop publishing until the link is back."""
         with self._publishing:
-            self._channel = None
+            was_publishing, self._channel = self._channel is not None, None
             forwards = self._flight.reset()
+        if was_publishing and isinstance(error, BrokerRefused):
+            self._probation.refused(self.link.name, error)
         self._fail_forwards(forwards)
         self.blocked(None)
         self._on_ready(False, error)
@@ -299,6 +310,9 @@ class Publisher:
                 count += more
                 done += forwards
         self._progress_at = time.monotonic()
+        if self._probation.is_on and (count or done):
+            self._probation.passed(self.link.name)
+            self._on_ready(True, None)
         if count:
             self._outgoing.settle(count)
         for forward in done:

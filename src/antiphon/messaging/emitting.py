@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from antiphon.errors import FlushTimeout
+from antiphon.errors import EventsDropped, FlushTimeout
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_manager import check_event
 from antiphon.events.origin import origin_of
@@ -21,6 +21,7 @@ class EmittingManager(ObservingManager):
 
     _outgoing: OutgoingBuffer
     _publisher: EventPublisher
+    _dropped_told = 0  # dropped events of which flush has told
 
     def emit(self, event: BaseEvent, block: bool = True) -> threading.Thread | None:
         """Call this process's listeners with *event*, and send it to all others.
@@ -33,11 +34,14 @@ class EmittingManager(ObservingManager):
 
         Raises:
             UnencodableAttribute: nothing happened, but for ``event.pre_emit()``.
-            PublishBufferFull: likewise; too much waits for the broker already.
+            PublishBufferFull: likewise; too much waits for the broker, and there
+                was no room in time (``BusOptions.when_full``).
+            SpoolUnwritable: likewise; the disk is full, say.
             BusClosed: nothing happened.
             TypeError: *event* is no event, but its class, say; nothing happened.
 
-        It never waits for the broker.  ``flush`` tells when the broker has it.
+        It waits for the broker only when the buffer is full.  ``flush`` tells when
+        the broker has it.
         """
         run = self._runs.get(type(event))
         if run is None or not block or self._closed_because is not None:
@@ -86,19 +90,36 @@ class EmittingManager(ObservingManager):
         Raises:
             FlushTimeout: says how many events are not confirmed; they are kept,
                 and sent when that is possible.
+            EventsDropped: everything is confirmed but for events that were given
+                up to make room, since the last flush; says how many.
             BusClosed: the bus was closed.
+
+        Any number of threads may wait at the same time.
         """
         self._check_open()
-        left = self._outgoing.wait_settled(
-            self._outgoing.appended, timeout_s, lambda: self._closed_because is None
+        outgoing, told = self._outgoing, self._dropped_told
+        left = outgoing.wait_settled(
+            outgoing.appended, timeout_s, lambda: self._closed_because is None
         )
         if left:
-            error = self._transport.last_error
-            reason = self._inbox.blocked_because or (str(error) if error else "it answers slowly")
+            self._check_open()
             raise FlushTimeout(
-                f"the broker has not confirmed {left} events within {timeout_s} s ({reason}); "
-                "they are kept, and sent when that is possible"
+                f"the broker has not confirmed {left} events within {timeout_s} s "
+                f"({self._why_unconfirmed()}); they are kept, and sent when that is possible"
             )
+        dropped = outgoing.dropped
+        if dropped > told:
+            self._dropped_told = dropped
+            raise EventsDropped(
+                f"{dropped - told} events emitted since the last flush were given up to make room "
+                "for newer ones (when_full='drop_oldest'); all others are confirmed"
+            )
+
+    def _why_unconfirmed(self) -> str:
+        if self._inbox.blocked_because:
+            return f"it takes nothing for now: {self._inbox.blocked_because}"
+        error = self._transport.last_error
+        return str(error) if error else "it answers slowly, or not at all"
 
     def _end_emitting(self) -> None:
         """Let go whoever waits for room."""

@@ -112,6 +112,7 @@ class OutgoingBuffer:
                 waiter.refuse(error())
             self._waiters.clear()
             self._update_room()
+            self._moved.notify_all()
 
     def close(self) -> None:
         """Give back what it has of the system; twice is fine."""
