@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pika import BasicProperties, spec
 from pika.frame import Body, Header, decode_frame
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, BrokerRefused
 from antiphon.messaging.amqp_address import parse_address
 from antiphon.messaging.amqp_publisher import CONFIRM_TIMEOUT_S, MAX_IN_FLIGHT, Publisher
 from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.messaging.probation import FIRST_PAUSE_S, MAX_PAUSE_S
 from antiphon.messaging.topology import ExchangeSpec
 from antiphon.messaging.transport import KEY_HEADER, Message
 
@@ -475,3 +476,65 @@ def test_confirms_that_come_together(bench: Bench) -> None:
     bench.channel.on_confirms([(2, False), (1, False), (3, True)])
 
     assert 3 == bench.outgoing.confirmed
+
+
+# -- A broker that refuses what is published -------------------------------------
+
+
+def refuse(bench: Bench) -> None:
+    bench.publisher.lost(BrokerRefused("no right to write"))
+    bench.open()
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands."""
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return now
+
+
+def test_refused_publishing_pauses(bench: Bench, now: list[float]) -> None:
+    """After a refusal one message is tried after a pause, and the pause grows."""
+    bench.emit(b"1", b"2")
+
+    refuse(bench)
+    assert [] == bench.channel.published
+    now[0] += FIRST_PAUSE_S
+    bench.publisher.ticked()
+    bench.publisher.ticked()
+    assert [b"1"] == bench.channel.published
+    refuse(bench)
+    now[0] += FIRST_PAUSE_S
+    bench.publisher.ticked()
+
+    assert [] == bench.channel.published
+
+
+def test_refused_publishing_is_not_ready(
+    bench: Bench, now: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It counts as ready when a message was confirmed, not before; and it is logged once."""
+    bench.emit(b"1", b"2")
+    refuse(bench)
+    refuse(bench)
+    assert [True, False, False] == bench.ready
+
+    now[0] += MAX_PAUSE_S
+    bench.publisher.ticked()
+    bench.confirm(1)
+
+    assert [True, False, False, True] == bench.ready
+    assert [b"1", b"2"] == bench.channel.published
+    assert 1 == caplog.text.count("refuses what is published")
+
+
+def test_refused_connection_is_no_refused_publishing(bench: Bench) -> None:
+    """A login that is refused does not slow publishing down afterwards."""
+    bench.publisher.lost(AntiphonError("gone"))
+    bench.publisher.lost(BrokerRefused("wrong password"))
+    bench.emit(b"1")
+
+    bench.open()
+
+    assert [b"1"] == bench.channel.published
