@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 from antiphon.errors import InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter
 from antiphon.events.origin import OriginSpec
+from antiphon.messaging.durable_streams import DurableStream, Handover, end_when_dropped
 from antiphon.messaging.listening import ListeningManager, Scope
 from antiphon.messaging.streams import E, Feed, Stream
+from antiphon.messaging.subscribing import SubscribingManager
+from antiphon.messaging.subscription_options import Mode, SubscriptionOptions
 
 #: Events that may wait for the reader of a stream, unless told otherwise.
 MAX_EVENTS = 10_000
@@ -20,7 +23,7 @@ MAX_EVENTS = 10_000
 F = TypeVar("F", bound=Callable[[Any], object])
 
 
-class ReadingManager(ListeningManager):
+class ReadingManager(ListeningManager, SubscribingManager):
     """Base of ``BrokerEventManager``."""
 
     def __init__(self) -> None:
@@ -56,6 +59,36 @@ class ReadingManager(ListeningManager):
 
         return decorate
 
+    def subscriber(
+        self,
+        name: str,
+        cls: type[BaseEvent] | tuple[type[BaseEvent], ...],
+        *,
+        mode: Mode = "broadcast",
+        filter: Filter | None = None,
+        origin: OriginSpec = None,
+        options: SubscriptionOptions | None = None,
+    ) -> Callable[[F], F]:
+        """Subscribe the decorated function under *name* to events of class *cls*::
+
+            @bus.subscriber("audit", Saved, mode="group")
+            def note(event: Saved) -> None: ...
+
+        Args:
+            name, cls, mode, filter, origin, options: as for ``subscribe``, which
+                also tells what is raised.
+
+        The function is returned as it is.  The subscription ends with the bus.
+        """
+
+        def decorate(func: F) -> F:
+            self.subscribe(
+                name, cls, func, mode=mode, filter=filter, origin=origin, options=options
+            )
+            return func
+
+        return decorate
+
     def stream(
         self,
         cls: type[E] | tuple[type[E], ...],
@@ -63,6 +96,9 @@ class ReadingManager(ListeningManager):
         filter: Filter | None = None,
         origin: OriginSpec = None,
         max_events: int = MAX_EVENTS,
+        subscription: str | None = None,
+        mode: Mode = "broadcast",
+        options: SubscriptionOptions | None = None,
     ) -> Stream[E]:
         """Return the events of class *cls*, of any process, for ``async for``::
 
@@ -75,16 +111,20 @@ class ReadingManager(ListeningManager):
             filter, origin: as for ``connect``.
             max_events: events that may wait for a slow reader; of those that come
                 while so many wait, none is kept.
+            subscription: a name under which events are kept at the broker until
+                they are read, see ``subscribe`` and ``DurableStream``; then
+                *max_events* has no meaning.
+            mode, options: as for ``subscribe``, with *subscription* only.
 
         Raises:
-            InvalidBusOption: *cls* is no event class, or *max_events* is not positive.
+            InvalidBusOption: an argument makes no sense.
             BusClosed: the bus was closed.
 
-        The bus and its other listeners never wait for the reader.  Where events
-        found no room, reading raises ``StreamOverrun``, once, and goes on after
-        that.  A connection that broke leaves a gap too, as for every listener:
-        ask for ``EventsMayBeMissing`` as well to be told of it in the stream.
-        What is emitted before the stream has begun (see ``Stream``) is not read.
+        Without *subscription* nobody waits for the reader.  Where events found no
+        room, reading raises ``StreamOverrun``, once, and goes on after that.  A
+        connection that broke leaves a gap too, as for every listener: ask for
+        ``EventsMayBeMissing`` as well to be told of it in the stream.  What is
+        emitted before the stream has begun (see ``Stream``) is not read.
         """
         self._check_open()
         classes = cls if isinstance(cls, tuple) else (cls,)
@@ -94,6 +134,10 @@ class ReadingManager(ListeningManager):
             raise InvalidBusOption(f"a stream is of an event class, or of several, not {cls!r}")
         if isinstance(max_events, bool) or not isinstance(max_events, int) or max_events < 1:
             raise InvalidBusOption(f"max_events is a number from 1 on, not {max_events!r}")
+        if subscription is not None:
+            return self._durable_stream(subscription, classes, mode, filter, origin, options)
+        if mode != "broadcast" or options is not None:
+            raise InvalidBusOption("mode and options are those of a subscription: name one")
 
         def begin(stream: Stream[Any]) -> Callable[[], None]:
             return self._begin_stream(stream, classes, filter, origin)
@@ -123,11 +167,36 @@ class ReadingManager(ListeningManager):
             except BaseException:
                 end()
                 raise
+        self._keep_stream(stream)
+        return end
+
+    def _durable_stream(
+        self,
+        name: str,
+        classes: tuple[type[E], ...],
+        mode: Mode,
+        filter: Filter | None,
+        origin: OriginSpec,
+        options: SubscriptionOptions | None,
+    ) -> DurableStream[E]:
+        if options is not None and options.workers != 1:
+            raise InvalidBusOption(f"a stream has one reader, so workers=1, not {options.workers}")
+        handover = Handover()
+
+        def begin(stream: Stream[Any]) -> Callable[[], None]:
+            made = self.subscribe(
+                name, classes, handover, mode=mode, filter=filter, origin=origin, options=options
+            )
+            self._keep_stream(stream)
+            return end_when_dropped(stream, handover, made.close)
+
+        return DurableStream(begin, handover)
+
+    def _keep_stream(self, stream: Stream[Any]) -> None:
         with self._streams_change:
             self._streams.add(stream)
         if self._closed_because is not None:
             stream.close()
-        return end
 
     def _end_streams(self) -> None:
         """Let all readers go, once they have what came; for ``close``."""

@@ -44,7 +44,6 @@ class Stream(Generic[E]):
     ``break``), and with its bus or its loop; a reader that waits then is let go.
 
     Attributes:
-        waiting: events that came and were not read yet.
         missed: events that found no room, so far.
     """
 
@@ -68,6 +67,7 @@ class Stream(Generic[E]):
 
     @property
     def waiting(self) -> int:
+        """How many events have come and were not read yet."""
         return len(self._events)
 
     @property
@@ -173,7 +173,7 @@ class Stream(Generic[E]):
                 return
             self._events.append(event)
             is_awaited = bool(self._readers)
-        if is_awaited:
+        if is_awaited or self._loop is None or self._loop.is_closed():
             self._wake()
 
     def _wake(self) -> None:
@@ -188,7 +188,10 @@ class Stream(Generic[E]):
                 self._events.clear()
                 end, self._end = self._end, None
             if end is not None:
-                end()
+                self._end_without_loop(end)
+
+    def _end_without_loop(self, end: Callable[[], None]) -> None:
+        end()
 
     def _wake_readers(self) -> None:
         with self._lock:
