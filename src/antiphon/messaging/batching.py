@@ -48,6 +48,9 @@ class BufferPolicy:
 
 def joined(items: Sequence[tuple[Address | Message, bytes]], policy: BufferPolicy) -> list[Message]:
     """Return *items*, each an address and an envelope, as messages, in order."""
+    first = items[0][0]
+    if len(items) == 1 and not isinstance(first, Message):  # what comes alone is to be quick
+        return [_message(first, [items[0][1]], policy)]
     messages: list[Message] = []
     for address, run in itertools.groupby(items, _address_of):
         envelopes = [envelope for _, envelope in run]
