@@ -49,7 +49,7 @@ class KeptQueue:
         with self._channel() as channel:
             channel.exchange_declare("antiphon.events", "topic", durable=True)
             channel.queue_declare("kept", durable=True)
-            channel.queue_bind("kept", "antiphon.events", "#")
+            channel.queue_bind("kept", "antiphon.events", "antiphon:BaseEvent.#")
 
     @contextlib.contextmanager
     def _channel(self) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:

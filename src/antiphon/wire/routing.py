@@ -153,7 +153,8 @@ def binding_keys(name: str, origin: str | Prefix | None = None) -> list[str]:
     """
     tail = _binding_tail(origin)
     if name == ROOT_NAME:
-        return [".".join(["#", *tail])] if tail else ["#"]
+        # Not "#", which would also get what is no event: the canaries of all buses.
+        return [".".join(["#", *tail])] if tail else [f"{ROOT_NAME}.#", f"{ANY_CLASS}.#"]
     own = ".".join(["#", escape_word(name), "#", *tail])
     catch_all = ".".join([ANY_CLASS, *(tail or ["#"])])
     # Where this does not fit no key with the class word does: a key has the root's word as

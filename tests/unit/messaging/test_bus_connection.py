@@ -168,7 +168,7 @@ def test_corrupt_messages(bus_of: Opener, heard: Any, caplog: pytest.LogCaptureF
     receiver.connect(BaseEvent, heard)
 
     for body in (b"", b"\xff" * 20, b"\x91\x01"):
-        for key in ("antiphon:BaseEvent", "", "@x", "!"):
+        for key in ("antiphon:BaseEvent", "antiphon:BaseEvent.", "!.@x", "!"):
             sender._outgoing.append(Message(key, body, None, "someone"))
     sender.emit(Saved())
 

@@ -184,7 +184,7 @@ def test_the_bindings_of_a_class() -> None:
     assert ["#.C.#", "!.#"] == binding_keys("C")
     assert ["#.C.#.@a.+b", "!.@a.+b"] == binding_keys("C", "a.b")
     assert ["#.C.#.@a.+b.#", "!.@a.+b.#"] == binding_keys("C", Prefix("a.b"))
-    assert ["#"] == binding_keys(ROOT)
+    assert ["antiphon:BaseEvent.#", "!.#"] == binding_keys(ROOT)
     assert ["#.@a"] == binding_keys(ROOT, "a")
     assert ["#.@a.#"] == binding_keys(ROOT, Prefix("a"))
 
