@@ -191,6 +191,7 @@ def test_colliding_hashes_are_refused(
         (2, b"\x91\x90"),
         (2, b"\x91\x80"),
         (3, b"\x92\xc2\x00"),
+        (4, bytes(1025)),
         (5, bytes(7)),
         (5, bytes(9)),
         (5, bytes(11)),
@@ -402,8 +403,10 @@ def test_ten_thousand_tiny_events() -> None:
         {5 + i * (2**61 - 1) for i in range(200)},
         {5 + i * (2**61 - 1): None for i in range(200)},
         frozenset(UUID(int=5 + i * (2**61 - 1)) for i in range(200)),
+        2**8191,
+        -(2**8191) - 1,
     ],
-    ids=["containers", "set", "dict", "frozenset"],
+    ids=["containers", "set", "dict", "frozenset", "integer", "negative"],
 )
 def test_what_no_reader_takes_is_not_sent(value: object) -> None:
     """Whoever emits what every receiver would refuse is told, and nobody else."""
@@ -411,6 +414,19 @@ def test_what_no_reader_takes_is_not_sent(value: object) -> None:
         Codec(ClassRegistry()).encode(
             FuzzedEvent(value=value), origin=None, event_id=EventId(bytes(12), 1), time_ns=1
         )
+
+
+@pytest.mark.parametrize("value", [2**8191 - 1, -(2**8191) + 1], ids=["positive", "negative"])
+def test_the_longest_integer_can_be_printed(value: int) -> None:
+    """Python prints none of more than 4300 digits; whoever logs an event is spared that."""
+    codec = Codec(ClassRegistry())
+    sent = codec.encode(
+        FuzzedEvent(value=value), origin=None, event_id=EventId(bytes(12), 1), time_ns=1
+    )
+
+    (event,) = codec.decode(sent.routing_key, None, codec.join([sent.envelope]))
+
+    assert str(value) == str(event.value)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("key", [b"\xff\xfe", b"BaseEvent", 7, None])

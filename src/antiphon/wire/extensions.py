@@ -17,6 +17,7 @@ from antiphon.wire.values import (
     EPOCH_DAY,
     FROZENSET,
     MAP,
+    MAX_INT_BYTES,
     SET,
     TIMEDELTA,
     TIMESTAMP,
@@ -75,6 +76,8 @@ def _make_map(data: bytes, unpack: Callable[[bytes], Any]) -> dict[Any, Any]:
 
 
 def _make_int(data: bytes, _: object) -> int:
+    if len(data) > MAX_INT_BYTES:
+        raise ValueError(f"an integer has {len(data)} bytes (at most {MAX_INT_BYTES} are read)")
     return int.from_bytes(data, "big", signed=True)
 
 

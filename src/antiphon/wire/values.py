@@ -19,6 +19,9 @@ MAX_DEPTH = 200
 #: its reader a few frames of Python's stack.
 MAX_EXTENSIONS = 32
 
+#: Bytes of the longest integer: Python prints none of more than 4300 digits (1786 bytes), so
+#: that whoever logs an event with one would get a ValueError.
+MAX_INT_BYTES = 1024
 #: Sets and maps of this size may be as bad as they like.
 FREE_COLLISIONS = 64
 
@@ -81,6 +84,8 @@ def to_plain(value: Any, library: Library, depth: int = 1, extensions: int = 0) 
     if kind is int:
         if _MIN_INT <= value <= _MAX_UINT:
             return value
+        if value.bit_length() >= 8 * MAX_INT_BYTES:
+            raise Refused(f"it is an integer of more than {MAX_INT_BYTES} bytes")
         return library.ext(BIG_INT, _int_bytes(value))
     if kind in _SCALARS:
         code, encode = _SCALARS[kind]
