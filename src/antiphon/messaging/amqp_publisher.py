@@ -32,8 +32,8 @@ MAX_IN_FLIGHT = 2000
 #: Bytes of bodies that may be, since pika copies what the socket does not take at once.
 MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 
-#: Messages that are published before pika gets to write them to the socket.
-BATCH = 100
+#: Messages that are written to the socket at once, at most.
+BATCH = 500
 
 #: Seconds after which a broker that neither confirms nor says it is blocked is given up.
 CONFIRM_TIMEOUT_S = 30.0
@@ -246,7 +246,8 @@ class Publisher:
 
     def _write(self, channel: Channel, frames: list[bytes]) -> None:
         if frames:
-            channel.connection.write_frames(b"".join(frames))
+            if channel.connection.write_frames(b"".join(frames)) is False:
+                channel.connection.resume()  # the socket is full, and this is its thread
             frames.clear()
 
     def ticked(self) -> None:

@@ -69,7 +69,7 @@ class OutgoingBuffer:
         self._confirmed = self._returned = self._dropped = self._rejected = 0
         self._messages = 0
         self._blocked_s = 0.0
-        self._flushers = 0
+        self._awaited: int | None = None  # the nearest position that somebody waits for
         self._waiters: deque[Waiter] = deque()
         self._ending: Callable[[], Exception] | None = None
         self._settler = 0  # the thread that makes room, and so must not wait for it
@@ -188,16 +188,13 @@ class OutgoingBuffer:
         """
         deadline = time.monotonic() + timeout_s
         with self._moved:
-            self._flushers += 1
-            try:
-                while self._finished < upto:
-                    remaining = deadline - time.monotonic()
-                    if remaining <= 0 or not alive():
-                        return min(upto - self._finished, len(self))
-                    self._moved.wait(min(remaining, 1.0))
-                return 0
-            finally:
-                self._flushers -= 1
+            while self._finished < upto:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not alive():
+                    return min(upto - self._finished, len(self))
+                self._awaited = min(upto, self._awaited or upto)
+                self._moved.wait(min(remaining, 1.0))
+            return 0
 
     # -- For the transport's publishing thread -----------------------------------
 
@@ -210,8 +207,10 @@ class OutgoingBuffer:
             self._gather(max_messages - len(self._again))
         batch = [self._again.popleft() for _ in range(min(max_messages, len(self._again)))]
         self._taken.extend(batch)
-        # Only now, and then a look: an event that came just before has woken nobody.
-        self._is_hungry = not self._holds_back(len(self._taken))
+        # While much is under way a confirm will soon have this called, which then takes all
+        # that has come; a wake for each event would cost more than publishing it.  Set only
+        # now, and then a look: an event that came just before has woken nobody.
+        self._is_hungry = len(self._taken) < GATHER_AT
         if self._is_hungry and self._waiting():
             self._is_hungry = False
             self._wake()
@@ -327,7 +326,8 @@ class OutgoingBuffer:
                 self._bytes_room = self.max_bytes
         self._admit()
         self._update_room()
-        if self._flushers:
+        if self._awaited is not None and self._finished >= self._awaited:
+            self._awaited = None  # whoever goes on waiting says so again
             self._moved.notify_all()
 
     def _update_room(self) -> None:
