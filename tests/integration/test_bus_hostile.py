@@ -8,6 +8,7 @@ from hostile import EVIL_TABLES, RawProperties, hostile_channel, publish_all
 
 from antiphon import open_bus
 from antiphon.events.event_id import EventId
+from antiphon.messaging.browser import open_browser
 from antiphon.wire import Codec
 
 
@@ -94,3 +95,24 @@ def test_durable_garbage_is_put_aside(amqp_url: str, system: str, good: tuple[st
             wait_until(all_dead, "the garbage is among the dead letters")
         assert {"undecodable"} == set(found)
         assert 0 == far.stats().reconnects
+
+
+@pytest.mark.parametrize("name", [*EVIL_TABLES, "long"])
+def test_dead_letters_that_take_libraries_down(amqp_url: str, name: str) -> None:
+    """An operator can look at the dead letters whatever somebody put among them."""
+    with hostile_channel(amqp_url) as channel, open_browser(amqp_url) as browser:
+        channel.queue_declare("dead", durable=True)
+        body = b"x" if name != "long" else bytes(16 * 1024 * 1024 + 1)
+        properties = RawProperties(EVIL_TABLES[name]) if name in EVIL_TABLES else None
+        channel.basic_publish("", "dead", body, properties)
+        channel.basic_publish("", "dead", b"good")
+        found: list[bytes] = []
+
+        def both() -> bool:
+            if (one := browser.get("dead")) is not None:
+                found.append(one.message.body)
+            return len(found) == 2
+
+        wait_until(both, "both are got")
+
+    assert [b"x" if name == "wide" else b"", b"good"] == found

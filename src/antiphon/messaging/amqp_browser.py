@@ -15,6 +15,7 @@ from antiphon.errors import AntiphonError, BrokerUnavailable, BrowserBusy
 from antiphon.messaging.amqp_address import AmqpAddress, parse_address
 from antiphon.messaging.amqp_errors import explain, quieten_library
 from antiphon.messaging.amqp_frames import properties_of
+from antiphon.messaging.amqp_limits import BoundedConnection
 from antiphon.messaging.amqp_parameters import connection_parameters
 from antiphon.messaging.browser import (
     MAX_RETURNS,
@@ -185,7 +186,8 @@ def _connect(address: AmqpAddress, name: str) -> tuple[AmqpAddress, Any]:
         # A broker that holds publishers back would keep a person waiting for ever.
         parameters.blocked_connection_timeout = 30
         try:
-            return one, BlockingConnection(parameters)
+            # Whatever somebody put among the dead letters, they can be looked at.
+            return one, BlockingConnection(parameters, _impl_class=BoundedConnection)
         except (exceptions.AMQPError, OSError) as exc:
             error = explain(exc, one)
     raise error or BrokerUnavailable("the URL names no broker")

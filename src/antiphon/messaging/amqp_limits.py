@@ -107,7 +107,7 @@ class BoundedConnection(SelectConnection):  # type: ignore[misc]
 def _completed(found: Any) -> Any:
     """Return *found*, with what pika leaves out of a delivery, or of a refusal."""
     method: Any = getattr(found, "method", None)
-    if isinstance(method, spec.Basic.Deliver):
+    if isinstance(method, spec.Basic.Deliver | spec.Basic.GetOk):
         if isinstance(method.routing_key, bytes):  # no UTF-8
             method.routing_key = method.routing_key.decode("utf-8", "replace")
     elif isinstance(method, spec.Channel.Close):
