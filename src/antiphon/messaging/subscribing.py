@@ -185,15 +185,13 @@ class SubscribingManager(BusPart):
 
     def _end_subscriptions(self, timeout_s: float) -> None:
         """Close all subscriptions, together within about *timeout_s*."""
-        threads = [
-            threading.Thread(target=one.close, args=(timeout_s,), name="antiphon closing")
-            for one in self.durable_subscriptions
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._timetable.stop(1.0)
+        deadline = time.monotonic() + timeout_s
+        subscriptions = self.durable_subscriptions
+        for one in subscriptions:
+            one.stop_working()
+        # One after the other: at the end of the program no thread can be started any more.
+        for one in subscriptions:
+            one.close(max(0.0, deadline - time.monotonic()))
 
     def _means(self) -> Means:
         return Means(
@@ -250,6 +248,8 @@ class SubscribingManager(BusPart):
     # -- What may be missing, and what cannot be read ----------------------------------------
 
     def _changed(self, is_connected: bool) -> None:
+        for subscription in self.durable_subscriptions:
+            subscription.connection_changed()
         if not is_connected:
             self._good_until = self._transport.last_heard_at or time.time()
         elif self._good_until is not None and self._subscriptions.binding_count:
@@ -301,6 +301,11 @@ def _checked_classes(cls: object) -> tuple[type[BaseEvent], ...]:
     for one in classes:
         if not (isinstance(one, type) and issubclass(one, BaseEvent)):
             raise InvalidBusOption(f"subscribe takes event classes, not {one!r}")
+        if not one.travels:
+            raise InvalidBusOption(
+                f"events of class {one.__qualname__} stay in the process that emits them (travels "
+                "is False), so no queue gets them: connect() hears them"
+            )
     if not classes:
         raise InvalidBusOption("subscribe takes one event class or several, not none")
     return cast(tuple[type[BaseEvent], ...], classes)

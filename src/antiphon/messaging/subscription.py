@@ -176,7 +176,8 @@ class Subscription:
                 broker to take back what was begun with and not handled.
 
         Events that were not handled are kept for whoever subscribes next.  An
-        event whose listener did not return in time comes again.
+        event whose listener did not return in time comes again, and so does the
+        one whose listener calls this.
         """
         self._end(timeout_s, delete=False)
 
@@ -219,6 +220,14 @@ class Subscription:
             self._end(1, delete=False)
             raise
         self._means.timetable.after(self._tend_s, self._tend)
+
+    def stop_working(self) -> None:
+        """Begin with no further event; ``close`` does the rest."""
+        self._runner.stop()
+
+    def connection_changed(self) -> None:
+        """Take note that the connection was lost, or is back."""
+        self._runner.connection_changed()
 
     def deliver(self, arrival: Arrival) -> None:
         """Take *arrival*, on a thread of the transport."""

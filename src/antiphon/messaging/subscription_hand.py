@@ -66,7 +66,7 @@ class Hand:
         self._due: list[tuple[float, int, Item]] = []
         self._number = itertools.count()
         self._tried: dict[EventId, tuple[int, BaseException | None]] = {}
-        self._survived: dict[bytes, int] = {}
+        self._survived: dict[int, int] = {}  # hash of a body -> returns
 
     # -- What comes --------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class Hand:
             return arrival.delivery_count
         with self.moved:
             self.prune()
-            return arrival.delivery_count - self._survived.get(arrival.message.body, 0)
+            return arrival.delivery_count - self._survived.get(hash(arrival.message.body), 0)
 
     def open(self, batch: Batch) -> None:
         """Take note that *batch* is begun with."""
@@ -95,7 +95,7 @@ class Hand:
 
     def survived(self, arrival: Arrival) -> None:
         """Take note that *arrival* went back because of its connection.  Call it with the lock."""
-        body = arrival.message.body
+        body = hash(arrival.message.body)
         self._survived[body] = self._survived.pop(body, 0) + 1
         while len(self._survived) > MIN_TROUBLES:
             del self._survived[next(iter(self._survived))]
@@ -162,7 +162,7 @@ class Hand:
             return False
         self.batches.pop(batch, None)
         if batch.arrival.delivery_count and self._survived:
-            self._survived.pop(batch.arrival.message.body, None)
+            self._survived.pop(hash(batch.arrival.message.body), None)
         return True
 
     # -- What is to be tried again ---------------------------------------------------------

@@ -74,6 +74,7 @@ class Runner:
         self._running = 0
         self._is_alone = False
         self._next_isolated_until = 0.0
+        self._is_fresh = True  # nothing of the main queue was begun with on this connection
         self._is_ending = False
         self._threads = [
             threading.Thread(target=self._run, name=f"antiphon {name} {number}", daemon=True)
@@ -90,6 +91,10 @@ class Runner:
         with self._hand.moved:
             self._is_ending = True
             self._hand.moved.notify_all()
+
+    def connection_changed(self) -> None:
+        """Take note that what comes from now on may come over another connection."""
+        self._is_fresh = True
 
     def join(self, deadline: float) -> bool:
         """Wait for the threads until *deadline*; return whether they have ended."""
@@ -117,11 +122,11 @@ class Runner:
         hand = self._hand
         with hand.moved:
             while not self._is_ending:
-                now = time.monotonic()
-                job = None if self._is_alone else self._ready_job(now)
+                job = None if self._is_alone else self._ready_job(time.monotonic())
                 if job is not None:
                     self._running += 1
                     return job
+                now = time.monotonic()
                 until = [at for at in (hand.due_at, self._held_until(now)) if at is not None]
                 if hand.isolated and self._is_moving(now):
                     until.append(self._mover.moved_at + MOVING_S)
@@ -148,6 +153,12 @@ class Runner:
                 continue
             return partial(self._handle_beside, self._opened[0], event)
         if hand.arrivals:
+            if self._is_fresh and self._keeps_order:
+                # Events that another process, or connection, left in the isolation queue are
+                # older than what is in the main queue, and may be on their way.
+                self._is_fresh = False
+                self._expect_isolated()
+                return None
             return partial(self._open, *hand.arrivals.popleft())
         return None
 

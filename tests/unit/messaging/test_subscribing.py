@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from subscription_helpers import Heard, wait_until
 
 from antiphon import BaseEvent, Prefix, SubscriptionOptions
 from antiphon.errors import BusClosed, InvalidBusOption, SubscriptionConflict
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.memory import MemoryBroker
-from conftest import Heard
 
 Opener = Callable[..., BrokerEventManager]
 
@@ -39,14 +38,6 @@ class Other(BaseEvent):
 
 def numbers(heard: Heard, count: int) -> list[int]:
     return [event.number for event in heard.wait(count)]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline, pause = time.monotonic() + timeout_s, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"it did not come to it within {timeout_s} s")
-        pause.wait(0.005)
 
 
 def emit(bus: BrokerEventManager, *wanted: int, **attributes: Any) -> None:
@@ -384,3 +375,33 @@ def test_subscribing_without_a_connection(
     assert (False, True) == (was_ready, subscription.wait_ready(10))
     emit(bus, 1)
     assert [1] == numbers(heard, 1)
+
+
+def test_a_listener_at_work_may_emit_while_its_bus_is_closed(bus_of: Opener) -> None:
+    """What it emits belongs to its event, which is then handled."""
+    bus, other, at_work, far = bus_of(), bus_of(), threading.Event(), Heard()
+    other.connect(Other, far)
+    closing = threading.Event()
+
+    def answer(event: Any) -> None:
+        at_work.set()
+        closing.wait(10)
+        bus.emit(Other(number=event.number))
+
+    subscription = bus.subscribe("books", Saved, answer)
+    emit(other, 1)
+    at_work.wait(10)
+    closer = threading.Thread(target=bus.close)
+    closer.start()
+    wait_until(lambda: subscription.is_closed)
+    closing.set()
+    closer.join(10)
+
+    assert [1] == numbers(far, 1)
+    assert (1, 0) == (subscription.stats().handled, subscription.stats().failures)
+
+
+def test_events_that_never_travel_cannot_be_subscribed_to(bus_of: Opener) -> None:
+    """No queue would get them; connect() is what hears them."""
+    with pytest.raises(InvalidBusOption, match="stay in the process"):
+        bus_of().subscribe("books", EventsMayBeMissing, print)

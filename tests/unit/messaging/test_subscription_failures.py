@@ -477,3 +477,24 @@ def test_a_listener_that_does_not_return_is_left_alone(
 
     assert [] == settled
     assert "a listener is still at work" in caplog.text
+
+
+def test_what_was_left_in_isolation_comes_before_the_first_message(stage: Stage) -> None:
+    """A process that died has left it there; it is older than what is in the main queue."""
+    stage.open()
+    behind = stage.deliver(stage.message(3))
+    for number in (1, 2):
+        stage.wait_settled(stage.deliver(stage.message(number), RETRY, count=1))
+    stage.wait_settled(behind)
+
+    assert [1, 2, 3] == stage.called
+
+
+def test_a_group_does_not_wait_for_what_is_isolated(stage: Stage) -> None:
+    """It has no order to keep: the others may be at it."""
+    stage.open("group")
+    message = stage.message(1, 2)
+    stage.deliver(message, count=2)
+    stage.wait_settled(stage.deliver(stage.message(3)))
+
+    assert ([3], [1, 2]) == (stage.called, stage.forwarded(RETRY))
