@@ -26,8 +26,9 @@ from antiphon.wire.encoding import Encoder
 #: publisher (200/s) while the slowest broker (40 ms) confirms; benchmarks/messaging.
 GATHER_AT = 8
 
-#: Events that are taken at once, at most: it takes a millisecond, in which nobody else runs.
-MAX_TAKEN = 10_000
+#: Events under way, at most.  So many come again after a lost connection, and receivers know
+#: the ids of more (inbox.MAX_REMEMBERED); at 300 000 events/s a confirm may take 25 ms.
+MAX_UNDER_WAY = 8000
 
 _DEFAULT_POLICY = BufferPolicy()
 
@@ -210,7 +211,7 @@ class OutgoingBuffer:
         # While much is under way a confirm will soon have this called, which then takes all
         # that has come; a wake for each event would cost more than publishing it.  Set only
         # now, and then a look: an event that came just before has woken nobody.
-        self._is_hungry = len(self._taken) < GATHER_AT
+        self._is_hungry = len(self._taken) < GATHER_AT and self._in_hand < MAX_UNDER_WAY
         if self._is_hungry and self._waiting():
             self._is_hungry = False
             self._wake()
@@ -251,10 +252,14 @@ class OutgoingBuffer:
         """Make messages of what waits, except for a part that may still grow."""
         with self._lock:
             self._refill()
-            count = min(len(self._fresh), MAX_TAKEN, max_messages * self._policy.batch_events)
+            count = min(
+                len(self._fresh),
+                max_messages * self._policy.batch_events,
+                MAX_UNDER_WAY - self._in_hand,
+            )
             if self._holds_back(len(self._taken) + len(self._again)):
                 count -= count % self._policy.batch_events
-            if not count:
+            if count <= 0:
                 return
             # First, so that the bound holds at every moment: who finds no room waits for the lock.
             self._in_hand += count

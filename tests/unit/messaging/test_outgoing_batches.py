@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from antiphon.errors import BusClosed, PublishBufferFull
 from antiphon.messaging.batching import Address, BufferPolicy
-from antiphon.messaging.outgoing import GATHER_AT, OutgoingBuffer
+from antiphon.messaging.inbox import MAX_REMEMBERED
+from antiphon.messaging.outgoing import GATHER_AT, MAX_UNDER_WAY, OutgoingBuffer
 from antiphon.messaging.transport import Message
 from antiphon.wire.codec import Codec
 
@@ -152,6 +153,20 @@ def test_full_messages_do_not_wait() -> None:
     add(outgoing, *range(100, 125))
 
     assert [10, 10] == [message.count for message in outgoing.take(10)]
+
+
+def test_no_more_under_way_than_receivers_remember() -> None:
+    """What may come again after a lost connection is less than the ids that a receiver knows."""
+    outgoing = OutgoingBuffer(10**5, 10**9, BufferPolicy(batch_events=3000))
+    add(outgoing, *([1] * 20_000))
+    taken = [*outgoing.take(100), *outgoing.take(100)]
+    assert [] == list(outgoing.take(100))
+
+    outgoing.settle(1)
+
+    assert MAX_UNDER_WAY == sum(message.count for message in taken)
+    assert taken[0].count == sum(message.count for message in outgoing.take(100))
+    assert MAX_UNDER_WAY < MAX_REMEMBERED
 
 
 def test_same_bytes_again() -> None:
