@@ -19,7 +19,7 @@ from antiphon.messaging.health import HealthManager
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.reading import ReadingManager
-from antiphon.messaging.subscribing import SubscribingManager
+from antiphon.messaging.roll_call import RollCall, RollCallManager
 from antiphon.messaging.subscriptions import Subscriptions
 from antiphon.messaging.topic_listening import TopicListeningManager
 from antiphon.messaging.topology import BROADCAST, QueueSpec, Topology
@@ -35,7 +35,7 @@ CLOSE_TIMEOUT_S = 5.0
 
 
 class BrokerEventManager(
-    EmittingManager, ReadingManager, TopicListeningManager, SubscribingManager, HealthManager
+    EmittingManager, ReadingManager, TopicListeningManager, RollCallManager, HealthManager
 ):
     """An event manager whose events reach every process of the same system.
 
@@ -80,6 +80,7 @@ class BrokerEventManager(
         self._inbox.canary = self._canary = Canary(
             self.publisher_id, options.canary_interval_s, transport, self._inbox
         )
+        self._inbox.roll_call = self._roll_call = RollCall(self, options.answers_roll_call)
         self._publisher = EventPublisher(
             self._codec, self._outgoing, self.publisher_id, self._exchanges
         )
@@ -91,6 +92,7 @@ class BrokerEventManager(
         """Connect; see ``Transport.start``.  Called once, by ``open_bus``."""
         self._inbox.start()
         self._canary.start(self._topology)
+        self._roll_call.start(self._topology)
         try:
             self._transport.start(
                 self._outgoing, self._inbox, self._topology, self.publisher_id, timeout_s
@@ -197,10 +199,13 @@ class BrokerEventManager(
         with self._closing:
             if self._closed_because is not None:
                 return
-            self._closed_because = "it was closed"
-            self._end_emitting()  # first: a listener may wait for room
             self._end_streams()  # first: a subscription's may have an event before its reader
+            # Before emitting ends: what a listener at work emits belongs to its event.
             self._end_subscriptions(timeout_s)
+            self._closed_because = "it was closed"
+            self._end_emitting()
+            self._end_subscriptions(0)  # one that came in between
+            self._timetable.stop(1.0)
             left = self._outgoing.wait_settled(self._outgoing.appended, timeout_s)
             if left:
                 logger.warning(

@@ -42,6 +42,13 @@ class Taker(Protocol):
         """Take note that the queue labelled *queue* was not there, and was made now."""
 
 
+class OwnTaker(Protocol):
+    """What takes messages that are no events out of what arrives; nothing may block."""
+
+    def took(self, arrival: Arrival) -> bool:
+        """Return whether *arrival* was for it, and is not to be handled further."""
+
+
 class Inbox:
     """Takes what a transport hands over, in order; see ``transport.Incoming``.
 
@@ -88,6 +95,7 @@ class Inbox:
         self.arrivals = self._delivered = self._handled = 0
         #: Takes what is its own out of what arrives.
         self.canary: Canary | None = None
+        self.roll_call: OwnTaker | None = None
 
     def start(self) -> None:
         """Begin to handle."""
@@ -147,8 +155,8 @@ class Inbox:
     # -- For the transport: nothing here may block -----------------------------------
 
     def deliver(self, arrival: Arrival) -> None:
-        self.arrivals += 1
-        if self.canary is not None and self.canary.took(arrival):
+        self.arrivals += arrival.queue == BROADCAST
+        if arrival.message.routing_key.startswith("!") and self._took(arrival):
             self._settle(arrival)
         elif arrival.queue == BROADCAST:
             self._delivered += 1
@@ -156,6 +164,9 @@ class Inbox:
         elif (taker := self._takers.get(arrival.queue)) is not None:
             taker.deliver(arrival)
         # Else its subscription was closed just now: not settled, it goes back.
+
+    def _took(self, arrival: Arrival) -> bool:
+        return any(one is not None and one.took(arrival) for one in (self.canary, self.roll_call))
 
     def echo(self) -> None:
         self.arrivals += 1

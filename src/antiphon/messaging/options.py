@@ -34,6 +34,8 @@ class BusOptions:
             durable; costs nothing where none is.
         canary_interval_s: seconds between two messages of the bus to itself, which
             show that the broker delivers; 0 sends none.
+        answers_roll_call: whether the bus tells who asks (``antiphon topology``)
+            its host, process id, bindings, subscriptions and counters.
     """
 
     buffer_events: int = 100_000
@@ -47,6 +49,7 @@ class BusOptions:
     spool_sync: bool = False
     persistent: bool = True
     canary_interval_s: float = 5.0
+    answers_roll_call: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

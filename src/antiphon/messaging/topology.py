@@ -190,6 +190,12 @@ class Topology:
                 queue.is_consumed and not queue.is_exclusive for queue in self._queues.values()
             )
 
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """All that is to be bound."""
+        with self._moved:
+            return tuple(binding for own in self._bindings.values() for binding in own)
+
     # -- For transports --------------------------------------------------------
 
     def snapshot(self) -> Snapshot:

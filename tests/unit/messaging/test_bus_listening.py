@@ -328,7 +328,7 @@ def test_by_name_hears_subclasses(bus_of: Opener, heard: Any) -> None:
 
 def test_alias(bus_of: Opener) -> None:
     """A listener of a class with an alias asks the broker for both names."""
-    bus = bus_of(options=BusOptions(canary_interval_s=0))
+    bus = bus_of(options=BusOptions(canary_interval_s=0, answers_roll_call=False))
     cls = type("New", (BaseEvent,), {"wire_name": "shop:New", "wire_aliases": ("shop:Old",)})
 
     bus.connect(cls, print)
