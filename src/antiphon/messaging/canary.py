@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import Protocol
 
 from antiphon.errors import BrokerUnavailable
@@ -31,8 +32,8 @@ LOOKS = 5
 #: Seconds beyond the interval after which the last one that came back was too long ago.
 LATE_S = LOOK_S * LOOKS
 
-#: Canaries missed in a row that have a connection made anew over which other things arrive.
-MAX_MISSED = 3
+#: Canaries that may be under way: on a very slow broker each is overtaken by the next.
+MAX_UNDER_WAY = 20
 
 
 class Traffic(Protocol):
@@ -40,7 +41,7 @@ class Traffic(Protocol):
 
     @property
     def arrivals(self) -> int:
-        """How many messages have arrived, whatever they were."""
+        """How many messages have come from the queue that canaries come from."""
 
     @property
     def backlog(self) -> int:
@@ -75,11 +76,10 @@ class Canary:
         self._is_blocked = False
         self._connections = 0
         self._next_at = 0.0
-        self._sent_at = 0.0
+        self._under_way: dict[bytes, float] = {}  # body -> when it was sent
         self._back_at: float | None = None
         self._round_trip_s: float | None = None
-        self._is_unroutable = False
-        self._missed = 0
+        self._is_taken: bool | None = None  # by a queue; None while the broker has not said
 
     # -- For the bus -----------------------------------------------------------------
 
@@ -135,10 +135,11 @@ class Canary:
             return False
         if key == self.binding.pattern:
             with self._moved:
-                if arrival.message.body == b"%d" % self.sent:
+                sent_at = self._under_way.pop(arrival.message.body, None)
+                if sent_at is not None:
                     self._back_at = now = time.monotonic()
-                    self._round_trip_s = now - self._sent_at
-                    self.returned = self.sent
+                    self._round_trip_s = now - sent_at
+                    self.returned = int(arrival.message.body)
                     self._moved.notify_all()
         return True
 
@@ -147,6 +148,7 @@ class Canary:
         with self._moved:
             self._is_connected = is_connected
             self._connections += is_connected
+            self._under_way.clear()
             self._back_at = self._round_trip_s = None
             self._next_at = 0.0
             self._moved.notify_all()
@@ -182,19 +184,22 @@ class Canary:
         with self._moved:
             connection = self._connections
             self.sent += 1
-            self._is_unroutable = False
-            self._sent_at = time.monotonic()
-            self._next_at = self._sent_at + self.interval_s
+            self._is_taken = None
             body = b"%d" % self.sent
+            if len(self._under_way) >= MAX_UNDER_WAY:
+                del self._under_way[next(iter(self._under_way))]
+            self._under_way[body] = now = time.monotonic()
+            self._next_at = now + self.interval_s
         arrivals = self._traffic.arrivals
-        self._transport.forward([Message(self.binding.pattern, body, count=0)], self._forwarded)
+        message = Message(self.binding.pattern, body, count=0)
+        self._transport.forward([message], partial(self._forwarded, self.sent))
         if self._is_missed(connection):
             self._judge(is_quiet=self._traffic.arrivals == arrivals)
 
-    def _forwarded(self, is_taken: bool) -> None:
-        if not is_taken:  # no queue is bound, or the connection was lost, which is told as well
-            with self._moved:
-                self._is_unroutable = True
+    def _forwarded(self, number: int, is_taken: bool) -> None:
+        with self._moved:
+            if number == self.sent:
+                self._is_taken = is_taken
 
     def _is_missed(self, connection: int) -> bool:
         def is_settled() -> bool:
@@ -206,22 +211,21 @@ class Canary:
         with self._moved:
             for _ in range(LOOKS):
                 if self._moved.wait_for(is_settled, LOOK_S):
-                    if self.returned == self.sent:
-                        self._missed = 0
                     return False
-                if self._is_unroutable:
-                    return True
+                if self._is_taken is False:
+                    return True  # also told when the connection is lost: hence not at once
             return True
 
     def _judge(self, *, is_quiet: bool) -> None:
-        self._missed += 1
-        if self._traffic.backlog or not (
-            is_quiet or self._is_unroutable or self._missed >= MAX_MISSED
-        ):
-            return
-        self._missed = 0
+        if self._is_taken is None:
+            return  # the publishing half has it still; it has a limit of its own for that
+        if self._is_taken:
+            if self._traffic.backlog or not is_quiet:
+                return  # it waits behind others, in this process or at the broker
+            why = "a queue has taken it, and gives it to nobody"
+        else:
+            why = "no queue is bound to get it"
         self.renewals += 1
-        why = "no queue is bound to get it" if self._is_unroutable else "it did not come back"
         self._transport.renew(
             BrokerUnavailable(
                 f"the broker is connected, but a message of this bus to itself is lost ({why}): a "
