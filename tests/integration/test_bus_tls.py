@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import trustme
-from bus_helpers import Heard, Numbered
+from broker_users import add_user
+from bus_helpers import Heard, Numbered, wait_until
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     PrivateFormat,
     load_pem_private_key,
 )
+from tcp_proxy import Node
 
 from antiphon import open_bus
 from antiphon.errors import BrokerRefused, BrokerUnavailable, MessagingError, TLSFailed
@@ -214,3 +216,42 @@ def test_expired_broker(expired_broker: str, tmp_path: Path) -> None:
 
     assert isinstance(error, TLSFailed)
     assert "it has expired; renew it at the broker" in str(error)
+
+
+def test_replaced_password(
+    tls_broker: RabbitMQ, system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password that was rotated in its file is used at the next connection."""
+    secret = tmp_path / "password"
+    secret.write_text("first\n")
+    monkeypatch.setenv("ANTIPHON_AMQP_PASSWORD_FILE", str(secret))
+    add_user(tls_broker, "rotating", "first")
+    with Node(tls_broker.url) as node:
+        url = f"amqp://rotating@127.0.0.1:{node.port}"
+        with open_bus(url, system=system) as bus:
+            node.die()
+            add_user(tls_broker, "rotating", "second")
+            node.live()
+            wait_until(lambda: "not accept user" in str(bus.last_error), "the old one is refused")
+            secret.write_text("second\n")
+
+            assert bus.wait_connected(10)
+
+
+def test_replaced_certificate(port: str, certificates: Path, system: str, tmp_path: Path) -> None:
+    """Files of certificates are read at each connection; a bus waits for good ones."""
+    for name in ("expired", "client"):
+        (tmp_path / f"{name}.pem").write_bytes(
+            (certificates / f"{name}.pem").read_bytes()
+            + (certificates / f"{name}-key.pem").read_bytes()
+        )
+    (tmp_path / "expired.pem").rename(tmp_path / "own.pem")
+    url = (
+        f"amqps://localhost:{port}?auth=external&cafile={certificates}/ca.pem"
+        f"&certfile={tmp_path}/own.pem"
+    )
+    with open_bus(url, system=system, wait=False) as bus:
+        wait_until(lambda: bus.last_error is not None, "the expired one is refused")
+        (tmp_path / "client.pem").rename(tmp_path / "own.pem")
+
+        assert bus.wait_connected(10)

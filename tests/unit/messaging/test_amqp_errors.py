@@ -17,6 +17,7 @@ from pika.adapters.utils.connection_workflow import (
 from antiphon.errors import BrokerRefused, BrokerUnavailable, MessagingError
 from antiphon.messaging.amqp_address import parse_address
 from antiphon.messaging.amqp_errors import explain, quieten_library
+from antiphon.messaging.amqp_rights import name_right
 
 ADDRESS = parse_address("amqp://me:hunter2@rabbit:5673/shop")
 
@@ -66,6 +67,30 @@ def nested(error: OSError) -> Exception:
             BrokerUnavailable,
             "FORCED",
         ),
+        (
+            exceptions.ChannelClosedByBroker(
+                403,
+                "ACCESS_REFUSED - configure access to queue 'shop.sub.x' in vhost 'shop' refused "
+                "for user 'me'",
+            ),
+            BrokerRefused,
+            r"'me' configure the queue 'shop.sub.x'.*set_permissions -p 'shop' 'me' '\^\(shop\\",
+        ),
+        (
+            exceptions.AuthenticationError("PLAIN"),
+            BrokerRefused,
+            "does not offer PLAIN authentication.*auth_mechanisms",
+        ),
+        (
+            exceptions.ProbableAuthenticationError("StreamLostError: reset by peer"),
+            BrokerUnavailable,
+            "broke",
+        ),
+        (
+            exceptions.IncompatibleProtocolError("StreamLostError"),
+            BrokerUnavailable,
+            "before it said anything in AMQP.*amqps://",
+        ),
         (exceptions.StreamLostError("Transport indicated EOF"), BrokerUnavailable, "EOF"),
         (IndexError("pop from an empty deque"), BrokerUnavailable, "empty deque"),
     ],
@@ -78,6 +103,30 @@ def test_explains(error: Exception, kind: type[MessagingError], message: str) ->
     assert re.search(message, str(explained))
     assert "hunter2" not in str(explained)
     assert error is explained.__cause__
+
+
+@pytest.mark.parametrize(
+    ("text", "class_id", "method_id", "right"),
+    [
+        ("access to exchange 'e' in vhost '/' refused for user 'u'", 40, 10, "configure"),
+        ("access to queue 'q' in vhost '/' refused for user 'u'", 50, 10, "configure"),
+        ("access to exchange 'e' in vhost '/' refused for user 'u'", 60, 40, "write"),
+        ("access to queue 'q' in vhost '/' refused for user 'u'", 60, 20, "read"),
+        ("access to exchange 'e' in vhost '/' refused for user 'u'", 50, 20, "read"),
+        ("access to queue 'q' in vhost '/' refused for user 'u'", 50, 20, "write"),
+        ("write access to queue 'q' in vhost '/' refused for user 'u'", 60, 20, "write"),
+    ],
+)
+def test_names_the_right(text: str, class_id: int, method_id: int, right: str) -> None:
+    """What a broker before 3.11 leaves out follows from what it refused."""
+    named = name_right(f"ACCESS_REFUSED - {text}", class_id, method_id)
+
+    assert named.startswith(f"ACCESS_REFUSED - {right} access to ")
+
+
+def test_other_reasons_stay() -> None:
+    """A channel that is closed for something else keeps its reason."""
+    assert "NOT_FOUND - no queue 'q'" == name_right("NOT_FOUND - no queue 'q'", 50, 10)
 
 
 def test_empty_virtual_host() -> None:
