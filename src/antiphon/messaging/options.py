@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import get_args
 
+from antiphon.errors import InvalidBusOption
 from antiphon.messaging.batching import WhenFull
+
+_AT_LEAST_ONE = ("buffer_events", "buffer_bytes", "batch_events", "batch_bytes", "spool_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,19 @@ class BusOptions:
     persistent: bool = True
     canary_interval_s: float = 5.0
     answers_roll_call: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise ``InvalidBusOption`` for what makes no sense."""
+        if self.when_full not in get_args(WhenFull):
+            allowed = ", ".join(map(repr, get_args(WhenFull)))
+            raise InvalidBusOption(f"when_full is one of {allowed}, not {self.when_full!r}")
+        for name in _AT_LEAST_ONE:
+            if not (isinstance(value := getattr(self, name), int) and value >= 1):
+                raise InvalidBusOption(f"{name} is a whole number from 1 on, not {value!r}")
+        if self.block_timeout_s < 0:
+            raise InvalidBusOption(
+                f"block_timeout_s is a number of seconds from 0 on, not {self.block_timeout_s!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
