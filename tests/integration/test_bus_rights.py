@@ -116,7 +116,7 @@ def test_right_to_write(tls_broker: RabbitMQ) -> None:
         bus.emit(Numbered(number=1))
 
         with pytest.raises(FlushTimeout, match=r"'clerk' write the exchange 'shop\.events'"):
-            bus.flush(2)
+            bus.flush(1)
 
         add_user(tls_broker, "clerk", "pw", (CONFIGURE, WRITE, READ))
         bus.flush(20)

@@ -186,6 +186,7 @@ def test_losses_and_returns(said: Said, tls_broker: RabbitMQ) -> None:
     assert [] == said.found()
 
 
+@pytest.mark.parametrize("place", ["URL", "file", "URL in a file"], indirect=True)
 def test_the_command_line(
     place: Put, servers: Servers, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +220,7 @@ may = "write"
 """
 
 
+@pytest.mark.parametrize("place", ["environment", "URL in a file"], indirect=True)
 def test_a_service(place: Put, servers: Servers, said: Said, tmp_path: Path) -> None:
     """A service that is refused logs why, in full detail, without it."""
     url = place(urlsplit(servers.rabbitmq.url).netloc.rpartition("@")[2])
