@@ -13,7 +13,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "messaging.md"
 def test_programs_of_the_reference() -> None:
     """Who copies a program from the page sees it work."""
     programs = re.findall(r"^```python\n(.*?)^```", REFERENCE.read_text(), re.M | re.S)
-    assert 2 == len(programs)
+    assert 3 == len(programs)
 
     outputs = [
         subprocess.run(
