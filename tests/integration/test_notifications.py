@@ -8,7 +8,10 @@ import pika
 import pytest
 
 from antiphon import BrokerEventManager, open_bus
+from antiphon.cli.dead_letters import DeadLetters, Fate
 from antiphon.errors import BrokerUnavailable
+from antiphon.messaging.browser import open_browser
+from antiphon.messaging.subscription_options import SubscriptionOptions
 from antiphon.notifications import (
     EventSubscriber,
     InfoLoggingEventPublisher,
@@ -158,6 +161,34 @@ def test_a_durable_queue(amqp_url: str, system: str, here: BrokerEventManager) -
 
     assert ["NEW", "ACTIVE"] == [event.state for event in heard.wait(2)]
     assert f"{system}.lifecycle" == subscriber.queue_name
+    assert subscriber.subscription is not None
+    subscriber.subscription.delete()
+
+
+def test_a_dead_letter_goes_back_to_its_queue(
+    amqp_url: str, system: str, here: BrokerEventManager
+) -> None:
+    """An event that its subscriber cannot handle can be sent back to the queue that it had."""
+    heard = Heard()
+
+    def handle(event: ResourceLifecycleEvent) -> None:
+        heard(event)
+        if len(heard.events) == 1:
+            raise RuntimeError("not today")
+
+    subscriber = ResourceLifecycleEventSubscriber(
+        queue_name="lifecycle", bus=here, options=SubscriptionOptions(delivery_limit=1)
+    )
+    subscriber.ondata = handle
+    subscriber.activate()
+    ResourceLifecycleEventPublisher(bus=here, origin="x").create_and_publish_event(state="NEW")
+    heard.wait()
+    with open_browser(amqp_url) as browser:
+        letters = DeadLetters(browser, system)
+        wait_until(lambda: letters.count() == 1, "it is dead")
+        letters.visit(lambda one: Fate.REMOVE if letters.send_back(one) else Fate.KEEP)
+
+    assert [heard.events[0].topic] * 2 == [event.topic for event in heard.wait(2)]
     assert subscriber.subscription is not None
     subscriber.subscription.delete()
 

@@ -22,6 +22,7 @@ from antiphon.messaging.dead_letters import (
     DEAD_AT_HEADER,
     DEATH_HEADERS,
     ERROR_HEADER,
+    QUEUE_HEADER,
     REASON_HEADER,
     SUBSCRIPTION_HEADER,
     dead_queue,
@@ -183,6 +184,9 @@ class DeadLetters:
         if letter.subscription is None:
             return False
         message = letter.message
+        home = _text((message.headers or {}).get(QUEUE_HEADER)) or ""
+        if not home.startswith(f"{self._system}."):
+            home = f"{self._system}.sub.{letter.subscription}"
         return self._browser.publish(
             Message(
                 message.routing_key,
@@ -190,7 +194,7 @@ class DeadLetters:
                 _without(kept_headers(message.headers), DEATH_HEADERS) or None,
                 message.publisher,
                 persistent=True,
-                queue=f"{self._system}.sub.{letter.subscription}",
+                queue=home,
             )
         )
 
