@@ -199,6 +199,8 @@ class Consumer:
             # The exchange on its way is what was refused: without it the rest can
             # stand again, and whoever asked for it is told.
             self._topology.refuse(self._pending, error)
+        if any(lane.is_standing and lane.queue.is_exclusive for lane in self._lanes.values()):
+            self._incoming.interrupted()
         self._forget()
         self._topology.lost()
         self._on_ready(False, error)

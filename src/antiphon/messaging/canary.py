@@ -77,6 +77,9 @@ class Canary:
         self._connections = 0
         self._next_at = 0.0
         self._under_way: dict[bytes, float] = {}  # body -> when it was sent
+        #: When the newest was sent that ever came back, seconds since the Unix epoch: what
+        #: reached the bus's own queue before has been delivered.  None without canaries.
+        self.good_at: float | None = None
         self._back_at: float | None = None
         self._round_trip_s: float | None = None
         self._is_taken: bool | None = None  # by a queue; None while the broker has not said
@@ -139,6 +142,7 @@ class Canary:
                 if sent_at is not None:
                     self._back_at = now = time.monotonic()
                     self._round_trip_s = now - sent_at
+                    self.good_at = time.time() - self._round_trip_s
                     self.returned = int(arrival.message.body)
                     self._moved.notify_all()
         return True
@@ -149,6 +153,8 @@ class Canary:
             self._is_connected = is_connected
             self._connections += is_connected
             self._under_way.clear()
+            if is_connected and self.good_at is None and self.interval_s:
+                self.good_at = time.time()  # nothing has reached the queue before
             self._back_at = self._round_trip_s = None
             self._next_at = 0.0
             self._moved.notify_all()

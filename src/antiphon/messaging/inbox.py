@@ -84,6 +84,11 @@ class Inbox:
         self.when_corrupt: Callable[[Arrival, CorruptMessage], None] = _do_nothing
         #: Called with each change of the connection, on a thread of the transport.
         self.when_changed: Callable[[bool], None] = _do_nothing
+        #: Called when the broadcast queue has gone; returns since when events may be missing,
+        #: and is called with that before the first event that comes afterwards.
+        self.when_interrupted: Callable[[], float] = time.time
+        self.when_resumed: Callable[[float], None] = _do_nothing
+        self._missing_since: float | None = None
         self._takers: dict[str, Taker] = {}
         self._callbacks: tuple[Callable[[str], None], ...] = ()
         self._moved = threading.Condition()
@@ -159,6 +164,8 @@ class Inbox:
         if arrival.message.routing_key.startswith("!") and self._took(arrival):
             self._settle(arrival)
         elif arrival.queue == BROADCAST:
+            if self._missing_since is not None:
+                self._resume()
             self._delivered += 1
             self._events.submit(self._open, arrival)
         elif (taker := self._takers.get(arrival.queue)) is not None:
@@ -186,7 +193,20 @@ class Inbox:
         # Those that are there now: one that comes later did not ask for this change.
         news = (CONNECTED if is_connected else DISCONNECTED, self._callbacks)
         self._states.submit(self._tell_state, news)
+        if is_connected:
+            self._resume()
         self.when_changed(is_connected)
+
+    def interrupted(self) -> None:
+        with self._moved:
+            if self._missing_since is None:
+                self._missing_since = self.when_interrupted()
+
+    def _resume(self) -> None:
+        with self._moved:
+            since, self._missing_since = self._missing_since, None
+            if since is not None:
+                self.when_resumed(since)
 
     def blocked(self, reason: str | None) -> None:
         self.blocked_because = reason

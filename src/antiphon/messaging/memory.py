@@ -179,6 +179,7 @@ class MemoryTransport(Transport):
             f"the connection to the memory broker '{self.broker.name}' was broken"
         )
         self._renew_because = None
+        self.incoming.interrupted()
         self.incoming.changed(False, self._last_error)
 
     def _publish_forwards(self) -> int:

@@ -182,6 +182,8 @@ class SubscribingManager(BusPart):
         self._forwarder = Forwarder(self._transport, self._timetable)
         self._inbox.when_corrupt = self._corrupted
         self._inbox.when_changed = self._changed
+        self._inbox.when_interrupted = self._interrupted
+        self._inbox.when_resumed = self._resumed
 
     def _end_subscriptions(self, timeout_s: float) -> None:
         """Close all subscriptions, together within about *timeout_s*."""
@@ -250,10 +252,18 @@ class SubscribingManager(BusPart):
     def _changed(self, is_connected: bool) -> None:
         for subscription in self.durable_subscriptions:
             subscription.connection_changed()
-        if not is_connected:
-            self._good_until = self._transport.last_heard_at or time.time()
-        elif self._good_until is not None and self._subscriptions.binding_count:
-            self._tell_missing(BROADCAST, self._good_until, "the connection was lost for a while")
+
+    def _interrupted(self) -> float:
+        self._good_until = good_until = self._transport.last_heard_at or time.time()
+        canary = self._inbox.canary
+        if canary is None or canary.good_at is None:
+            return good_until
+        # With slow listeners the queue may have been long, and what was heard last old.
+        return min(good_until, canary.good_at)
+
+    def _resumed(self, since: float) -> None:
+        if self._subscriptions.binding_count:
+            self._tell_missing(BROADCAST, since, "the connection was lost for a while")
 
     def _queue_made(self, subscription: Subscription, is_first: bool) -> None:
         since = None

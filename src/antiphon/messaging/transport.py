@@ -111,6 +111,12 @@ class Incoming(Protocol):
     def changed(self, is_connected: bool, error: AntiphonError | None) -> None:
         """Take note that the connection is up, with everything declared, or was lost."""
 
+    def interrupted(self) -> None:
+        """Take note that the queue which goes with the connection has gone, and all in it.
+
+        Told before ``changed``, and before anything that a new such queue brings.
+        """
+
     def blocked(self, reason: str | None) -> None:
         """Take note that the broker takes nothing for *reason*, or (None) takes it again."""
 

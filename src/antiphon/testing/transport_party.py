@@ -35,6 +35,7 @@ class Recorder:
         self.arrivals: list[Arrival] = []
         self.echoes = 0
         self.made: list[str] = []
+        self.interruptions = 0
         self.states: list[bool] = []
         self.errors: list[AntiphonError | None] = []
         self.moved = threading.Condition()
@@ -53,6 +54,11 @@ class Recorder:
         with self.moved:
             self.states.append(is_connected)
             self.errors.append(error)
+            self.moved.notify_all()
+
+    def interrupted(self) -> None:
+        with self.moved:
+            self.interruptions += 1
             self.moved.notify_all()
 
     def blocked(self, reason: str | None) -> None:
