@@ -16,6 +16,7 @@ from antiphon.cli.dlq import dlq
 from antiphon.cli.emit import emit
 from antiphon.cli.listen import listen
 from antiphon.cli.output import prepare
+from antiphon.cli.topology import topology
 from antiphon.errors import AntiphonError
 
 #: Exit status of a command that failed; one that was called wrongly has 2.
@@ -28,7 +29,7 @@ def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
 
 
-for command in (listen, emit, dlq):
+for command in (listen, emit, topology, dlq):
     cli.add_command(command)
 
 
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str] | None) -> int:
         exc.show()
         return exc.exit_code
     except click.Abort:
-        click.echo("antiphon: given up; nothing was changed", err=True)
+        click.echo("antiphon: given up", err=True)
         return FAILED
     except (AntiphonError, OSError) as exc:
         click.echo(f"antiphon: {exc}", err=True)

@@ -113,6 +113,14 @@ class MemoryQueue:
         """The messages that are not under way, the oldest first."""
         return [kept.message for kept in self._waiting]
 
+    def take_first(self) -> Kept | None:
+        """Take the first one out, for someone who looks into the queue and may give it back."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def put_back(self, kept: Kept) -> None:
+        """Undo ``take_first``, and count that."""
+        self._take_back([kept])
+
     def remove(self, message: Message) -> bool:
         """Take *message*, one of ``waiting``, out; False if it is no longer there."""
         for kept in self._waiting:

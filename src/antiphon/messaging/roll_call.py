@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.errors import BrokerUnavailable
+from antiphon.messaging.dead_letters import Rationing
 from antiphon.messaging.options import BusStats
 from antiphon.messaging.subscribing import SubscribingManager
 from antiphon.messaging.subscription import Subscription
@@ -44,8 +45,8 @@ MAX_BYTES = 256 * 1024
 #: Answers that are kept of one call.
 MAX_ANSWERS = 10_000
 
-#: Seconds between two answers of a bus: whoever asks more often gets none in between.
-MIN_INTERVAL_S = 0.1
+#: Answers that a bus gives in a second; whoever asks more often gets none.
+MAX_RATE = 20
 
 #: Seconds to wait until the answers can come in.
 BIND_TIMEOUT_S = 5.0
@@ -123,7 +124,7 @@ class RollCall:
         self._bus = bus
         self._is_answering = is_answering
         self._since = time.monotonic()
-        self._answered_at = float("-inf")
+        self._rationing = Rationing(MAX_RATE, 1.0)
         self._question: _Question | None = None
         self._asking = threading.Lock()
 
@@ -175,14 +176,12 @@ class RollCall:
             return sorted(answers, key=lambda one: (one.name, one.host, one.pid))
 
     def _answer(self, told: Mapping[str, Any]) -> None:
-        now = time.monotonic()
-        key = told["answer"]
-        if not self._is_answering or now - self._answered_at < MIN_INTERVAL_S:
-            return
+        key, nonce = told["answer"], told["nonce"]
         if not isinstance(key, str) or not key.startswith(f"{WORD}.answer."):
             return  # nobody has us publish under any key they like
-        self._answered_at = now
-        told = {"nonce": told["nonce"], "bus": self._bus.describe(now - self._since)}
+        if not self._is_answering or not self._rationing.passes():
+            return
+        told = {"nonce": nonce, "bus": self._bus.describe(time.monotonic() - self._since)}
         body = json.dumps(told).encode()
         message = Message(key, body, publisher=self._bus.publisher_id)
         self._bus._transport.forward([message], lambda _: None)
