@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.canary import Canary
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.messaging.subscribing import SubscribingManager
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class BusHealth:
     subscriptions: int
 
 
-class HealthManager(BusPart):
+class HealthManager(SubscribingManager):
     """Base of ``BrokerEventManager``."""
 
     _inbox: Inbox
@@ -68,7 +68,7 @@ class HealthManager(BusPart):
             buffered=len(self._outgoing),
             backlog=self._inbox.backlog,
             consumers=len(consumed),
-            subscriptions=self._topology.durable_count,
+            subscriptions=len(self.durable_subscriptions),
         )
 
     def _broken(self) -> list[str]:
@@ -77,6 +77,11 @@ class HealthManager(BusPart):
         dead = list(self._inbox.dead_threads())
         if not self._canary.is_alive():
             dead.append("canary")
+        if not self._timetable.is_alive():
+            dead.append("retries")
+        dead += [
+            f"subscription {one.name!r}" for one in self.durable_subscriptions if not one.is_alive()
+        ]
         if not self._transport.is_alive():
             dead.append("connection")
         return [f"the bus's thread for its {name} has ended" for name in dead]

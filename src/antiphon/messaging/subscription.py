@@ -143,6 +143,10 @@ class Subscription:
         """Whether it was closed, by itself or with its bus."""
         return self._is_closed
 
+    def is_alive(self) -> bool:
+        """Return False if a thread of it has ended that was not to."""
+        return self._runner.is_alive()
+
     def stats(self) -> SubscriptionStats:
         """Return the counters of this process."""
         hand = self._hand

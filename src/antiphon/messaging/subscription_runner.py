@@ -14,8 +14,8 @@ from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.filters import name_of
 from antiphon.messaging.subscription_batch import Batch, GivenBack, Item
-from antiphon.messaging.subscription_hand import SUSPICIOUS, Hand
-from antiphon.messaging.subscription_mover import Mover
+from antiphon.messaging.subscription_hand import MAX_RETURNS, SUSPICIOUS, Hand
+from antiphon.messaging.subscription_mover import Mover, crashes_before
 from antiphon.messaging.subscription_options import SubscriptionOptions
 from antiphon.messaging.subscription_pace import Pace
 from antiphon.messaging.transport import Arrival, Message
@@ -103,6 +103,12 @@ class Runner:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    def is_alive(self) -> bool:
+        """Return False if a thread has ended that was not to."""
+        return self._is_ending or not any(
+            thread.ident is not None and not thread.is_alive() for thread in self._threads
+        )
+
     # -- What next -----------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -179,7 +185,7 @@ class Runner:
     def _open(self, arrival: Arrival, came_at: float) -> None:
         if self._is_gone(arrival):
             return
-        if self._hand.returns(arrival) >= SUSPICIOUS:
+        if self._hand.returns(arrival) >= SUSPICIOUS or arrival.delivery_count >= MAX_RETURNS:
             self._mover.isolate(arrival)
             self._expect_isolated()
             return
@@ -199,10 +205,12 @@ class Runner:
     def _open_isolated(self, arrival: Arrival) -> None:
         if self._is_gone(arrival):
             return
-        crashes = self._hand.returns(arrival)
+        crashes = self._hand.returns(arrival) + crashes_before(arrival.message)
         if crashes >= self._options.delivery_limit:
             error = f"the process ended {crashes} times while it was handled"
             self._mover.bury_message(arrival, "crashed", error, crashes)
+        elif arrival.delivery_count >= MAX_RETURNS:
+            self._mover.renew(arrival, crashes)
         elif (batch := self._batch(arrival, time.monotonic(), is_own=True)) is not None:
             self._work(batch)
         self._expect_isolated()

@@ -54,6 +54,12 @@ class Timetable:
         thread.join(timeout_s)
         return not thread.is_alive()
 
+    def is_alive(self) -> bool:
+        """Return False if the thread has ended and was not to."""
+        thread = self._thread
+        begun = thread is not None and thread.ident is not None
+        return not (thread and begun) or self._is_stopping or thread.is_alive()
+
     def _run(self) -> None:
         while (call := self._wait()) is not None:
             try:

@@ -183,14 +183,6 @@ class Topology:
             )
 
     @property
-    def durable_count(self) -> int:
-        """How many durable queues are to be consumed."""
-        with self._moved:
-            return sum(
-                queue.is_consumed and not queue.is_exclusive for queue in self._queues.values()
-            )
-
-    @property
     def bindings(self) -> tuple[Binding, ...]:
         """All that is to be bound."""
         with self._moved:

@@ -13,6 +13,7 @@ from antiphon.messaging import canary as canary_module
 from antiphon.messaging.bus import BrokerEventManager, BusOptions
 from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.memory import MemoryBroker
+from antiphon.messaging.subscription_timetable import Timetable
 from antiphon.messaging.worker import Worker
 
 Opener = Callable[..., BrokerEventManager]
@@ -171,6 +172,39 @@ def test_a_dead_thread_is_noticed(bus_of: Opener, monkeypatch: pytest.MonkeyPatc
     health = bus.health()
     assert (False, True) == (health.ready, health.is_broken)
     assert ("the bus's thread for its events has ended",) == health.problems
+
+
+def test_a_dead_subscription_is_noticed(bus_of: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A durable subscription whose events nobody handles any more breaks the bus."""
+    bus = bus_of()
+    subscription = bus.subscribe("audit", BaseEvent, lambda event: None)
+    become_ready(bus)
+    assert 1 == bus.health().subscriptions
+    assert subscription.is_alive()
+    monkeypatch.setattr(
+        subscription._runner, "_threads", [thread := threading.Thread(target=lambda: None)]
+    )
+    thread.start()
+    thread.join()
+
+    health = bus.health()
+    assert ("the bus's thread for its subscription 'audit' has ended",) == health.problems
+    assert health.is_broken
+
+
+def test_the_timetable_tells_whether_it_lives(bus_of: Opener) -> None:
+    """What retries wait for has a thread from its first entry on."""
+    timetable = Timetable("t")
+    assert timetable.is_alive()
+    done = threading.Event()
+    timetable.after(0, done.set)
+    assert done.wait(10)
+    assert timetable.is_alive()
+    timetable.stop(5)
+    assert timetable.is_alive()
+    timetable._is_stopping = False
+
+    assert not timetable.is_alive()
 
 
 def test_workers_tell_whether_they_live() -> None:
