@@ -206,11 +206,28 @@ class _Judge:
             return None
         if self._subscription.mode == "broadcast":
             return "the first was not killed"
+        if self._subscription.mode == "group" and self._was_sent_again(again):
+            return None  # two copies, and each member knows only its own
         # Several processes share the queue.  One that loses its connection cannot
         # acknowledge what it has handled, and another one gets it.
         if any(first.at <= at <= again.at + NOTICE_S for at in _losses(first_run)):
             return None
         return "the first was neither killed nor cut off"
+
+    def _was_sent_again(self, hearing: Hearing) -> bool:
+        """Whether its publisher may have sent it twice, for want of a confirm."""
+        emission = self._emitted.get((hearing.publisher, hearing.number))
+        if emission is None:
+            return False
+        return any(
+            run.name == emission.publisher
+            and run.run == emission.run
+            and any(
+                emission.began - NOTICE_S <= at <= hearing.at
+                for at in (*_losses(run), *([run.killed] if run.killed is not None else []))
+            )
+            for run in self._history.publishers
+        )
 
     def _settled_before(self, at: float) -> float:
         """Return a time before *at*; what was handled until then was acknowledged by *at*."""
@@ -347,7 +364,7 @@ def _partings(runs: Iterable[SubscriberRun]) -> Iterator[tuple[float, Subscriber
             yield at, run
 
 
-def _losses(run: SubscriberRun) -> list[float]:
+def _losses(run: PublisherRun | SubscriberRun) -> list[float]:
     return [at for at, is_connected in run.states if not is_connected]
 
 

@@ -204,6 +204,19 @@ def test_repeated_after_a_cut(mode: str) -> None:
     assert [] == kinds(published(1), first, second)
 
 
+@pytest.mark.parametrize(("mode", "expected"), [("group", []), ("single", ["repeated"])])
+def test_repeated_since_it_was_sent_again(mode: str, expected: list[str]) -> None:
+    """Two copies of a publisher that lost its connection may come to two members of a group."""
+    publisher = published(1)
+    first = listening(hearing(1), mode=mode)
+    second = listening(hearing(1, at=4.0), name="t", mode=mode)
+    assert ["repeated"] == kinds(publisher, first, second)
+
+    publisher.states += [(1.1, False), (2.0, True)]
+
+    assert expected == kinds(publisher, first, second)
+
+
 @MODES
 def test_reordered(mode: str) -> None:
     """An event that comes after a later one of its publisher is found."""
