@@ -166,6 +166,19 @@ def test_a_stopped_invalidator_vouches_for_nothing(cluster: Cluster) -> None:
     assert cluster.mounted.filling.ledger.lookup("p/a").beat is None
 
 
+def test_a_thread_that_has_ended_is_noticed(cluster: Cluster) -> None:
+    """Whoever asks learns that nobody looks after the cache any more, unless it was stopped."""
+    assert cluster.invalidator.is_alive()
+    cluster.invalidator.start()
+    assert cluster.invalidator.is_alive()
+    cluster.invalidator.stop()
+    assert cluster.invalidator.is_alive()
+    cluster.invalidator._running = True
+
+    assert not cluster.invalidator.is_alive()
+    cluster.invalidator._running = False
+
+
 def test_it_is_held_by_its_bus(cluster: Cluster) -> None:
     """Nobody needs to keep a reference to a started invalidator."""
     cluster.invalidator = CacheInvalidator(cluster.mounted, cluster.reader_bus).start()
