@@ -207,7 +207,9 @@ class Publisher:
             message, exchange = addressed(taken, self._exchange)
             if taken.exchange is not None and exchange not in self._declared:
                 self._write(channel, frames)
-                self._declare(channel, exchange)
+                # One that the topology does not know was an earlier process's (a spool has such).
+                wish = self._find_exchange(exchange) or ExchangeSpec(exchange, feeds_main=True)
+                self._declare(channel, exchange, wish)
             if CAN_WRITE:
                 frames.append(frames_of(message, exchange, channel.channel_number, max_bytes))
             else:
@@ -225,7 +227,7 @@ class Publisher:
         for given in forward.messages:
             message, exchange = addressed(given, self._exchange)
             if given.exchange is not None and exchange not in self._declared:
-                self._declare(channel, exchange)
+                self._declare(channel, exchange, self._find_exchange(exchange))
             properties = properties_of(message)
             properties.message_id = forward.id
             channel.basic_publish(
@@ -233,12 +235,11 @@ class Publisher:
             )
         self._flight.sent_forward(forward)
 
-    def _declare(self, channel: Channel, exchange: str) -> None:
+    def _declare(self, channel: Channel, exchange: str, wish: ExchangeSpec | None) -> None:
         # Also declared by the consuming half, and on another connection: publishing may be
         # quicker, and to an exchange that is not there it would close the channel.  Without an
         # answer each, since a channel keeps the order.
-        wish = self._find_exchange(exchange)
-        if wish is not None:
+        if exchange and wish is not None:
             channel.exchange_declare(exchange, "topic", durable=True)
             if wish.feeds_main:
                 channel.exchange_bind(self._exchange, exchange, "#")

@@ -120,6 +120,9 @@ class OutgoingBuffer:
 
     def abandon(self) -> None:
         """In a forked child: leave alone what is the parent's."""
+        # Whoever held the lock in the parent does not exist here.
+        self._lock = threading.RLock()
+        self._moved = threading.Condition(self._lock)
 
     @property
     def appended(self) -> int:

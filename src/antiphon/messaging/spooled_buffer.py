@@ -65,6 +65,7 @@ class SpooledBuffer(OutgoingBuffer):
             self.spool.close()
 
     def abandon(self) -> None:
+        super().abandon()
         self.spool.abandon()
 
     def _update_room(self) -> None:

@@ -26,4 +26,4 @@ def test_programs_of_the_reference() -> None:
         for program in programs
     ]
 
-    assert ["saved: letter\n", ""] == outputs
+    assert ["saved: letter\n", "", ""] == outputs
