@@ -39,9 +39,6 @@ _MAX_QUEUE_BYTES = 200
 #: Attempts at a dead letter of the broadcast queue: its message is settled anyway.
 _CORRUPT_ATTEMPTS = 5
 
-#: Seconds that a queue may have been gone before its consumer hears of it.
-_CANCEL_S = 5.0
-
 
 class SubscribingManager(BusPart):
     """Base of ``BrokerEventManager``."""
@@ -55,7 +52,6 @@ class SubscribingManager(BusPart):
         self._durable: dict[str, Subscription] = {}  # by the name of the queue
         self._subscribing = threading.RLock()
         self._rationing = Rationing()
-        self._good_until: float | None = None
 
     def subscribe(
         self,
@@ -254,7 +250,7 @@ class SubscribingManager(BusPart):
             subscription.connection_changed()
 
     def _interrupted(self) -> float:
-        self._good_until = good_until = self._transport.last_heard_at or time.time()
+        good_until = self._transport.last_heard_at or time.time()
         canary = self._inbox.canary
         if canary is None or canary.good_at is None:
             return good_until
@@ -266,13 +262,10 @@ class SubscribingManager(BusPart):
             self._tell_missing(BROADCAST, since, "the connection was lost for a while")
 
     def _queue_made(self, subscription: Subscription, is_first: bool) -> None:
-        since = None
-        if not is_first:
-            was_there = self._inbox.is_connected or self._good_until is None
-            since = time.time() - _CANCEL_S if was_there else self._good_until
         self._tell_missing(
             subscription.name,
-            since,
+            # What had waited in it, when it was deleted, may be of any age.
+            since=None,
             f"the queue {subscription.queue!r} was not there: it is new, or was deleted, or has "
             "expired",
         )

@@ -27,6 +27,11 @@ MIN_TROUBLES = 4096
 SUSPICIOUS = 2
 
 
+#: A message that came back so often is published anew, for whatever reason it did: RabbitMQ 4.x
+#: drops what came back 20 times.
+MAX_RETURNS = 8
+
+
 class Hand:
     """What came and is not settled yet.
 

@@ -19,6 +19,10 @@ from antiphon.messaging.transport import Arrival, Message
 logger = logging.getLogger(__name__)
 
 
+#: Header of an isolated event with the crashes that were counted before it was published anew.
+CRASHES_HEADER = "antiphon-crashes"
+
+
 class Mover:
     """Sends events on: to the dead letters, or singly to the isolation queue.
 
@@ -129,6 +133,12 @@ class Mover:
             return
         self._move(arrival, messages, self._retry_queue, lambda: self._hand.dropped(arrival))
 
+    def renew(self, arrival: Arrival, crashes: int) -> None:
+        """Publish *arrival*, an isolated event, anew, so that the broker counts from 0 again."""
+        headers = {**(arrival.message.headers or {}), CRASHES_HEADER: crashes}
+        messages = [replace(arrival.message, headers=headers, persistent=True)]
+        self._move(arrival, messages, self._retry_queue, lambda: self._hand.dropped(arrival))
+
     def put_aside(self, arrival: Arrival) -> None:
         """Move *arrival*, which was not opened and need not be split, to the spare queue."""
         if self._spare_queue == self._retry_queue:
@@ -205,3 +215,9 @@ def _text(error: BaseException | None) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:  # a user's __str__
         return type(error).__name__
+
+
+def crashes_before(message: Message) -> int:
+    """Return the crashes that *message* carries from before it was published anew."""
+    count = (message.headers or {}).get(CRASHES_HEADER)
+    return count if type(count) is int and count > 0 else 0

@@ -12,12 +12,12 @@ from typing import Any
 
 from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.events.filters import name_of
 from antiphon.messaging.subscription_batch import Batch, GivenBack, Item
 from antiphon.messaging.subscription_hand import MAX_RETURNS, SUSPICIOUS, Hand
 from antiphon.messaging.subscription_mover import Mover, crashes_before
 from antiphon.messaging.subscription_options import SubscriptionOptions
 from antiphon.messaging.subscription_pace import Pace
+from antiphon.messaging.subscription_retries import Retries
 from antiphon.messaging.transport import Arrival, Message
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,9 @@ class Runner:
         self._decode = decode
         self._call = call
         self._when_paced = when_paced
+        self._retries = Retries(
+            name, options, hand, mover, self._call_and_count, lambda: self._is_ending
+        )
         self._opened: deque[Batch] = deque()  # of several workers: each takes events from these
         self._running = 0
         self._is_alone = False
@@ -267,7 +270,7 @@ class Runner:
         item = None
         if attempts < self._options.delivery_limit:
             try:
-                self._count(self._call(event))
+                self._call_and_count(event)
             except GivenBack:
                 batch.rest.appendleft(event)
                 with hand.moved:
@@ -280,7 +283,7 @@ class Runner:
         if item is None:
             hand.handled.add(event_id)
             return True
-        self._failed(item)
+        self._retries.failed(item)
         return False
 
     def _is_known(self, batch: Batch, event_id: Any) -> bool | None:
@@ -336,74 +339,17 @@ class Runner:
                 return
             finally:
                 self._note_pace(time.monotonic() - began, 1)
-        self._failed(item)
+        self._retries.failed(item)
+
+    def _call_and_count(self, event: Any) -> None:
+        """Call the listener; for the only worker."""
+        self._count(self._call(event))
 
     def _count(self, was_wanted: bool) -> None:
         if was_wanted:
             self._hand.stats.handled += 1
         else:
             self._hand.stats.unwanted += 1
-
-    # -- Failures ------------------------------------------------------------------------
-
-    def _failed(self, item: Item) -> None:
-        hand, options = self._hand, self._options
-        with hand.moved:
-            hand.items[item.event_id] = item
-            hand.stats.failures += 1
-        if item.attempts == 1:
-            logger.warning(
-                "subscription %r: the listener failed for %s; trying again",
-                self._name,
-                name_of(item.event),
-                exc_info=item.error,
-            )
-        if options.ordered:
-            self._try_in_place(item)
-        elif item.attempts >= options.delivery_limit:
-            self._mover.bury(item)
-        else:
-            hand.later(item, options.delay_s(item.attempts))
-
-    def _try_in_place(self, item: Item) -> None:
-        """Try *item* until it is done with; nothing else is handled meanwhile."""
-        hand, options = self._hand, self._options
-        while item.attempts < options.delivery_limit:
-            if not self._pause(item, options.delay_s(item.attempts)):
-                self._put_back(item)
-                return
-            try:
-                self._count(self._call(item.event))
-            except BaseException as exc:
-                item.attempts, item.error = item.attempts + 1, exc
-                with hand.moved:
-                    hand.stats.failures += 1
-            else:
-                hand.finish(item, is_dead=False)
-                return
-        buried = threading.Event()
-        self._mover.bury(item, buried.set)
-        while not buried.wait(0.2) and not self._is_ending:
-            continue
-
-    def _pause(self, item: Item, delay_s: float) -> bool:
-        """Wait before the next attempt; return False if there is to be none here."""
-        deadline = time.monotonic() + delay_s
-        hand = self._hand
-        with hand.moved:
-            while not self._is_ending and hand.adopt(item):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    return True
-                hand.moved.wait(min(left_s, 0.5))  # a lost connection wakes nobody
-        return False
-
-    def _put_back(self, item: Item) -> None:
-        hand = self._hand
-        with hand.moved:
-            del hand.items[item.event_id]
-            hand.remember(item)
-            item.batch.rest.appendleft(item.event)
 
     # -- Keeping within the broker's patience ----------------------------------------------
 

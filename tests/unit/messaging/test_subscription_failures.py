@@ -498,3 +498,29 @@ def test_a_group_does_not_wait_for_what_is_isolated(stage: Stage) -> None:
     stage.wait_settled(stage.deliver(stage.message(3)))
 
     assert ([3], [1, 2]) == (stage.called, stage.forwarded(RETRY))
+
+
+def test_what_came_back_many_times_is_published_anew(stage: Stage) -> None:
+    """Though no crash brought it back: RabbitMQ 4.x drops what came back 20 times."""
+    stage.held.clear()
+    stage.open(delivery_limit=20, retry_delay_s=0)
+    message = stage.message(1)
+    for count in range(8):
+        arrival = stage.deliver(message, count=count)
+        stage.wait(lambda: bool(stage.called))
+        stage.transport.stale.add(id(arrival))
+    stage.held.set()
+    stage.wait_settled(stage.deliver(message, count=8))
+
+    assert [1] == stage.forwarded(RETRY)
+
+
+def test_crashes_are_counted_on_when_an_isolated_event_is_published_anew(stage: Stage) -> None:
+    """A delivery limit above what the broker counts to holds as well."""
+    stage.open(delivery_limit=10, retry_delay_s=0)
+    message = stage.message(1)
+    stage.wait_settled(stage.deliver(message, RETRY, count=8))
+    (anew,) = stage.transport.forwarded
+    stage.wait_settled(stage.deliver(anew, RETRY, count=2))
+
+    assert ([], [1], [1]) == (stage.called, stage.forwarded(RETRY), stage.forwarded(DEAD))
