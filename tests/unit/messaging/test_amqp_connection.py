@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import select
 import socket
@@ -17,7 +18,22 @@ from antiphon.messaging.amqp_connection import CAN_SEND, _QuickTransport
 #: Bytes of what each thread writes at once: more than the socket takes now and then.
 FRAME_BYTES = 3000
 
-THREADS, FRAMES = 8, 60
+THREADS, FRAMES = 8, 200
+
+
+class NearlyFull:
+    """A socket that takes a part of what it is given, and lets others run meanwhile."""
+
+    def __init__(self, own: socket.socket) -> None:
+        self._own = own
+        self.fileno = own.fileno
+        self.close = own.close
+        self.shutdown = own.shutdown
+
+    def send(self, data: bytes) -> int:
+        sent = self._own.send(data[: FRAME_BYTES // 3])
+        os.sched_yield()
+        return sent
 
 
 class Loop:
@@ -77,7 +93,7 @@ def transport_on(ours: socket.socket) -> Any:
     transport: Any = _QuickTransport.__new__(_QuickTransport)
     transport.writing = threading.Lock()
     transport._nbio = Loop(transport)
-    transport._sock = ours
+    transport._sock = NearlyFull(ours)
     transport._state = transport._STATE_ACTIVE
     transport._tx_buffers = deque()
     transport._tx_buffered_byte_count = 0
@@ -86,7 +102,7 @@ def transport_on(ours: socket.socket) -> Any:
 
 def received(theirs: socket.socket, size: int) -> bytes:
     """Return *size* bytes that came."""
-    theirs.settimeout(20)
+    theirs.settimeout(10)
     parts = []
     while size and (part := theirs.recv(min(size, 1000))):
         parts.append(part)
@@ -100,7 +116,7 @@ def test_frames_of_many_threads_come_whole(ends: tuple[socket.socket, socket.soc
     transport = transport_on(ours)
 
     def write(name: int) -> None:
-        for number in range(FRAMES):
+        for number in range(FRAMES if name else 1):
             frame = bytes((name, number)) * (FRAME_BYTES // 2)
             if name:
                 if not transport.send(frame):
@@ -111,15 +127,29 @@ def test_frames_of_many_threads_come_whole(ends: tuple[socket.socket, socket.soc
     writers = [threading.Thread(target=write, args=(name,)) for name in range(THREADS)]
     for writer in writers:
         writer.start()
-    stream = received(theirs, THREADS * FRAMES * FRAME_BYTES)
+    stream = received(theirs, ((THREADS - 1) * FRAMES + 1) * FRAME_BYTES)
     for writer in writers:
         writer.join()
     transport._nbio.stop()
     frames = [stream[at : at + FRAME_BYTES] for at in range(0, len(stream), FRAME_BYTES)]
 
     assert all(frame == frame[:2] * (FRAME_BYTES // 2) for frame in frames)
-    for name in range(THREADS):
+    for name in range(1, THREADS):
         assert list(range(FRAMES)) == [frame[1] for frame in frames if frame[0] == name]
+
+
+def test_what_the_socket_did_not_take_follows(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The connection's thread writes the rest once it is told, and watches the socket no longer."""
+    ours, theirs = ends
+    transport = transport_on(ours)
+    frame = bytes(range(250)) * (FRAME_BYTES // 250)
+
+    is_whole = transport.send(frame)
+    transport._nbio.calls.put(transport.resume)
+    transport._nbio.stop()
+
+    assert (False, frame) == (is_whole, received(theirs, FRAME_BYTES))
+    assert transport._nbio.writer is None
 
 
 def test_nothing_is_written_after_the_end(ends: tuple[socket.socket, socket.socket]) -> None:
