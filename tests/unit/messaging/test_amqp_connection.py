@@ -43,7 +43,7 @@ class Loop:
         self.transport = transport
         self.calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.writer: Any = None
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def set_reader(self, fd: int, callback: Any) -> None:
@@ -146,9 +146,10 @@ def test_what_the_socket_did_not_take_follows(ends: tuple[socket.socket, socket.
 
     is_whole = transport.send(frame)
     transport._nbio.calls.put(transport.resume)
+    came = received(theirs, FRAME_BYTES)
     transport._nbio.stop()
 
-    assert (False, frame) == (is_whole, received(theirs, FRAME_BYTES))
+    assert (False, frame) == (is_whole, came)
     assert transport._nbio.writer is None
 
 
