@@ -129,7 +129,6 @@ def test_a_deleted_queue_is_told(broker: RabbitMQ, broker_url: str) -> None:
         bus.connect(EventsMayBeMissing, missing)
         subscription = bus.subscribe("books", Numbered, heard)
         missing.wait(1)
-        began = time.time()
         vhost = broker_url.rpartition("/")[2]
         broker.evaluate(  # type: ignore[attr-defined]
             f'{{ok, Q}} = rabbit_amqqueue:lookup({{resource, <<"{vhost}">>, queue, '
@@ -142,7 +141,7 @@ def test_a_deleted_queue_is_told(broker: RabbitMQ, broker_url: str) -> None:
         heard.wait(1)
 
         assert ("books", [1]) == (told.subscription, heard.numbers)
-        assert began - 10 < told.since <= time.time()
+        assert told.since is None  # what had waited in it may have been of any age
 
 
 def test_dead_letters_wait_at_the_broker(amqp_url: str, system: str) -> None:

@@ -262,13 +262,10 @@ class SubscribingManager(BusPart):
             self._tell_missing(BROADCAST, since, "the connection was lost for a while")
 
     def _queue_made(self, subscription: Subscription, is_first: bool) -> None:
-        self._tell_missing(
-            subscription.name,
-            # What had waited in it, when it was deleted, may be of any age.
-            since=None,
-            f"the queue {subscription.queue!r} was not there: it is new, or was deleted, or has "
-            "expired",
-        )
+        cause = "it is new, or has expired" if is_first else "it was deleted, or has expired"
+        reason = f"the queue {subscription.queue!r} was not there: {cause}"
+        # What had waited in it may have been of any age.
+        self._tell_missing(subscription.name, None, reason)
 
     def _tell_missing(self, subscription: str, since: float | None, reason: str) -> None:
         event = EventsMayBeMissing(subscription=subscription, since=since, reason=reason)
