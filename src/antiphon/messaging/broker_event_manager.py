@@ -69,7 +69,7 @@ class BrokerEventManager(
         self.origin = origin
         self.publisher_id = opened.new_id()
         self._transport = transport
-        self._codec = Codec()
+        self._codec = Codec(max_body_bytes=options.max_message_bytes)
         self._topology = Topology(f"{system}.events", [QueueSpec(BROADCAST)])
         self._subscriptions = Subscriptions(self._topology, transport.reconcile)
         self._exchanges = Exchanges(system, self._topology, transport.reconcile)

@@ -8,6 +8,7 @@ from typing import get_args
 
 from antiphon.errors import InvalidBusOption
 from antiphon.messaging.batching import WhenFull
+from antiphon.wire.envelope import BODY_HEAD_BYTES, MAX_BODY_BYTES
 
 _AT_LEAST_ONE = ("buffer_events", "buffer_bytes", "batch_events", "batch_bytes", "spool_bytes")
 
@@ -34,6 +35,9 @@ class BusOptions:
         spool_bytes: what the spool may hold; then ``when_full`` applies.
         spool_sync: whether ``emit`` waits until the event is on the medium, so
             that it survives a power cut; costs a disk's flush an event.
+        max_message_bytes: bytes of the longest message that is read, longer ones count
+            as corrupt; and about those of the longest event that can be emitted.  At
+            most 16 MiB.  The processes of a system had better agree.
         persistent: whether the broker writes events to disk where a queue is
             durable; costs nothing where none is.
         canary_interval_s: seconds between two messages of the bus to itself, which
@@ -51,6 +55,7 @@ class BusOptions:
     spool: str | os.PathLike[str] | None = None
     spool_bytes: int = 1024 * 1024 * 1024
     spool_sync: bool = False
+    max_message_bytes: int = MAX_BODY_BYTES
     persistent: bool = True
     canary_interval_s: float = 5.0
     answers_roll_call: bool = True
@@ -63,6 +68,15 @@ class BusOptions:
         for name in _AT_LEAST_ONE:
             if not (isinstance(value := getattr(self, name), int) and value >= 1):
                 raise InvalidBusOption(f"{name} is a whole number from 1 on, not {value!r}")
+        least = self.batch_bytes + BODY_HEAD_BYTES
+        if not (
+            isinstance(self.max_message_bytes, int)
+            and least <= self.max_message_bytes <= MAX_BODY_BYTES
+        ):
+            raise InvalidBusOption(
+                f"max_message_bytes is a whole number from {least} (batch_bytes and "
+                f"{BODY_HEAD_BYTES}) to {MAX_BODY_BYTES}, not {self.max_message_bytes!r}"
+            )
         if self.block_timeout_s < 0:
             raise InvalidBusOption(
                 f"block_timeout_s is a number of seconds from 0 on, not {self.block_timeout_s!r}"
