@@ -43,7 +43,7 @@ class Violation:
     """A broken promise.
 
     Attributes:
-        kind: lost, repeated, reordered, invented, altered, untold, false alarm, slow.
+        kind: lost, repeated, reordered, invented, altered, untold, false alarm, dead, slow.
         subscription: whose.
         text: what happened.
         events: the (publisher, number) concerned.
@@ -110,6 +110,10 @@ def check(history: History) -> Verdict:
         judge.check_order()
         judge.check_alarms()
         judge.check_losses()
+    if history.dead:
+        # No listener fails five times in a row, and none ends its process.
+        text = f"{history.dead} events became dead letters, and deserved to be handled"
+        verdict.violations.append(Violation("dead", "", text))
     _check_emit_times(history, verdict)
     _check_returns(history, verdict)
     return verdict

@@ -5,15 +5,22 @@ from __future__ import annotations
 from tests.chaos.cast import Part
 
 _BROADCAST = [
-    Part("ear-1", "subscriber", network=1),
+    Part("ear-1", "subscriber", network=1, slow_share=0.1),
     Part("ear-2", "subscriber", network=0, wanted="Left", slow_share=0.0),
 ]
 
 _DURABLE = [
     Part("named-1", "subscriber", network=1, mode="broadcast", subscription="named"),
     Part("group-1", "subscriber", network=0, mode="group", subscription="group"),
-    Part("group-2", "subscriber", network=1, mode="group", subscription="group"),
-    Part("group-3", "subscriber", network=1, mode="group", subscription="group"),
+    Part(
+        "group-2",
+        "subscriber",
+        network=1,
+        mode="group",
+        subscription="group",
+        failing_share=0.01,
+    ),
+    Part("group-3", "subscriber", network=1, mode="group", subscription="group", slow_share=0.2),
     Part("single-1", "subscriber", network=0, mode="single", subscription="single"),
     Part("single-2", "subscriber", network=1, mode="single", subscription="single"),
 ]

@@ -176,11 +176,19 @@ class Trouble:
 
 @dataclass(slots=True)
 class History:
-    """Everything."""
+    """Everything.
+
+    Attributes:
+        publishers, subscribers: what each process wrote.
+        troubles: what was done to them.
+        dead: how many dead letters there were in the end.
+        ended: when it was over.
+    """
 
     publishers: list[PublisherRun] = field(default_factory=list)
     subscribers: list[SubscriberRun] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
+    dead: int = 0
     ended: float = float("inf")
 
 

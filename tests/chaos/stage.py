@@ -56,6 +56,7 @@ class Stage:
     ) -> None:
         self.system = "chaos"
         self.troubles: list[Trouble] = []
+        self._dead = 0
         self._report = report
         self._never = threading.Event()
         self._began = self._declared_at = time.monotonic()
@@ -175,6 +176,7 @@ class Stage:
                     f"{player.errors()[-3000:]}"
                 )
         self._wait_quiet()
+        self._dead = self.broker.queues().get(f"{self.system}.dead", 0)
         for player in self.players:
             player.close()
 
@@ -205,7 +207,7 @@ class Stage:
 
     def history(self) -> History:
         """Return everything that was written down."""
-        history = History(troubles=self.troubles, ended=time.monotonic())
+        history = History(troubles=self.troubles, dead=self._dead, ended=time.monotonic())
         for player in self.players:
             if player.part.role == "publisher":
                 history.publishers += player.publisher_runs()

@@ -281,6 +281,13 @@ def test_altered(cls: str, origin: str) -> None:
     assert ["altered"] == kinds(published(1), listening(Hearing(1.2, "p", 1, cls, origin)))
 
 
+def test_dead_letters() -> None:
+    """Events that nothing was wrong with do not become dead letters."""
+    history = History([published(1)], [listening(hearing(1))], dead=3, ended=1000.0)
+
+    assert ["dead"] == [one.kind for one in check(history).violations]
+
+
 def test_slow_emit() -> None:
     """An emit that took much longer than a local append is found."""
     publisher = published(1)
