@@ -124,7 +124,7 @@ class AmqpTransport(Transport):
         if not self._is_started:
             return
         self._publisher.link.stop(0)  # both say goodbye at the same time
-        self._consumer.link.stop(timeout_s)
+        self._consumer.stop(timeout_s)
         self._publisher.stop(timeout_s)
         self._is_connected = False
 
@@ -132,7 +132,7 @@ class AmqpTransport(Transport):
         self._is_connected = False
         if self._is_started:
             self._publisher.link.abandon()
-            self._consumer.link.abandon()
+            self._consumer.abandon()
 
     @property
     def is_connected(self) -> bool:

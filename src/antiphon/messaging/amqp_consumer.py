@@ -13,6 +13,7 @@ from pika.channel import Channel
 
 from antiphon.errors import AntiphonError, BrokerRefused
 from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.amqp_doubts import Doubts
 from antiphon.messaging.amqp_lane import Lane
 from antiphon.messaging.amqp_link import Link
 from antiphon.messaging.amqp_queue import QueueChannel
@@ -68,6 +69,7 @@ class Consumer:
         self._lanes: dict[str, Lane] = {}
         self._due: deque[Consumption] = deque()
         self._hurries: deque[Callable[[], None]] = deque()
+        self._doubts = Doubts()
         self._later: list[Change] = []  # when the exchanges before them stand
         self._pending: list[Change] = []  # exchanges on their way
 
@@ -86,6 +88,16 @@ class Consumer:
     def is_stale(self, arrival: Arrival) -> bool:
         """Return, on any thread, whether the channel that *arrival* came by is gone."""
         return bool(arrival.token[0].is_over)
+
+    def stop(self, timeout_s: float) -> None:
+        """End the link; twice is fine."""
+        self.link.stop(timeout_s)
+        self._doubts.stop(timeout_s)
+
+    def abandon(self) -> None:
+        """See ``Link.abandon``."""
+        self.link.abandon()
+        self._doubts.abandon()
 
     # -- For the link, on its thread ---------------------------------------------------
 
@@ -121,14 +133,28 @@ class Consumer:
                 self._start(deletion.what).feed(deletion)
         for queue in snapshot.queues:
             if queue.label not in self._lanes:
-                self._start(queue).open()
+                self._open(queue)
         self._check_ready()
 
     def _start(self, queue: QueueSpec) -> Lane:
         connection = None if self._channel is None else self._channel.connection
-        lane = Lane(queue, connection, self._topology, self, self.link.address)
+        lane = Lane(
+            queue,
+            connection,
+            self._topology,
+            self,
+            self.link.address,
+            self._doubts,
+        )
         self._lanes[queue.label] = lane
         return lane
+
+    def _open(self, queue: QueueSpec) -> None:
+        lane = self._start(queue)
+        if lane.is_apart:
+            lane.stay_apart()
+        else:
+            lane.open()
 
     def woken(self) -> None:
         """Carry out changes of the topology, and acknowledge."""
@@ -164,7 +190,7 @@ class Consumer:
     def _start_wished(self, label: str) -> None:
         part = self._topology.part(label)
         if part is not None and label not in self._lanes:
-            self._start(part.queue).open()
+            self._open(part.queue)
 
     def _put_exchange(self, exchange: ExchangeSpec, change: Change) -> None:
         channel = self._channel
@@ -184,6 +210,7 @@ class Consumer:
 
     def ticked(self) -> None:
         """Acknowledge what was handled since the last time, and look after the queues."""
+        self._doubts.ticked()
         for lane in tuple(self._lanes.values()):
             lane.ticked()
         self._check_ready()
@@ -199,6 +226,8 @@ class Consumer:
             # The exchange on its way is what was refused: without it the rest can
             # stand again, and whoever asked for it is told.
             self._topology.refuse(self._pending, error)
+        if self._channel is not None:
+            self._doubts.lost()
         if any(lane.is_standing and lane.queue.is_exclusive for lane in self._lanes.values()):
             self._incoming.interrupted()
         self._forget()
@@ -227,9 +256,9 @@ class Consumer:
             self._incoming.queue_made(lane.queue.label)
         self._check_ready()
 
-    def failed(self, lane: QueueChannel, error: AntiphonError, *, is_fatal: bool) -> None:
+    def failed(self, lane: QueueChannel, error: AntiphonError) -> None:
         """Take note that a queue does not stand."""
-        if is_fatal:
+        if lane.queue.is_exclusive:
             self.link.drop(error)
             return
         logger.warning("queue '%s' is tried again: %s", lane.queue.label, error)

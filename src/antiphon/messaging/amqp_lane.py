@@ -9,7 +9,8 @@ from pika.channel import Channel
 from pika.frame import Method
 
 from antiphon.messaging.amqp_arguments import arguments_of
-from antiphon.messaging.amqp_queue import QueueChannel, ignore, keep_consumers
+from antiphon.messaging.amqp_callbacks import ignore, keep_consumers
+from antiphon.messaging.amqp_queue import QueueChannel
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
 
 
@@ -39,7 +40,7 @@ class Lane(QueueChannel):
             return  # goes with the connection, whose silence is noticed by the link
         elif self._step_since is not None and now - self._step_since > self._step_limit_s:
             self._give_up()
-        elif self._retry_at is not None and now >= self._retry_at:
+        elif self._retry_at is not None and now >= self._retry_at and not self.is_apart:
             self.open()
         elif self.is_standing and not self.queue.is_consumed and now >= self._look_at:
             self._look()
@@ -139,4 +140,5 @@ class Lane(QueueChannel):
         self.is_tried = True
         if self._end is not None:
             self._topology.stands(self.queue.label, self._end.generation)
+        self._doubts.release(self.queue.name)
         self._user.ended(self)

@@ -7,6 +7,7 @@ leader) is tried again with pauses while the others go on.
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,14 +22,24 @@ from pika.frame import Method
 from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_arguments import arguments_of
+from antiphon.messaging.amqp_callbacks import ignore, ignore_message, is_missing, keep_consumers
+from antiphon.messaging.amqp_doubts import Doubts
 from antiphon.messaging.amqp_errors import explain
 from antiphon.messaging.amqp_settling import Consumption
 from antiphon.messaging.backoff import Backoff
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
 from antiphon.messaging.topology import Topology
 
+logger = logging.getLogger(__name__)
+
 #: Seconds for the broker to answer a step; a quorum queue may be electing its leader.
 STEP_TIMEOUT_S = 6.0
+
+#: Likewise, if it may never get one: it was made shortly before the broker was lost.
+SUSPECT_TIMEOUT_S = 4.0
+
+#: Seconds for the broker to delete a queue without a leader; RabbitMQ 3.10 takes five.
+REVIVE_TIMEOUT_S = 20.0
 
 #: Seconds more for each binding that goes with a step.
 BINDING_TIMEOUT_S = 0.02
@@ -60,12 +71,8 @@ class QueueUser(Protocol):
     def stood(self, queue: QueueChannel, *, is_new: bool) -> None:
         """Take note that the queue stands; *is_new*: it was not there before."""
 
-    def failed(self, queue: QueueChannel, error: AntiphonError, *, is_fatal: bool) -> None:
-        """Take note that the queue does not stand.
-
-        It is tried again by itself, unless *is_fatal*: then only a new
-        connection helps.
-        """
+    def failed(self, queue: QueueChannel, error: AntiphonError) -> None:
+        """Take note that the queue does not stand; a durable one is tried again by itself."""
 
     def ended(self, queue: QueueChannel) -> None:
         """Take note that the queue is no longer consumed, or was deleted, as wished."""
@@ -80,6 +87,7 @@ class QueueChannel(ABC):
         topology: where bindings come from, and successes go to.
         user: hears of it.
         address: of the broker, for messages.
+        doubts: what is known of queues that do not answer.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class QueueChannel(ABC):
         topology: Topology,
         user: QueueUser,
         address: AmqpAddress,
+        doubts: Doubts,
     ) -> None:
         self.queue = queue
         self.consumption: Consumption | None = None
@@ -109,6 +118,9 @@ class QueueChannel(ABC):
         self._look_at = 0.0
         self._backoff = Backoff()
         self._is_probing = self._is_missing = self._is_new = False
+        self._doubts = doubts
+        self._is_suspect = doubts.is_suspect(queue.name)
+        self._is_reviving = doubts.is_to_revive(queue.name)
         self._tag = ""
         self._pending: list[Change] = []  # on their way
         self._later: list[Change] = []  # when those are done
@@ -160,6 +172,9 @@ class QueueChannel(ABC):
         channel.add_on_cancel_callback(lambda _: self._on_cancelled(channel))
         if self._end is not None:
             self._delete(channel)
+        elif self._is_reviving:
+            self._step_limit_s = REVIVE_TIMEOUT_S
+            channel.queue_delete(self._name, callback=self._if(channel, self._on_revived))
         elif self.queue.is_exclusive or self._is_missing:
             self._declare(channel)
         else:
@@ -181,12 +196,18 @@ class QueueChannel(ABC):
 
         return on_answer
 
+    def _on_revived(self, channel: Channel, _frame: Method) -> None:
+        self._is_reviving, self._is_missing = False, True
+        self._declare(channel)
+
     def _on_found(self, channel: Channel, _frame: Method) -> None:
         self._is_probing = False
         self._declare(channel)
 
     def _declare(self, channel: Channel) -> None:
         queue = self.queue
+        if self._is_missing:
+            self._doubts.making(queue.name)
         channel.queue_declare(
             queue.name,
             exclusive=queue.is_exclusive,
@@ -204,7 +225,8 @@ class QueueChannel(ABC):
             return  # the change that took it away is on its way
         # Without an answer each: the channel keeps the order, so the last answer
         # says that all of them stand.
-        self._step_limit_s = STEP_TIMEOUT_S + BINDING_TIMEOUT_S * len(part.bindings)
+        limit_s = SUSPECT_TIMEOUT_S if self._is_suspect else STEP_TIMEOUT_S
+        self._step_limit_s = limit_s + BINDING_TIMEOUT_S * len(part.bindings)
         for binding in part.bindings:
             self._bind(channel, binding, None)
         for binding in part.unbindings:
@@ -213,6 +235,12 @@ class QueueChannel(ABC):
 
     def _consume(self, channel: Channel, generation: int) -> None:
         stands = self._if(channel, lambda _channel, frame: self._stands(frame, generation))
+        if not self.queue.is_consumed and self._is_suspect:
+            # Only who consumes learns that there is no leader.
+            self._tag = channel.basic_consume(
+                self._name, ignore_message, callback=self._if(channel, self._on_cleared)
+            )
+            return
         if not self.queue.is_consumed:
             channel.queue_declare(self._name, passive=True, callback=stands)
             return
@@ -226,9 +254,15 @@ class QueueChannel(ABC):
             callback=stands,
         )
 
+    def _on_cleared(self, _channel: Channel, _frame: Method) -> None:
+        self._is_suspect = False
+        self._close()
+        self.open()
+
     def _stands(self, _frame: Method, generation: int) -> None:
         self._step_since = None
         self._look_at = time.monotonic() + LOOK_INTERVAL_S
+        self._doubts.stood(self.queue.name)
         self._backoff.connected()
         is_new, self._is_new = self._is_new, False
         self.is_standing = self.is_tried = True
@@ -277,7 +311,7 @@ class QueueChannel(ABC):
                 self._ended()
             return  # else with the connection, which is made anew with everything
         self._channel = None
-        if self._is_probing and reason.reply_code == NOT_FOUND and _is_missing(reason):
+        if self._is_probing and reason.reply_code == NOT_FOUND and is_missing(reason):
             self._is_probing, self._is_missing = False, True
             self.open()
             return
@@ -310,23 +344,42 @@ class QueueChannel(ABC):
         # Not closed: the broker's channel is stuck, and its answer may come after all.
         error = BrokerUnavailable(
             f"queue '{self._name}' at {self._address.where} has not answered for "
-            f"{STEP_TIMEOUT_S:.0f} s: it may have no leader"
+            f"{self._step_limit_s:.0f} s: it may have no leader; if none of its nodes is down, "
+            "RabbitMQ has lost it in a crash: delete it (rabbitmqctl delete_queue)"
         )
-        self._channel = None
+        is_consuming = self.consumption is not None
+        self.forget()
         self._attempt += 1
         if self._end is not None:
             self._ended()
-            return
-        # A channel that may still get messages must not linger: then all is made anew.
-        self._fail(error, is_fatal=self.consumption is not None)
+        elif self._is_suspect and not self._is_reviving:
+            logger.warning("%s; it was made just before the broker was lost: making it anew", error)
+            self._doubts.revive(self.queue.name)
+            self._is_suspect, self._is_reviving = False, True
+            self.is_tried = True
+            self.open()
+        else:
+            self._is_reviving = False
+            if is_consuming:
+                self._doubts.keep_apart(self.queue.name, self._address)
+            self._fail(error)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it must not be tried beside others now."""
+        return self._doubts.is_apart(self.queue.name)
+
+    def stay_apart(self) -> None:
+        """Begin without the queue, which is tried over a connection of its own."""
+        self._fail(
+            BrokerUnavailable(
+                f"queue '{self._name}' at {self._address.where} does not answer those who consume "
+                "from it: it may have no leader"
+            )
+        )
 
     def _fail(
-        self,
-        error: AntiphonError,
-        *,
-        at_once: bool = False,
-        is_refusal: bool = False,
-        is_fatal: bool = False,
+        self, error: AntiphonError, *, at_once: bool = False, is_refusal: bool = False
     ) -> None:
         now = time.monotonic()
         self._step_since = None
@@ -334,8 +387,8 @@ class QueueChannel(ABC):
         self._is_probing = False
         self.is_tried = True
         self._topology.trouble(self.queue.label, error, is_refusal=is_refusal)
-        self._user.failed(self, error, is_fatal=is_fatal or self.queue.is_exclusive)
-        if is_fatal or self.queue.is_exclusive:
+        self._user.failed(self, error)
+        if self.queue.is_exclusive:
             return
         delay_s = self._backoff.next_delay_s()
         if at_once and now >= self._at_once_after:
@@ -343,17 +396,3 @@ class QueueChannel(ABC):
             self.open()
         else:
             self._retry_at = now + delay_s
-
-
-def _is_missing(reason: ChannelClosedByBroker) -> bool:
-    # 404 is said, too, of a queue whose node is down.
-    return "no queue" in reason.reply_text
-
-
-def keep_consumers(channel: Channel) -> None:
-    """Have pika close *channel* without a basic.cancel for each consumer before it."""
-    getattr(channel, "_cancelled", set()).update(getattr(channel, "_consumers", ()))
-
-
-def ignore(_frame: Method) -> None:
-    """Do nothing with an answer."""
