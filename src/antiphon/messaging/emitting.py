@@ -48,7 +48,9 @@ class EmittingManager(ObservingManager):
             return self._emit_slowly(event, block)
         event.pre_emit()
         if event.travels and event.__dict__.get("_arrived_at") != self.publisher_id:
-            self._send(event)
+            self._publisher.publish(event, origin_of(event, self.origin))
+            if self._notes_own:
+                self._note(event)
         if not run(event):
             self._run(event)
         event.post_emit()
@@ -64,7 +66,9 @@ class EmittingManager(ObservingManager):
             return None
         event.pre_emit()
         if event.travels and self._is_local(event):
-            self._send(event)
+            self._publisher.publish(event, origin_of(event, self.origin))
+            if self._notes_own:
+                self._note(event)
         if block:
             self._finish(event)
             return None
@@ -72,9 +76,8 @@ class EmittingManager(ObservingManager):
         thread.start()
         return thread
 
-    def _send(self, event: BaseEvent) -> None:
-        self._publisher.publish(event, origin_of(event, self.origin))
-        if self._notes_own and event._event_id is not None:
+    def _note(self, event: BaseEvent) -> None:
+        if event._event_id is not None:
             self._inbox.remember(event._event_id)
 
     def _finish(self, event: BaseEvent) -> None:
