@@ -142,13 +142,14 @@ def test_a_lost_connection_is_said_and_survived(
     with listening(broker_url, "--count", "1", "--system", system) as process:
         broker.restart()
         assert process.stderr is not None
-        said = [process.stderr.readline(), process.stderr.readline()]
+        said = [process.stderr.readline() for _ in range(3)]
         with open_bus(broker_url, system=system) as bus:
             bus.emit(BaseEvent(number=1))
             output, _ = process.communicate(timeout=30)
 
         assert "lost" in said[0]
         assert "again" in said[1]
+        assert "events may be missing since" in said[2]
         assert "number=1" in output
 
 
@@ -233,3 +234,44 @@ def test_a_closed_output(amqp_url: str, system: str) -> None:
         _, errors = process.communicate(timeout=30)
 
     assert (141, "") == (process.returncode, errors)
+
+
+def test_a_subscription_misses_nothing(amqp_url: str, system: str) -> None:
+    """Under a name events wait while the command does not run; --count takes so many."""
+    arguments = ["--subscription", "watch", "--class", "test:Parcel", "--system", system]
+    parcel = type("Parcel", (BaseEvent,), {"wire_name": "test:Parcel"})
+    first = [*COMMAND, amqp_url, *arguments, "--count", "1", "--json"]
+    with open_bus(amqp_url, system=system) as bus:
+        with subprocess.Popen(
+            first, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            while "listening on" not in process.stderr.readline():
+                continue
+            for number in range(3):
+                bus.emit(parcel(number=number))
+            bus.emit(BaseEvent(number="other"))
+            bus.flush(10)
+            output, _ = process.communicate(timeout=30)
+        done = run(amqp_url, *arguments, "--count", "2", "--json")
+        printed = [*output.splitlines(), *done.stdout.splitlines()]
+
+        bus.subscribe("watch", parcel, print).delete()
+
+    assert [0, 1, 2] == [json.loads(line)["attributes"]["number"] for line in printed]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["memory:", "--group"], "--subscription"),
+        (["memory:", "--subscription", "a b"], "1 to 100 letters"),
+        (["memory:", "--url", "memory:"], "once"),
+    ],
+)
+def test_wrong_subscriptions(arguments: list[str], says: str) -> None:
+    """What makes no sense is a wrong call."""
+    done = run(*arguments)
+
+    assert 2 == done.returncode
+    assert says in done.stderr

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import click
 
-from antiphon.cli.broker import given_url
+from antiphon.cli.broker import broker_options, examples, given_url
 from antiphon.cli.choosing import import_modules, origin_spec, parse_filters, wire_names
-from antiphon.cli.output import check_reader, write_line
 from antiphon.cli.printing import as_json, as_line
-from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.cli.waiting import Waiting
+from antiphon.events.abstract_event_manager import BaseEvent, Filter
+from antiphon.events.origin import OriginSpec
 from antiphon.messaging.bus import BrokerEventManager, open_bus
+from antiphon.messaging.events import EventsMayBeMissing
+from antiphon.messaging.matching import checked_origins, origin_test, portable
+from antiphon.messaging.subscription_options import Mode
+from antiphon.messaging.subscriptions import bindings_for
+from antiphon.wire.registry import default_registry
 from antiphon.wire.routing import ROOT_NAME
 
-#: Events that wait for a slow terminal; then the broker keeps the rest.
-MAX_WAITING = 1000
-
-#: Seconds between looks at whether anybody still reads the output.
-LOOK_S = 0.5
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-@click.command()
-@click.argument("url", required=False)
+@click.command(
+    epilog=examples(
+        "antiphon listen amqp://localhost --class StoreModificationEvent --origin catalogue",
+        "antiphon listen --filter n=5 --json | jq .attributes",
+        "antiphon listen --subscription watcher --class myapp:Saved   # misses nothing",
+    )
+)
+@click.argument("place", metavar="[URL]", required=False)
 @click.option(
     "--class",
     "classes",
@@ -57,13 +65,6 @@ LOOK_S = 0.5
     "JSON where it can be, else text.  Several must all hold.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print lines of JSON.")
-@click.option(
-    "--system",
-    default="antiphon",
-    show_default=True,
-    metavar="NAME",
-    help="The system whose events to hear.",
-)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @click.option(
     "--module",
@@ -72,78 +73,111 @@ LOOK_S = 0.5
     metavar="MODULE",
     help="Import this module first, so that its classes are known by their bare names.",
 )
+@click.option(
+    "--subscription",
+    metavar="NAME",
+    help="Listen under this name: events wait at the broker while the command does not run.",
+)
+@click.option(
+    "--group",
+    "is_group",
+    is_flag=True,
+    help="With --subscription: share the events with all who listen under that name.",
+)
+@broker_options
 def listen(
+    place: str | None,
     url: str | None,
+    system: str,
     classes: tuple[str, ...],
     origins: tuple[str, ...],
     prefixes: tuple[str, ...],
     filters: tuple[str, ...],
     is_json: bool,
-    system: str,
     count: int | None,
     modules: tuple[str, ...],
+    subscription: str | None,
+    is_group: bool,
 ) -> None:
     """Print events as they come, one a line.
 
-    URL is where the broker is, as in amqp://user:password@host:5672/virtual-host.
-    Default: the environment variable ANTIPHON_AMQP_URL, or the file that ANTIPHON_AMQP_URL_FILE
-    names.
+    URL is where the broker is, as in amqp://user:password@host:5672/virtual-host; it may be given
+    as --url, too.
 
-    What is said about the connection goes to standard error.  It ends after Ctrl-C, SIGTERM, when
-    its output is closed, or after --count events.
+    What is said about the connection, and about events that may be missing, goes to standard
+    error.  It ends after Ctrl-C, SIGTERM, when its output is closed, or after --count events.
     """
-    url = given_url(url, "antiphon listen URL")
+    if place and url:
+        raise click.UsageError("give the URL once: as URL, or as --url")
+    _check_subscription(subscription, is_group)
+    url = given_url(place or url, "antiphon listen URL")
     import_modules(modules)
     names = [name for given in classes for name in wire_names(given)] or [ROOT_NAME]
-    filter = parse_filters(filters)
-    with Waiting() as waiting, open_bus(url, system=system) as bus:
-        for name in dict.fromkeys(names):
-            bus.connect_named(name, waiting.put, filter, origin=origin_spec(origins, prefixes))
-        _announce(bus, classes)
+    chosen = tuple(dict.fromkeys(names))
+    filter, origin = parse_filters(filters), origin_spec(origins, prefixes)
+    # The bus is closed last: a thread of it may wait for the output.
+    with open_bus(url, system=system) as bus, Waiting() as waiting:
+        bus.connect(EventsMayBeMissing, _tell_missing, scope="local")
+        if subscription is None:
+            for name in chosen:
+                bus.connect_named(name, waiting.put, filter, origin=origin)
+        else:
+            mode: Mode = "group" if is_group else "broadcast"
+            listener = waiting.put_and_wait
+            _subscribe(bus, subscription, mode, chosen, listener, filter, origin)
+        _announce(bus, classes, subscription)
         waiting.print_all(as_json if is_json else as_line, count)
 
 
-def _announce(bus: BrokerEventManager, classes: tuple[str, ...]) -> None:
+def _check_subscription(name: str | None, is_group: bool) -> None:
+    if name is None and is_group:
+        raise click.UsageError("--group shares a subscription: name it with --subscription")
+    if name is not None and not _NAME.fullmatch(name):
+        raise click.BadParameter(
+            f"'{name}' is not 1 to 100 letters, digits, '_', '-' and '.', beginning with a letter "
+            "or digit",
+            param_hint="--subscription",
+        )
+
+
+def _subscribe(
+    bus: BrokerEventManager,
+    name: str,
+    mode: Mode,
+    classes: tuple[str, ...],
+    listener: Callable[[Any], None],
+    filter: Filter,
+    origin: OriginSpec,
+) -> None:
+    """Subscribe to *classes*, by their names: they need not be known here."""
+    origins = checked_origins(origin)
+    queue = f"{bus.system}.sub.{name}"
+    is_from = origin_test(origins, bus.origin)
+
+    def passes(event: BaseEvent) -> bool:
+        is_named = not set(classes).isdisjoint(default_registry.names_of(type(event)))
+        return is_named and (is_from is None or is_from(event))
+
+    bus.subscribe_queue(
+        name,
+        queue,
+        bindings_for(classes, origins, queue),
+        listener,
+        mode=mode,
+        filter=portable(filter),
+        condition=passes,
+    )
+
+
+def _tell_missing(event: EventsMayBeMissing) -> None:
+    moment = "" if event.since is None else f" since {datetime.fromtimestamp(event.since):%H:%M:%S}"
+    click.echo(
+        f"antiphon: events may be missing{moment} ({event.subscription}): {event.reason}", err=True
+    )
+
+
+def _announce(bus: BrokerEventManager, classes: tuple[str, ...], subscription: str | None) -> None:
     # What happens to the connection from here on is logged by the bus, and so shown.
     what = ", ".join(classes) or "all events"
-    click.echo(f"antiphon: listening on {bus.url}, system {bus.system}: {what}", err=True)
-
-
-class Waiting:
-    """Events between the bus, whose thread must not wait, and the output, which may be slow."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[BaseEvent] = queue.Queue(MAX_WAITING)
-        self._is_over = threading.Event()
-        self._last: Any = None
-
-    def __enter__(self) -> Waiting:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-
-    def put(self, event: BaseEvent) -> None:
-        """Take over *event*; wait for room unless all is over."""
-        if event is self._last:  # it has two of the names that were asked for
-            return
-        self._last = event
-        while not self._is_over.is_set():
-            try:
-                self._queue.put(event, timeout=LOOK_S)
-            except queue.Full:
-                continue
-            return
-
-    def print_all(self, line_of: Callable[[BaseEvent], str], count: int | None) -> None:
-        """Print events until there were *count*."""
-        printed = 0
-        while count is None or printed < count:
-            try:
-                event = self._queue.get(timeout=LOOK_S)
-            except queue.Empty:
-                check_reader()
-                continue
-            write_line(line_of(event))
-            printed += 1
-        self._is_over.set()
+    under = f", subscription {subscription}" if subscription else ""
+    click.echo(f"antiphon: listening on {bus.url}, system {bus.system}{under}: {what}", err=True)
