@@ -20,6 +20,7 @@ _EVENTS = {
     "received": "Events that came from other processes.",
     "duplicates": "Received events that had come before.",
     "corrupt": "Messages that could not be read.",
+    "skipped": "Messages dropped unread, since too much waited for slow listeners.",
 }
 
 #: Counters of a durable subscription with what they count.

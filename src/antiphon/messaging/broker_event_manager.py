@@ -174,6 +174,7 @@ class BrokerEventManager(
             duplicates=inbox.duplicates,
             echoes=inbox.echoes,
             corrupt=inbox.corrupt,
+            skipped=inbox.skipped,
             connects=inbox.connects,
             reconnects=max(0, inbox.connects - 1),
             is_connected=self.is_connected,

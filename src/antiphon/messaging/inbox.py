@@ -28,6 +28,9 @@ CONNECTED, DISCONNECTED = "connected", "disconnected"
 #: what arrives between the observation of an event and its copy from the broker.
 MAX_REMEMBERED = 8192
 
+#: Bytes of broadcast messages that may wait for slow listeners.
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+
 #: Seconds between two lines about corrupt messages; a broken sender makes thousands.
 CORRUPT_LOG_INTERVAL_S = 5.0
 
@@ -97,7 +100,9 @@ class Inbox:
         self.blocked_because: str | None = None
         #: Counters; each is written by one thread only.
         self.received = self.duplicates = self.corrupt = self.echoes = self.connects = 0
-        self.arrivals = self._delivered = self._handled = 0
+        self.arrivals = self._delivered = self._handled = self.skipped = 0
+        self._delivered_bytes = self._handled_bytes = 0
+        self._is_full = False  # more came than may wait, and not half of it is handled yet
         #: Takes what is its own out of what arrives.
         self.canary: Canary | None = None
         self.roll_call: OwnTaker | None = None
@@ -164,13 +169,40 @@ class Inbox:
         if arrival.message.routing_key.startswith("!") and self._took(arrival):
             self._settle(arrival)
         elif arrival.queue == BROADCAST:
+            if not self._has_room(arrival):
+                return
             if self._missing_since is not None:
                 self._resume()
             self._delivered += 1
+            self._delivered_bytes += len(arrival.message.body)
             self._events.submit(self._open, arrival)
         elif (taker := self._takers.get(arrival.queue)) is not None:
             taker.deliver(arrival)
         # Else its subscription was closed just now: not settled, it goes back.
+
+    def _has_room(self, arrival: Arrival) -> bool:
+        """Return whether *arrival* may wait for the listeners; else it is settled unread.
+
+        The broker counts messages that are under way, not their bytes: a thousand
+        of the longest would be 16 GiB before a slow listener.
+        """
+        waiting = self._delivered_bytes - self._handled_bytes
+        limit = MAX_WAITING_BYTES // 2 if self._is_full else MAX_WAITING_BYTES
+        is_full = waiting > 0 and waiting + len(arrival.message.body) > limit
+        if is_full and not self._is_full:
+            logger.warning(
+                "%d MiB of messages wait for slow listeners: those that come now are dropped "
+                "unread, and EventsMayBeMissing will be told",
+                waiting // 2**20,
+            )
+        self._is_full = is_full
+        if is_full:
+            self.skipped += 1
+            with self._moved:
+                if self._missing_since is None:
+                    self._missing_since = time.time()
+            self._settle(arrival)
+        return not is_full
 
     def _took(self, arrival: Arrival) -> bool:
         return any(one is not None and one.took(arrival) for one in (self.canary, self.roll_call))
@@ -247,6 +279,7 @@ class Inbox:
             self._receive(events)
         finally:
             self._handled += 1
+            self._handled_bytes += len(message.body)
             self._settle(arrival)
 
     def _receive(self, events: Sequence[BaseEvent]) -> None:

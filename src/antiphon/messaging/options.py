@@ -102,6 +102,8 @@ class BusStats:
         duplicates: received ones that had come before, and were dropped.
         echoes: own messages that came back, and were dropped undecoded.
         corrupt: messages that could not be read, and were dropped.
+        skipped: messages dropped unread, since too many bytes waited for slow
+            listeners already; ``EventsMayBeMissing`` was told.
         connects: how often the connection came up.
         reconnects: how often it came up again.
         is_connected: whether it is up now.
@@ -123,6 +125,7 @@ class BusStats:
     duplicates: int
     echoes: int
     corrupt: int
+    skipped: int
     connects: int
     reconnects: int
     is_connected: bool
