@@ -64,19 +64,19 @@ def test_a_slow_listener_with_many_events_in_hand(
         open_bus(impatient_url) as bus,
     ):
         bus.subscribe("books", Numbered, slow, mode=mode, options=options)
-        for number in range(8):
+        for number in range(6):
             sender.emit(Numbered(number=number))
         sender.flush(10)
-        for number in range(8, 16):
+        for number in range(6, 12):
             sender.emit(Numbered(number=number))
             sender.flush(10)
-        slow.wait(16)
+        slow.wait(12)
         subscription = bus.durable_subscriptions[0]
         wait_until(lambda: subscription.stats().in_hand == 0, "all is settled")
         reconnects = bus.stats().reconnects
 
     numbers = slow.numbers if mode == "single" else sorted(slow.numbers)
-    assert list(range(16)) == numbers
+    assert list(range(12)) == numbers
     assert 0 == reconnects
     assert "is tried again" not in caplog.text  # what a lost channel is logged with
 
