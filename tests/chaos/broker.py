@@ -45,6 +45,10 @@ class ChaosBroker(PrivateRabbitMQ):
         lines.append("loopback_users = none\n")
         (self.folder / "conf.d" / "chaos.conf").write_text("".join(lines))
 
+    def at_end(self, argv: Sequence[str]) -> None:
+        """Have *argv* run when this process is gone, however it ended."""
+        self._keeper.at_end(list(argv))
+
     def stop_orderly(self) -> None:
         """Stop RabbitMQ within its node, as for maintenance."""
         self.evaluate("rabbit:stop().")

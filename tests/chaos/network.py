@@ -28,6 +28,8 @@ class Network(ABC):
 
     prefix: tuple[str, ...] = ()
     address: str | None = None
+    #: Command that removes what the end of this process would leave behind; empty for none.
+    removal: tuple[str, ...] = ()
 
     @abstractmethod
     def url(self, port: int) -> str:
@@ -81,6 +83,7 @@ class NamespaceNetwork(Network):
         base = f"10.{random.SystemRandom().randrange(128, 250)}.{secrets.randbelow(250)}"
         self.address, inner_address = f"{base}.1", f"{base}.2"
         self.prefix = ("ip", "netns", "exec", self.name)
+        self.removal = ("ip", "netns", "del", self.name)
         _run("ip", "netns", "add", self.name)
         try:
             _run("ip", "link", "add", outer, "type", "veth", "peer", "name", self._inner)
@@ -133,7 +136,7 @@ class NamespaceNetwork(Network):
             self._inside("tc", "qdisc", "del", "dev", self._inner, "root")
 
     def close(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
+        subprocess.run(self.removal, capture_output=True, check=False)
 
 
 def _run(*words: str) -> None:

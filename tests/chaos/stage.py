@@ -23,7 +23,7 @@ QUIET_S = 2.0
 
 #: Seconds between the declaration of a quorum queue and a kill of the broker: RabbitMQ 3.10,
 #: killed within 0.5 s of it, never finds a leader for that queue again (tried with pika alone).
-SETTLE_S = 4.0
+SETTLE_S = 2.0
 
 #: Seconds that draining may take.
 DRAIN_TIMEOUT_S = 90.0
@@ -66,6 +66,9 @@ class Stage:
         try:
             addresses = [one.address for one in self.networks if one.address is not None]
             self.broker = start_broker(addresses)
+            for network in self.networks:
+                if network.removal:
+                    self.broker.at_end(network.removal)
         except BaseException:
             self._clean_up()
             raise
@@ -230,12 +233,13 @@ class Stage:
             f"{emitted} events emitted, {confirmed} of them in {flushes} flushes",
             *(
                 f"{one.name} ({one.mode}): {len(one.heard)} heard, "
-                f"{sum(len(run.gaps) for run in one.runs)} gaps told"
+                f"{sum(len(run.gaps) for run in one.runs)} gaps told, "
+                f"{verdict.repeats[one.name]} repeats and {verdict.disorders[one.name]} late ones "
+                "that are allowed"
                 for one in subscriptions_of(history)
             ),
             f"{len(faults)} faults: "
             + ", ".join(f"{faults.count(name)} {name}" for name in sorted(set(faults))),
-            f"{verdict.repeats} repeats and {verdict.disorders} late ones, all of them allowed",
         ]
         if back:
             lines.append(
