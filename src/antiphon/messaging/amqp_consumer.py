@@ -19,7 +19,7 @@ from antiphon.messaging.amqp_link import Link
 from antiphon.messaging.amqp_queue import QueueChannel
 from antiphon.messaging.amqp_settling import Consumption
 from antiphon.messaging.arrivals import delivery_count, restored
-from antiphon.messaging.declarations import Change, ExchangeSpec, QueueSpec
+from antiphon.messaging.declarations import Change, ExchangeSpec, QueueSpec, Snapshot
 from antiphon.messaging.topology import Topology
 from antiphon.messaging.transport import Arrival, Incoming, Message
 
@@ -114,7 +114,7 @@ class Consumer:
         channel.exchange_declare(
             snapshot.exchange,
             passive=True,
-            callback=lambda _: self._on_exchanges(channel, snapshot.generation),
+            callback=lambda _: self._on_exchanges(channel, snapshot),
         )
 
     def _declare(self, channel: Channel, exchange: ExchangeSpec) -> None:
@@ -122,12 +122,11 @@ class Consumer:
         if exchange.feeds_main:
             channel.exchange_bind(self._topology.exchange, exchange.name, "#")
 
-    def _on_exchanges(self, channel: Channel, generation: int) -> None:
+    def _on_exchanges(self, channel: Channel, snapshot: Snapshot) -> None:
         if channel is not self._channel:
             return
         self._has_exchanges = True
-        self._topology.stands(None, generation)
-        snapshot = self._topology.snapshot()
+        self._topology.stands(None, snapshot.generation)
         for deletion in snapshot.deletions:
             if isinstance(deletion.what, QueueSpec):
                 self._start(deletion.what).feed(deletion)

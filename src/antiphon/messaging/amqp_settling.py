@@ -76,6 +76,8 @@ class Consumption:
 
     def acknowledge(self, *, now: bool) -> None:
         """Acknowledge what was handled: a good deal of it, or (*now*) any."""
+        if self.is_over:
+            return
         if (
             not now
             and len(self._settled) < self._batch

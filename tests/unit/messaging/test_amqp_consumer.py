@@ -168,3 +168,14 @@ def test_prefetch_of_one(channel: Any) -> None:
     consumption.acknowledge(now=False)
 
     assert [1] == channel.acks
+
+
+def test_after_the_end(shared: Consumption, channel: Channel) -> None:
+    """What is settled after its channel has gone is not acknowledged on it."""
+    shared.is_over = True
+    for tag in range(1, 9):
+        shared.settle(tag)
+
+    shared.acknowledge(now=True)
+
+    assert ([], []) == (channel.acks, channel.singly)
