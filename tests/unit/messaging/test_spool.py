@@ -313,6 +313,21 @@ def test_damaged_in_the_middle(opened: Opener, caplog: pytest.LogCaptureFixture)
     assert 0 == len(again)
 
 
+def test_damaged_while_in_use(opened: Opener) -> None:
+    """Nobody waits for what cannot be read any more, and what comes after it is sent."""
+    buffer = opened(max_events=5)
+    add(buffer, *range(50))
+    spoil(segments(buffer)[0], segments(buffer)[0].stat().st_size // 2)
+    came = drain(buffer)
+    upto = buffer.appended
+    assert 0 == buffer.wait_settled(upto, 0)
+
+    add(buffer, 50)
+
+    assert [50] == drain(buffer)
+    assert 50 == len(came) + buffer.spool.damaged
+
+
 def test_damaged_at_the_end(opened: Opener, caplog: pytest.LogCaptureFixture) -> None:
     """Damage in the last segment is told at once, and a copy is kept."""
     buffer = opened()
