@@ -127,7 +127,7 @@ class Mover:
     def isolate(self, arrival: Arrival) -> None:
         """Move each event of *arrival*, which was not opened, to the isolation queue."""
         try:
-            messages = singles(arrival.message)
+            messages = singles(_uncounted(arrival.message))
         except CorruptMessage as exc:
             self.bury_message(arrival, "undecodable", str(exc), 1)
             return
@@ -198,7 +198,7 @@ class Mover:
 
     def _letter(self, message: Message, reason: Reason, error: str, attempts: int) -> Message:
         return dead_letter(
-            message,
+            _uncounted(message),
             queue=self._dead_queue,
             subscription=self._subscription,
             reason=reason,
@@ -221,3 +221,11 @@ def crashes_before(message: Message) -> int:
     """Return the crashes that *message* carries from before it was published anew."""
     count = (message.headers or {}).get(CRASHES_HEADER)
     return count if type(count) is int and count > 0 else 0
+
+
+def _uncounted(message: Message) -> Message:
+    """Return *message* without the count, which begins anew when it is replayed."""
+    if not message.headers or CRASHES_HEADER not in message.headers:
+        return message
+    kept = {name: value for name, value in message.headers.items() if name != CRASHES_HEADER}
+    return replace(message, headers=kept or None)

@@ -524,3 +524,7 @@ def test_crashes_are_counted_on_when_an_isolated_event_is_published_anew(stage: 
     stage.wait_settled(stage.deliver(anew, RETRY, count=2))
 
     assert ([], [1], [1]) == (stage.called, stage.forwarded(RETRY), stage.forwarded(DEAD))
+    letter = stage.transport.forwarded[-1]
+    assert letter.headers is not None
+    assert 10 == letter.headers["antiphon-attempts"]
+    assert "antiphon-crashes" not in letter.headers  # a replay begins anew
