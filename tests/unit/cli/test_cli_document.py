@@ -1,0 +1,65 @@
+"""docs/reference/cli.md tells of every command and every option."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from antiphon.cli.main import cli
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text()
+
+#: Told once, for all commands.
+COMMON = {"--url", "--system"}
+
+
+def commands(group: click.Group, before: str = "antiphon") -> Iterator[tuple[str, click.Command]]:
+    """Yield each command with its full name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before} {name}")
+        else:
+            yield f"{before} {name}", command
+
+
+COMMANDS = dict(commands(cli))
+
+
+def section(name: str) -> str:
+    """Return what the document says below the heading of the command called *name*."""
+    found = re.search(rf"^#+ `{name}( [^`\n]*)?`$(.*?)(?=^##|\Z)", DOCUMENT, re.M | re.S)
+    assert found is not None, f"no heading for {name}"
+    return found[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_are_those_of_the_document(name: str) -> None:
+    """Each option has a line in the table of its command, and there are no others."""
+    options = {
+        option
+        for parameter in COMMANDS[name].params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    told = set(re.findall(r"^\| `(--[a-z-]+)", section(name), re.M))
+
+    assert options - COMMON == told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps(name: str) -> None:
+    """Each says what it does and what its options mean, with examples."""
+    command = COMMANDS[name]
+    undocumented = [
+        parameter.name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+
+    assert [] == undocumented
+    assert command.help
+    assert f"{name} " in f"{command.epilog} "
