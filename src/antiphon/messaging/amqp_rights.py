@@ -46,7 +46,7 @@ def name_right(text: str, class_id: int, method_id: int) -> str:
         return text
     right = _RIGHTS.get((class_id, method_id))
     if right is None:  # a binding reads its source, and writes to its destination
-        right = "read" if found.group(2) == "exchange" else "write"
+        right = "write" if found.group(2) == "queue" else "read"
     return f"{text[: found.start()]}{right} {text[found.start() :]}"
 
 
@@ -61,6 +61,8 @@ def explain_right(text: str, address: AmqpAddress) -> str | None:
     if found is None:
         return None
     right, kind, name = found.groups()
+    if kind == "topic":
+        return _about_topic(right, name, text, address)
     of = _NAME_OF_SYSTEM.match(name)
     configure, write, read = patterns(of.group(1) if of else "<system>")
     user = address.user or "<the certificate's name>"
@@ -70,4 +72,16 @@ def explain_right(text: str, address: AmqpAddress) -> str | None:
         f"{right or 'configure, write or read'} the {kind} '{name}'; an operator grants what is "
         f"needed with: rabbitmqctl set_permissions -p '{address.virtual_host}' '{user}' "
         f"'{configure}' '{write}' '{read}'"
+    )
+
+
+def _about_topic(right: str | None, topic: str, text: str, address: AmqpAddress) -> str:
+    found = re.search(r"in exchange '([^']*)'", text)
+    exchange = found.group(1) if found else "<exchange>"
+    user = address.user or "<the certificate's name>"
+    return (
+        f"the broker at {address.where} does not let user '{user}' {right or 'read or write'} the "
+        f"topic '{topic}' of the exchange '{exchange}'; an operator alters topic permissions with: "
+        f"rabbitmqctl set_topic_permissions -p '{address.virtual_host}' '{user}' '{exchange}' "
+        "<write pattern> <read pattern>"
     )
