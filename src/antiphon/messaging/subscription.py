@@ -34,9 +34,9 @@ GROUP_HOLD_S = 5.0
 #: Seconds after which what is left of a message with several events is shared with the group.
 SHARE_AFTER_S = 2.0
 
-#: Seconds between looks at what has been in hand for too long: a tenth of what it may be,
+#: Seconds between looks at what has been in hand for too long: a quarter of what it may be,
 #: within these bounds.
-_TEND_SHARE, _MIN_TEND_S, _MAX_TEND_S = 0.1, 0.05, 15.0
+_TEND_SHARE, _MIN_TEND_S, _MAX_TEND_S = 0.25, 0.05, 15.0
 
 #: What RabbitMQ calls a difference, and what it is here.
 _DIFFERENCES = {

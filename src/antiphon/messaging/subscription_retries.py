@@ -9,12 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.events.filters import name_of
+from antiphon.messaging.dead_letters import Rationing
 from antiphon.messaging.subscription_batch import Item
 from antiphon.messaging.subscription_hand import Hand
 from antiphon.messaging.subscription_mover import Mover
 from antiphon.messaging.subscription_options import SubscriptionOptions
 
 logger = logging.getLogger(__name__)
+
+#: Failures that are logged in so many seconds: when what listeners need is away, all fail.
+MAX_LOGGED, LOG_INTERVAL_S = 5, 10.0
 
 #: Seconds between looks at whether the connection still stands: its loss wakes nobody.
 _LOOK_S = 0.5
@@ -47,6 +51,7 @@ class Retries:
         self._mover = mover
         self._call = call
         self._is_ending = is_ending
+        self._log_ration = Rationing(MAX_LOGGED, LOG_INTERVAL_S)
 
     def failed(self, item: Item) -> None:
         """See to *item*, whose listener has failed just now, or often enough before."""
@@ -54,11 +59,15 @@ class Retries:
         with hand.moved:
             hand.items[item.event_id] = item
             hand.stats.failures += 1
-        if item.attempts == 1:
+        if item.attempts == 1 and self._log_ration.passes():
             logger.warning(
-                "subscription %r: the listener failed for %s; trying again",
+                "subscription %r: the listener failed for %s; trying again (%d failures so far; "
+                "at most %d are logged in %.0f s)",
                 self._name,
                 name_of(item.event),
+                hand.stats.failures,
+                MAX_LOGGED,
+                LOG_INTERVAL_S,
                 exc_info=item.error,
             )
         if options.ordered:

@@ -231,8 +231,9 @@ class Runner:
     def _batch(self, arrival: Arrival, since: float, *, is_own: bool) -> Batch | None:
         try:
             events = self._decode(arrival.message)
-        except CorruptMessage as exc:
-            self._mover.bury_message(arrival, "undecodable", str(exc), 1)
+        except Exception as exc:  # a CorruptMessage; whatever it is, it would come again and again
+            error = str(exc) if isinstance(exc, CorruptMessage) else repr(exc)
+            self._mover.bury_message(arrival, "undecodable", error, 1)
             return None
         batch = Batch(arrival, since, events, is_own=is_own)
         self._pace.came(len(events))
