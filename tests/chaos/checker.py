@@ -26,6 +26,9 @@ MAX_EMIT_S = 5.0
 #: Seconds from the network's return to the connection's.
 MAX_BACK_S = 10.0
 
+#: Seconds that the slowest listener takes.
+MAX_LISTENER_S = 1.0
+
 #: Seconds without trouble after which everything that was handled is acknowledged.
 SETTLED_S = 3.0
 
@@ -213,7 +216,8 @@ class _Judge:
             return None  # two copies, and each member knows only its own
         # Several processes share the queue.  One that loses its connection cannot
         # acknowledge what it has handled, and another one gets it.
-        if any(first.at <= at <= again.at + NOTICE_S for at in _losses(first_run)):
+        since = first.at - MAX_LISTENER_S  # it was at work when it lost it
+        if any(since <= at <= again.at + NOTICE_S for at in _losses(first_run)):
             return None
         return "the first was neither killed nor cut off"
 

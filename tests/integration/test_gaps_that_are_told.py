@@ -10,7 +10,7 @@ from bus_helpers import Heard, Numbered, wait_until
 from antiphon import open_bus
 from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.options import BusOptions
-from antiphon.testing.broker_control import close_all_connections
+from antiphon.testing.broker_control import close_all_connections, delete_all_queues
 from antiphon.testing.servers import RabbitMQ
 
 #: More messages than are sent ahead to a listener.
@@ -41,4 +41,18 @@ def test_gap_of_a_slow_listener(broker: RabbitMQ, broker_url: str) -> None:
         (gap,) = gaps.wait()
 
         assert len(heard.events) < COUNT
+        assert gap.since <= began_at
+
+
+def test_gap_of_a_deleted_queue(broker: RabbitMQ, broker_url: str) -> None:
+    """An operator who deletes the queue under a listener is told of to the listener."""
+    gaps = Heard()
+    with open_bus(broker_url) as receiver:
+        receiver.connect(EventsMayBeMissing, gaps)
+        receiver.connect(Numbered, print)
+        began_at = time.time()
+        delete_all_queues(broker)
+        (gap,) = gaps.wait()
+
+        assert "broadcast" == gap.subscription
         assert gap.since <= began_at

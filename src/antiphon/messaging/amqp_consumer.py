@@ -72,6 +72,7 @@ class Consumer:
         self._doubts = Doubts()
         self._later: list[Change] = []  # when the exchanges before them stand
         self._pending: list[Change] = []  # exchanges on their way
+        self._has_broadcast = False  # the queue stood on this connection that goes with it
 
     def settle(self, arrival: Arrival) -> None:
         """Take note, on any thread, that *arrival* was handled."""
@@ -227,7 +228,9 @@ class Consumer:
             self._topology.refuse(self._pending, error)
         if self._channel is not None:
             self._doubts.lost()
-        if any(lane.is_standing and lane.queue.is_exclusive for lane in self._lanes.values()):
+        # Asked of no lane: one whose queue was deleted does not stand any more by now.
+        has_broadcast, self._has_broadcast = self._has_broadcast, False
+        if has_broadcast:
             self._incoming.interrupted()
         self._forget()
         self._topology.lost()
@@ -251,6 +254,7 @@ class Consumer:
 
     def stood(self, lane: QueueChannel, *, is_new: bool) -> None:
         """Take note that a queue stands."""
+        self._has_broadcast = self._has_broadcast or lane.queue.is_exclusive
         if is_new:
             self._incoming.queue_made(lane.queue.label)
         self._check_ready()
