@@ -46,7 +46,8 @@ def main() -> int:
             stage.drain()
         except (Hang, AssertionError) as exc:
             _say(f"FAILED: {exc}")
-            raise
+            _print_schedule(schedule, seed)
+            raise SystemExit(1) from None
         verdict, summary = stage.judge()
         print(summary)
         if verdict.violations:
@@ -58,6 +59,10 @@ def main() -> int:
 def _print_violations(verdict: Verdict, schedule: list[Step], seed: int) -> None:
     for violation in verdict.violations[:MAX_PRINTED]:
         print(violation)
+    _print_schedule(schedule, seed)
+
+
+def _print_schedule(schedule: list[Step], seed: int) -> None:
     print(f"seed {seed}; the schedule was:")
     for step in schedule:
         print(f"  {step}")
