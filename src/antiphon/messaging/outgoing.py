@@ -30,6 +30,9 @@ GATHER_AT = 8
 #: the ids of more (inbox.MAX_REMEMBERED); at 300 000 events/s a confirm may take 25 ms.
 MAX_UNDER_WAY = 8000
 
+#: Bytes of events that are taken at once, about: each is copied twice on its way.
+MAX_TAKEN_BYTES = 8 * 1024 * 1024
+
 _DEFAULT_POLICY = BufferPolicy()
 
 
@@ -264,6 +267,8 @@ class OutgoingBuffer:
                 count -= count % self._policy.batch_events
             if count <= 0:
                 return
+            if self.max_bytes - self._bytes_room > MAX_TAKEN_BYTES:
+                count = self._within_bytes(count)
             # First, so that the bound holds at every moment: who finds no room waits for the lock.
             self._in_hand += count
             self._update_room()
@@ -275,6 +280,14 @@ class OutgoingBuffer:
                 self._again.append((message, self._position))
                 self._messages += 1
             self._bytes_room -= size - sum(len(envelope) for _, envelope in items)
+
+    def _within_bytes(self, count: int) -> int:
+        size = 0
+        for index in range(count):
+            size += len(self._fresh[index][1])
+            if size >= MAX_TAKEN_BYTES:
+                return index + 1
+        return count
 
     # -- Room; all under the lock ----------------------------------------------------
 

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from antiphon.errors import BusClosed, PublishBufferFull
 from antiphon.messaging.batching import Address, BufferPolicy
 from antiphon.messaging.inbox import MAX_REMEMBERED
-from antiphon.messaging.outgoing import GATHER_AT, MAX_UNDER_WAY, OutgoingBuffer
+from antiphon.messaging.outgoing import (
+    GATHER_AT,
+    MAX_TAKEN_BYTES,
+    MAX_UNDER_WAY,
+    OutgoingBuffer,
+)
 from antiphon.messaging.transport import Message
 from antiphon.wire.codec import Codec
 
@@ -167,6 +172,16 @@ def test_no_more_under_way_than_receivers_remember() -> None:
     assert MAX_UNDER_WAY == sum(message.count for message in taken)
     assert taken[0].count == sum(message.count for message in outgoing.take(100))
     assert MAX_UNDER_WAY < MAX_REMEMBERED
+
+
+def test_large_events_a_few_at_a_time() -> None:
+    """A buffer full of large events is not copied all at once."""
+    outgoing = OutgoingBuffer(1000, 10**9, BufferPolicy(batch_events=10))
+    large = bytes(MAX_TAKEN_BYTES // 2)
+    for _ in range(5):
+        outgoing.add(KEY, large)
+
+    assert [2, 2, 1] == [len(outgoing.take(100)) for _ in range(3)]
 
 
 def test_same_bytes_again() -> None:
