@@ -135,12 +135,19 @@ class Runner:
                 if job is not None:
                     self._running += 1
                     return job
-                now = time.monotonic()
-                until = [at for at in (hand.due_at, self._held_until(now)) if at is not None]
-                if hand.isolated and self._is_moving(now):
-                    until.append(self._mover.moved_at + MOVING_S)
-                hand.moved.wait(max(min(until) - now, 0.001) if until else None)
+                hand.moved.wait(self._pause_s(time.monotonic()))
         return None
+
+    def _pause_s(self, now: float) -> float | None:
+        """Return after how many seconds to look again though nothing new came; None for never."""
+        if self._is_alone or (self._hand.isolated and not self._is_moving(now)):
+            return None  # whoever is at work tells when that is over
+        if self._hand.isolated:
+            until: float | None = self._mover.moved_at + MOVING_S
+        else:
+            ends = [at for at in (self._hand.due_at, self._held_until(now)) if at is not None]
+            until = min(ends, default=None)
+        return None if until is None else max(until - now, 0.001)
 
     def _ready_job(self, now: float) -> Callable[[], None] | None:
         hand = self._hand
