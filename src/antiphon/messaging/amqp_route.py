@@ -65,6 +65,7 @@ class Route:
         self._refusals: dict[tuple[str, int], _Refusal] = {}
         self._errors: dict[str, AntiphonError] = {}
         self._up_since: float | None = None
+        self._told: str | None = None  # why secrets could not be read, so that it is said once
 
     def choose(self) -> AmqpAddress | None:
         """Return where to connect to now; None if every node refused us lately."""
@@ -153,4 +154,8 @@ class Route:
             self._address = self._address.again()
         except AntiphonError as exc:
             # Secrets are being replaced, or were by nonsense: the old ones may do.
-            logger.warning("going on with the address as it was: %s", exc)
+            if self._told != str(exc):
+                logger.warning("going on with the address as it was: %s", exc)
+            self._told = str(exc)
+        else:
+            self._told = None
