@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
@@ -12,12 +13,17 @@ from typing import Any
 import pytest
 
 from antiphon import BaseEvent, BrokerEventManager, open_bus
+from antiphon.cli.dead_letters import DeadLetter, DeadLetters, Fate
 from antiphon.cli.listening_words import in_words
 from antiphon.cli.main import run
 from antiphon.cli.management import list_queues
 from antiphon.errors import BrokerRefused, BrokerUnavailable, InvalidURL
 from antiphon.events.origin import Prefix
+from antiphon.messaging.browser import Found
+from antiphon.messaging.memory import MemoryBroker
+from antiphon.messaging.memory_browser import MemoryBrowser
 from antiphon.messaging.subscription_options import SubscriptionOptions
+from antiphon.messaging.transport import Message
 from antiphon.wire.routing import binding_keys
 
 
@@ -144,6 +150,60 @@ def test_dead_letters_in_memory(
     assert "dropped 1 dead letter\n" == capsys.readouterr().out
     assert 0 == run(["dlq", "ls", "--url", url, "--json"])
     assert 2 == len(capsys.readouterr().out.splitlines())
+
+
+class _Noting(MemoryBrowser):
+    """A browser that notes what it is asked to do, and can fail at it."""
+
+    def __init__(self, broker: MemoryBroker, fails_at: str = "") -> None:
+        super().__init__(broker)
+        self.calls: list[str] = []
+        self._fails_at = fails_at
+
+    def publish(self, message: Message) -> bool:
+        self._note("publish")
+        return super().publish(message)
+
+    def acknowledge(self, found: Found) -> None:
+        self._note("acknowledge")
+        super().acknowledge(found)
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if call == self._fails_at:
+            raise BrokerUnavailable("gone")
+
+
+@pytest.mark.parametrize("fails_at", ["", "publish", "acknowledge"])
+def test_a_letter_is_removed_after_it_was_sent(
+    bus: BrokerEventManager, url: str, fails_at: str
+) -> None:
+    """The copy is confirmed first: whatever fails in between, the event is somewhere."""
+    ids: list[object] = []
+    broker = MemoryBroker.named(url.removeprefix("memory://"))
+
+    def fail(event: BaseEvent) -> None:
+        ids.append(event._event_id)
+        raise ValueError
+
+    options = SubscriptionOptions(delivery_limit=1)
+    with bus.subscribe("audit", Shipped, fail, options=options) as subscription:
+        bus.emit(Shipped())
+        while not subscription.stats().dead:
+            threading.Event().wait(0.001)
+    with _Noting(broker, fails_at) as browser:
+        letters = DeadLetters(browser, "antiphon")
+
+        def send(letter: DeadLetter) -> Fate:
+            return Fate.REMOVE if letters.send_back(letter) else Fate.KEEP
+
+        with contextlib.suppress(BrokerUnavailable):
+            letters.visit(send)
+        calls = browser.calls
+
+    assert ["publish", "acknowledge"][: len(calls)] == calls
+    is_dead, is_back = broker.depth("antiphon.dead"), broker.depth("antiphon.sub.audit")
+    assert {"": (0, 1), "publish": (1, 0), "acknowledge": (1, 1)}[fails_at] == (is_dead, is_back)
 
 
 def test_it_looks_again(
