@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from antiphon.errors import BrokerRefused
 from antiphon.messaging.topology import ExchangeSpec, Topology
 from antiphon.messaging.transport import KEY_HEADER
+
+#: Seconds after a refusal before the broker is asked again.
+REFUSAL_S = 30.0
 
 #: RabbitMQ routes by the keys in this header, too, and takes it out.
 BCC_HEADER = "BCC"
@@ -26,22 +31,51 @@ class Exchanges:
         self._topology = topology
         self._reconcile = reconcile
         self._known: dict[str, tuple[str, int]] = {}
+        self._refusals: dict[str, tuple[str, float]] = {}  # why, and when that was asked
 
     def full_name(self, name: str) -> str:
         """Return *name* at the broker: after ``<system>.``, unless that is there already."""
         return name if name.startswith(self._prefix) else self._prefix + name
 
     def named(self, name: str) -> str:
-        """Return the full name of an exchange that feeds the bus's own; it is declared soon."""
+        """Return the full name of an exchange that feeds the bus's own; it is declared soon.
+
+        Raises:
+            BrokerRefused: the broker did not let it be declared before.  What is
+                published to it all the same would be in the way of everything else.
+        """
+        self._check(name)
         return self._declared(name)[0]
 
-    def generation_of(self, name: str) -> int:
-        """Return what to wait for (``Topology.wait``) until the exchange stands."""
-        return self._declared(name)[1]
+    def put(self, name: str, timeout_s: float, *, is_connected: bool) -> str:
+        """Do as ``named``, and wait at most *timeout_s* until it stands, if it can.
 
-    def forget(self, name: str) -> None:
-        """Declare *name* again when it is asked for next: the broker refused it."""
-        self._known.pop(name, None)
+        Args:
+            name: the exchange.
+            timeout_s: seconds to wait at most.
+            is_connected: whether the broker can be asked now.
+
+        Raises:
+            BrokerRefused: the broker does not allow it, or did not lately: it is
+                asked again after a while, since each refusal costs the connection.
+        """
+        _, asked_at = self._refusals.get(name, (None, float("-inf")))
+        if not is_connected or time.monotonic() - asked_at < REFUSAL_S:
+            self._check(name)
+        full, generation = self._declared(name)
+        try:
+            if self._topology.wait(generation, timeout_s):
+                self._refusals.pop(name, None)
+        except BrokerRefused as exc:
+            self._known.pop(name, None)
+            self._refusals[name] = (str(exc), time.monotonic())
+            raise
+        return full
+
+    def _check(self, name: str) -> None:
+        text, _ = self._refusals.get(name, (None, 0.0))
+        if text is not None:
+            raise BrokerRefused(text)
 
     def _declared(self, name: str) -> tuple[str, int]:
         known = self._known.get(name)

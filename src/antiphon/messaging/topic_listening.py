@@ -32,12 +32,7 @@ class TopicListeningManager(ListeningManager):
             BusClosed: nothing was declared.
         """
         self._check_open()
-        try:
-            self._topology.wait(self._exchanges.generation_of(name), BIND_TIMEOUT_S)
-        except BrokerRefused:
-            self._exchanges.forget(name)
-            raise
-        return self._exchanges.named(name)
+        return self._exchanges.put(name, BIND_TIMEOUT_S, is_connected=self._transport.is_connected)
 
     def connect_topic(
         self,

@@ -9,6 +9,7 @@ import pytest
 
 from antiphon import BaseEvent
 from antiphon.errors import BrokerRefused, BusClosed
+from antiphon.messaging import exchanges as exchanges_module
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.messaging.exchanges import Exchanges
 from antiphon.messaging.topics import TopicPattern
@@ -76,7 +77,7 @@ def test_by_topic_and_by_class(bus_of: Opener, heard: Any) -> None:
 
 
 def test_a_refused_exchange_is_told(bus_of: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller learns it, nothing is connected, and the next call asks again."""
+    """The caller learns it, nothing is connected or emitted, and a later call asks again."""
     bus = bus_of()
     asked: list[int] = []
 
@@ -86,11 +87,18 @@ def test_a_refused_exchange_is_told(bus_of: Opener, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(bus._topology, "wait", refuse)
     for _ in range(2):
-        with pytest.raises(BrokerRefused):
+        with pytest.raises(BrokerRefused, match="no"):
             bus.connect_topic("measures", "#", Measured, print)
+        with pytest.raises(BrokerRefused, match="no"):
+            bus.emit(Measured(place="x"))
 
-    assert 2 == len(asked)
-    assert [] == bus.get_listeners(Measured)
+    assert 1 == len(asked)
+    assert ([], 0) == (bus.get_listeners(Measured), bus.stats().emitted)
+    monkeypatch.undo()
+    monkeypatch.setattr(exchanges_module, "REFUSAL_S", 0)
+    bus.connect_topic("measures", "#", Measured, print)
+    bus.emit(Measured(place="x"))
+    bus.flush(5)
 
 
 def test_a_closed_bus_declares_nothing(bus_of: Opener) -> None:
