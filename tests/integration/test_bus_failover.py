@@ -108,6 +108,18 @@ def test_return_of_the_network(nodes: tuple[Node, Node], system: str) -> None:
         assert bus.wait_connected(BACK_WITHIN_S)
 
 
+def test_return_from_silence(nodes: tuple[Node, Node], system: str) -> None:
+    """The same where nothing was refused, and nothing answered."""
+    with open_bus(url_of(nodes[0].port, nodes[1].port, heartbeat=1), system=system) as bus:
+        for node in nodes:
+            node.fall_silent()
+        wait_until(lambda: not bus.is_connected, "the silence is noticed")
+        for node in nodes:
+            node.speak()
+
+        assert bus.wait_connected(BACK_WITHIN_S)
+
+
 def test_black_hole(nodes: tuple[Node, Node], black_hole: int, system: str) -> None:
     """A host that answers nothing at all costs three seconds."""
     began = time.monotonic()
