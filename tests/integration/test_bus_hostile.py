@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 from bus_helpers import Heard, Numbered, wait_until
-from hostile import EVIL_TABLES, RawProperties, hostile_channel, publish_all
+from hostile import EVIL_TABLES, LONG, RawProperties, hostile_channel, publish_all
 
 from antiphon import open_bus
 from antiphon.events.event_id import EventId
+from antiphon.messaging.amqp_limits import BoundedConnection
 from antiphon.messaging.browser import open_browser
 from antiphon.wire import Codec
+
+
+@pytest.fixture(autouse=True)
+def _long_is_a_megabyte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedConnection, "max_body_bytes", LONG - 1)
 
 
 @pytest.fixture
@@ -98,21 +104,23 @@ def test_durable_garbage_is_put_aside(amqp_url: str, system: str, good: tuple[st
 
 
 @pytest.mark.parametrize("name", [*EVIL_TABLES, "long"])
-def test_dead_letters_that_take_libraries_down(amqp_url: str, name: str) -> None:
+def test_dead_letters_that_take_libraries_down(amqp_url: str, system: str, name: str) -> None:
     """An operator can look at the dead letters whatever somebody put among them."""
     with hostile_channel(amqp_url) as channel, open_browser(amqp_url) as browser:
-        channel.queue_declare("dead", durable=True)
-        body = b"x" if name != "long" else bytes(16 * 1024 * 1024 + 1)
+        queue = f"{system}.dead"
+        channel.queue_declare(queue, durable=True)
+        body = b"x" if name != "long" else bytes(LONG)
         properties = RawProperties(EVIL_TABLES[name]) if name in EVIL_TABLES else None
-        channel.basic_publish("", "dead", body, properties)
-        channel.basic_publish("", "dead", b"good")
+        channel.basic_publish("", queue, body, properties)
+        channel.basic_publish("", queue, b"good")
         found: list[bytes] = []
 
         def both() -> bool:
-            if (one := browser.get("dead")) is not None:
+            if (one := browser.get(queue)) is not None:
                 found.append(one.message.body)
             return len(found) == 2
 
         wait_until(both, "both are got")
+        channel.queue_delete(queue)
 
     assert [b"x" if name == "wide" else b"", b"good"] == found
