@@ -253,15 +253,15 @@ class Spool:
 
     def close(self) -> None:
         """Give the directory back; what is not confirmed stays there.  Twice is fine."""
-        self._end_segment()
         if self._segments and self.first == self.end:
-            while self._segments:
-                self._remove(self._segments.pop())
-        self._directory.close()
+            for segment in self._segments:
+                self._remove(segment)
+        self.abandon()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's files."""
+        """Let go of the files as they are: in a forked child they are the parent's."""
         self._end_segment()
+        self._segments.clear()  # a late confirm must not touch what is another's by now
         self._directory.close()
 
     def _remove(self, segment: Segment) -> None:

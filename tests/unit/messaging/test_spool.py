@@ -152,6 +152,20 @@ def test_closed_empty(opened: Opener) -> None:
     assert 0 == buffer.spooled_bytes
 
 
+def test_late_confirm(opened: Opener) -> None:
+    """What is confirmed after the spool was closed stays: it may be another process's by now."""
+    buffer = opened()
+    add(buffer, 1, 2)
+    buffer.take(10)
+    buffer.close()
+
+    again = opened()
+    buffer.settle(1)
+
+    assert [1, 2] == drain(again)
+    assert 0 == again.spool.damaged
+
+
 @given(st.lists(st.sampled_from(["add", "add", "take", "settle", "rewind", "die"]), max_size=50))
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
     """Whatever happens, with a death at any point, all comes out in order, and nothing is lost."""
