@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pika
 import pytest
+from broker_users import add_user
+from bus_helpers import Heard, python, wait_until
 
-from antiphon import BrokerEventManager, open_bus
+from antiphon import BaseEvent, BrokerEventManager, open_bus
 from antiphon.cli.dead_letters import DeadLetters, Fate
-from antiphon.errors import BrokerUnavailable
+from antiphon.errors import BrokerRefused, BrokerUnavailable
 from antiphon.messaging.browser import open_browser
 from antiphon.messaging.subscription_options import SubscriptionOptions
 from antiphon.notifications import (
@@ -20,7 +22,7 @@ from antiphon.notifications import (
     ResourceLifecycleEventPublisher,
     ResourceLifecycleEventSubscriber,
 )
-from tests.integration.bus_helpers import Heard, python, wait_until
+from antiphon.testing.servers import RabbitMQ
 
 #: Publishes an event of a kind that only this process has.
 ELSEWHERE = """
@@ -213,3 +215,22 @@ def test_it_goes_on_after_the_exchange_was_deleted(
     wait_until(lambda: publisher.create_and_publish_event() and bool(listener.events), "by class")
     there._transport.renew(BrokerUnavailable("a test"))
     wait_until(is_heard, "by topic")
+
+
+def test_without_the_right_to_it(broker: RabbitMQ, system: str) -> None:
+    """Who may not declare the exchange is told at once, and everything else goes on."""
+    rights = (rf"^({system}\.events|amq\.gen.*)$", rf"^({system}\.events|amq\.gen.*)$", ".*")
+    with broker.vhost() as url:
+        add_user(broker, "clerk", "pw", rights, url.rpartition("/")[2])
+        with open_bus(url.replace("guest:guest@", "clerk:pw@"), system=system) as bus:
+            publisher = ResourceLifecycleEventPublisher(bus=bus, origin="x")
+            for _ in range(2):
+                with pytest.raises(BrokerRefused, match=rf"{system}\.events\.topic"):
+                    publisher.create_and_publish_event()
+            with pytest.raises(BrokerRefused):
+                active(EventSubscriber(bus=bus))
+            bus.emit(BaseEvent())
+            bus.flush(20)
+
+            assert bus.wait_connected(20)
+            assert 1 == bus.stats().confirmed
