@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.errors import BusClosed, PublishBufferFull
@@ -365,6 +365,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 5), st.sampled_from(["drop_oldest", "raise"]), st.integers(5, 40))
 def test_an_order_preserving_resend(
     steps: list[tuple[str, int, bool]], batch_events: int, when_full: str, max_events: int

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.errors import (
@@ -166,6 +166,7 @@ def test_late_confirm(opened: Opener) -> None:
     assert 0 == again.spool.damaged
 
 
+@settings(deadline=None)  # the disk takes its time
 @given(st.lists(st.sampled_from(["add", "add", "take", "settle", "rewind", "die"]), max_size=50))
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
     """Whatever happens, with a death at any point, all comes out in order, and nothing is lost."""
