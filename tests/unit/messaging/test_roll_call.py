@@ -74,7 +74,7 @@ def test_it_can_be_switched_off(bus_of: BusOf) -> None:
 
 def test_who_asks_too_often_gets_no_answer(bus_of: BusOf) -> None:
     """Answers of a bus are few in a second, whatever others ask."""
-    asking, other = bus_of(), bus_of()
+    asking, other = bus_of(), bus_of(options=BusOptions(canary_interval_s=0))
     sent: list[Message] = []
     other._transport.forward = lambda messages, done: sent.extend(messages)  # type: ignore[method-assign]
     body = json.dumps({"answer": "!roll.answer.x", "nonce": "n"}).encode()
@@ -93,7 +93,7 @@ def test_who_asks_too_often_gets_no_answer(bus_of: BusOf) -> None:
 )
 def test_nonsense_is_dropped(bus_of: BusOf, body: bytes) -> None:
     """Whatever stands in a question or an answer, nothing is published and nothing raised."""
-    bus = bus_of()
+    bus = bus_of(options=BusOptions(canary_interval_s=0))
     sent: list[Message] = []
     bus._transport.forward = lambda messages, done: sent.extend(messages)  # type: ignore[method-assign]
 
