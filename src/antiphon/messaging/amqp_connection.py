@@ -120,8 +120,13 @@ class QuickConnection(ReadingConnection):
 
     @property
     def may_write_anywhere(self) -> bool:
-        """Whether threads other than the connection's own may call ``write_frames``."""
-        return self._quick is not None
+        """Whether threads other than the connection's own may call ``write_frames`` now.
+
+        Not while somebody writes: that may be this very thread, in the midst of a
+        frame, where a finalizer or a signal's handler emits.
+        """
+        quick = self._quick
+        return quick is not None and not quick.writing.locked()
 
     def write_frames(self, frames: bytes) -> bool:
         """Send whole frames, which ``amqp_frames`` made.

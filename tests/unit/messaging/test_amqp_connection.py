@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.messaging.amqp_connection import CAN_SEND, _QuickTransport
+from antiphon.messaging.amqp_connection import CAN_SEND, QuickConnection, _QuickTransport
 
 #: Bytes of what each thread writes at once: more than the socket takes now and then.
 FRAME_BYTES = 3000
@@ -164,6 +164,20 @@ def test_nothing_is_written_after_the_end(ends: tuple[socket.socket, socket.sock
 
     assert transport.send(b"frame")
     assert not transport._tx_buffers
+
+
+def test_nobody_writes_in_the_midst_of_a_frame(ends: tuple[socket.socket, socket.socket]) -> None:
+    """A finalizer that emits while its own thread writes is told to leave that to another."""
+    ours, _ = ends
+    connection = QuickConnection.__new__(QuickConnection)
+    connection._quick = transport = transport_on(ours)
+    transport._nbio.stop()
+    answers = [connection.may_write_anywhere]
+    transport._sock.send = lambda data: answers.append(connection.may_write_anywhere) or len(data)
+    connection.bytes_sent = connection.frames_sent = 0
+    connection.write_frames(b"frame")
+
+    assert [True, False] == answers
 
 
 def test_this_pika_can_be_quickened() -> None:
