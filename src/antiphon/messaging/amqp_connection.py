@@ -107,7 +107,7 @@ class QuickConnection(ReadingConnection):
     def quicken(self, channel: Channel) -> None:
         """Begin, when *channel*, the first, is open."""
         self.read_quickly(channel)
-        transport = getattr(self, "_transport", None)
+        transport: Any = getattr(self, "_transport", None)
         if CAN_SEND and type(transport) is _Plain and hasattr(transport, "_tx_buffers"):
             transport.__class__ = _QuickTransport
             transport.writing = threading.Lock()
