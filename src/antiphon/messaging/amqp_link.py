@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from pika.adapters import select_connection
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.exceptions import ConnectionWrongStateError
@@ -60,6 +62,27 @@ class LinkUser(Protocol):
         """Take note that the broker accepts nothing for *reason*; None: it does again."""
 
 
+def _interrupt_pair() -> tuple[socket.socket, socket.socket]:
+    # pika makes a TCP connection to itself for this: with packets lost on the loopback
+    # interface, accept() may then wait for ever, and the link is never back (seen in chaos).
+    pair = socket.socketpair()
+    for end in pair:
+        end.setblocking(False)
+    return pair
+
+
+def _local(poller: type) -> type:
+    return type(poller.__name__, (poller,), {"_get_interrupt_pair": staticmethod(_interrupt_pair)})
+
+
+_POLLERS = (
+    ("epoll", _local(select_connection.EPollPoller)),
+    ("kqueue", _local(select_connection.KQueuePoller)),
+    ("poll", _local(select_connection.PollPoller)),
+    ("select", _local(select_connection.SelectPoller)),
+)
+
+
 class _WatchedLoop(IOLoop):  # type: ignore[misc]
     """pika's loop, which also knows the sockets that it watches, and listens to a bell."""
 
@@ -67,6 +90,11 @@ class _WatchedLoop(IOLoop):  # type: ignore[misc]
         super().__init__()
         self.watched: set[int] = set()
         super().add_handler(bell.fileno(), lambda _fd, _events: when_rung(), self.READ)
+
+    @staticmethod
+    def _get_poller(*arguments: Any) -> Any:
+        kind = next(kind for name, kind in _POLLERS if hasattr(select, name))
+        return kind(*arguments)
 
     def add_handler(self, fd: int, handler: Callable[[int, int], None], events: int) -> None:
         self.watched.add(fd)
