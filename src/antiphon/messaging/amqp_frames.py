@@ -59,7 +59,7 @@ def frames_of(
     body = message.body
     length = len(body)
     if message.headers:
-        header = Header(channel, length, properties_of(message)).marshal()
+        header: bytes = Header(channel, length, properties_of(message)).marshal()
     else:
         head, tail = _header(message.publisher, message.persistent, channel)
         header = head + _length.pack(length) + tail
@@ -74,7 +74,7 @@ def frames_of(
 
 def body_bytes_of(channel: Channel) -> int:
     """Return how many bytes of a body fit into one frame of *channel*."""
-    return getattr(channel.connection, "_body_max_length", None) or LEAST_BODY_BYTES
+    return int(getattr(channel.connection, "_body_max_length", None) or LEAST_BODY_BYTES)
 
 
 @lru_cache(MAX_REMEMBERED)
