@@ -30,3 +30,9 @@ def arguments_of(queue: QueueSpec) -> dict[str, Any] | None:
         arguments["x-dead-letter-exchange"] = ""
         arguments["x-dead-letter-routing-key"] = queue.dead_letters_to
     return arguments
+
+
+def are_alike(one: QueueSpec, other: QueueSpec) -> bool:
+    """Return whether it is enough to consume anew in order to have *other* in place of *one*."""
+    is_consumed = one.is_consumed and other.is_consumed
+    return is_consumed and arguments_of(one) == arguments_of(other)

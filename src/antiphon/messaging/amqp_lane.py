@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import takewhile
 
 from pika.channel import Channel
 from pika.frame import Method
 
-from antiphon.messaging.amqp_arguments import arguments_of
+from antiphon.messaging.amqp_arguments import are_alike
 from antiphon.messaging.amqp_callbacks import ignore, keep_consumers
 from antiphon.messaging.amqp_queue import QueueChannel
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
@@ -21,15 +22,15 @@ class Lane(QueueChannel):
         """Carry *change* out, now or when those before it are done."""
         if self._end is not None:
             return  # whoever wants the queue again gets a new lane
-        if isinstance(change.what, QueueSpec):
-            self._later.clear()
-            if change.is_wanted:
-                self._alter(change.what, change.generation)
-            else:
-                self._finish(change)
-            return
-        self._later.append(change)
-        self._carry_out()
+        if isinstance(change.what, QueueSpec) and not change.is_wanted:
+            self._finish(change)
+        elif isinstance(change.what, QueueSpec) and not are_alike(self.queue, change.what):
+            self.queue = change.what
+            self._close()
+            self.open()
+        else:
+            self._later.append(change)
+            self._carry_out()
 
     def ticked(self) -> None:
         """Do what must be done about once a second."""
@@ -58,7 +59,15 @@ class Lane(QueueChannel):
         channel = self._channel
         if not self.is_standing or self._pending or not self._later or channel is None:
             return
-        self._pending, self._later = self._later, []
+        first = self._later[0]
+        if isinstance(first.what, QueueSpec):
+            del self._later[0]
+            self._consume_anew(channel, first.what, first.generation)
+            return
+        self._pending = list(
+            takewhile(lambda change: isinstance(change.what, Binding), self._later)
+        )
+        del self._later[: len(self._pending)]
         self._step_since = time.monotonic()
         for change in self._pending:
             is_last = change is self._pending[-1]
@@ -74,18 +83,11 @@ class Lane(QueueChannel):
         self._topology.stands(self.queue.label, pending[-1].generation)
         self._carry_out()
 
-    def _alter(self, queue: QueueSpec, generation: int) -> None:
-        before, self.queue = self.queue, queue
-        channel, consumption = self._channel, self.consumption
-        is_same = arguments_of(before) == arguments_of(queue) and queue.is_consumed
-        if channel is None or consumption is None or not self.is_standing or not is_same:
-            self._close()
-            self.open()
-            return
-        # With another prefetch it is consumed anew on the same channel, where what
-        # is under way can still be acknowledged.
-        consumption.spec = queue
-        self._pending.clear()
+    def _consume_anew(self, channel: Channel, queue: QueueSpec, generation: int) -> None:
+        # On the same channel, where what is under way can still be acknowledged.
+        self.queue = queue
+        if self.consumption is not None:
+            self.consumption.spec = queue
         self._cancel(channel, lambda channel, _frame: self._consume(channel, generation))
 
     def _cancel(self, channel: Channel, then: Callable[[Channel, Method], None]) -> None:
@@ -105,6 +107,7 @@ class Lane(QueueChannel):
 
     def _finish(self, change: Change) -> None:
         self._end = change
+        self._later.clear()
         self._retry_at = None
         channel = self._channel
         self._step_since = time.monotonic()

@@ -21,7 +21,7 @@ from pika.frame import Method
 
 from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
-from antiphon.messaging.amqp_arguments import arguments_of
+from antiphon.messaging.amqp_arguments import are_alike, arguments_of
 from antiphon.messaging.amqp_callbacks import ignore, ignore_message, is_missing, keep_consumers
 from antiphon.messaging.amqp_doubts import Doubts
 from antiphon.messaging.amqp_errors import explain
@@ -225,6 +225,8 @@ class QueueChannel(ABC):
             return  # the change that took it away is on its way
         # Without an answer each: the channel keeps the order, so the last answer
         # says that all of them stand.
+        if are_alike(self.queue, part.queue):
+            self.queue = part.queue
         limit_s = SUSPECT_TIMEOUT_S if self._is_suspect else STEP_TIMEOUT_S
         self._step_limit_s = limit_s + BINDING_TIMEOUT_S * len(part.bindings)
         for binding in part.bindings:

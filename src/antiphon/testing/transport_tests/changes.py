@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: S101 - a suite is made of asserts
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,23 @@ class QueueChangeTests(TransportTests):
         bob.settle(9)
         assert [b"%d" % number for number in range(9)] == bob.incoming.bodies
         assert not any(arrival.redelivered for arrival in bob.incoming.arrivals)
+
+    def test_changes_in_a_row(self, join: Callable[..., Party]) -> None:
+        """Bindings and prefetches that change faster than the broker answers all hold."""
+        alice, bob = join(), join()
+        spec = bob.put_queue("kept", prefetch=1)
+        keys = [f"key.{number}" for number in range(20)]
+
+        for number, key in enumerate(keys):
+            bob.topology.bind([Binding("kept", key)])
+            generation = bob.topology.put_queue(replace(spec, prefetch=100 + number))
+            bob.transport.reconcile()
+            if number % 2:
+                bob.reconcile(generation)
+        assert alice.forward(*(Message(key, key.encode()) for key in keys))
+
+        bob.wait_from("kept", *(key.encode() for key in keys))
+        assert [True] == bob.incoming.states
 
     def test_dropped_queue(self, join: Callable[..., Party]) -> None:
         """From a queue that was dropped nothing comes any more; it goes on collecting."""
