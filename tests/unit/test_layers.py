@@ -19,7 +19,8 @@ import antiphon
 SOURCE = Path(antiphon.__file__).parent
 
 #: What each part may import besides itself.  "errors", "environment" and "schemes" are
-#: single modules for all; the parts that are missing here (server, cli, testing) may import anything.
+#: single modules for all; the parts that are missing here (server, cli, testing) may
+#: import anything.
 ALLOWED = {
     "errors": set(),
     "environment": {"errors"},

@@ -82,6 +82,8 @@ class BoundedConnection(SelectConnection):  # type: ignore[misc]
         )
 
     def _header_frame(self, channel: int, body_bytes: int, raw: bytes) -> frame.Header:
+        if dropping := getattr(self, "_dropping", None):
+            dropping.pop(channel, None)  # another message begins: the one before is over
         try:
             properties = read_properties(raw)
             if body_bytes <= self.max_body_bytes:
