@@ -227,4 +227,8 @@ class Transport(ABC):
     @property
     @abstractmethod
     def last_error(self) -> AntiphonError | None:
-        """Why the connection was last lost or could not be made; None while it is up."""
+        """Why the connection was last lost or could not be made.
+
+        While it is up: why one of the queues does not stand (``Topology.troubles``);
+        None if all do.
+        """
