@@ -285,6 +285,21 @@ class TransportSuite(DurableQueueTests, QueueChangeTests, ExchangeTests):
 
         bob.wait_bodies(b"1")
 
+    def test_renewed(self, join: Callable[..., Party]) -> None:
+        """Who finds a connection useless has it made anew, with the reason; others keep theirs."""
+        alice, bob = join(), join("#")
+        assert bob.transport.is_alive()
+
+        bob.transport.renew(BrokerUnavailable("nothing comes"))
+        bob.wait_up_again()
+        alice.publish("a", b"1")
+
+        bob.wait_bodies(b"1")
+        assert "nothing comes" in {str(error) for error in bob.incoming.errors}
+        assert [True] == alice.incoming.states
+        bob.transport.stop(PATIENCE_S)
+        assert bob.transport.is_alive()  # since it was to end
+
     # -- Beginning and end -----------------------------------------------------------
 
     def test_unreachable(self) -> None:
