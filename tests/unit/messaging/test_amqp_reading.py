@@ -221,3 +221,13 @@ def test_this_pika_can_be_read() -> None:
     """With the pika that is installed, ours reads."""
     assert CAN_READ
     assert connected(ReadingConnection)[0]._reads_quickly
+
+
+def test_a_pika_that_differs_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pika that lacks what reading needs, all is read pika's way, confirms too."""
+    monkeypatch.setattr(amqp_reading, "CAN_READ", False)
+    stream = b"".join((*delivery(b"x" * 90), Method(2, spec.Basic.Ack(5)).marshal()))
+    connection, _ = connected(ReadingConnection)
+
+    assert not connection._reads_quickly
+    assert fed(SelectConnection, stream, []) == fed(ReadingConnection, stream, [30])
