@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
+import threading
+import time
 from multiprocessing.connection import Connection
 
 from antiphon.storage.events import StoreKeyEvent
@@ -63,8 +65,6 @@ def main() -> None:
 
 
 def _crowd(url: str, case: Case, count: int, pipe: Connection) -> None:
-    import time
-
     bus = open_case(url, case)
     began = time.monotonic()
     # Ten classes, each of as many origins as are needed: all different bindings.
@@ -73,7 +73,7 @@ def _crowd(url: str, case: Case, count: int, pipe: Connection) -> None:
             cls = type(f"Crowd{number // 100}", (StoreKeyEvent,), {})
         bus.connect(cls, _unheard, {"key": f"none-{number}"}, origin=f"nowhere.{number}")
     pipe.send(time.monotonic() - began)
-    multiprocessing.Event().wait()
+    threading.Event().wait()
 
 
 def _unheard(event: StoreKeyEvent) -> None:
