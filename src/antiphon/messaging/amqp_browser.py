@@ -87,8 +87,6 @@ class AmqpBrowser(QueueBrowser):
     def acknowledge(self, found: Found) -> None:
         with self._errors():
             self._channel.basic_ack(found.token)
-            # Acknowledgements are not answered; what is asked next is, behind them.
-            self._connection.process_data_events(0)
 
     def give_back(self, found: Found) -> None:
         if found.delivery_count >= MAX_RETURNS:
