@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+from collections import Counter
 
 from tests.chaos.cast import Hang
 from tests.chaos.checker import Verdict
@@ -23,8 +24,8 @@ from tests.chaos.stage import Stage
 #: Seconds that a step takes on the average.
 STEP_S = 4.5
 
-#: Violations that are printed; the first few tell.
-MAX_PRINTED = 20
+#: Violations of one kind and subscription that are printed; the first few tell.
+MAX_PRINTED = 5
 
 
 def main() -> int:
@@ -57,8 +58,13 @@ def main() -> int:
 
 
 def _print_violations(verdict: Verdict, schedule: list[Step], seed: int) -> None:
-    for violation in verdict.violations[:MAX_PRINTED]:
-        print(violation)
+    printed: Counter[tuple[str, str]] = Counter()
+    for violation in verdict.violations:
+        printed[violation.kind, violation.subscription] += 1
+        if printed[violation.kind, violation.subscription] <= MAX_PRINTED:
+            print(violation)
+    for (kind, subscription), count in printed.items():
+        print(f"{count} times {kind} [{subscription}]")
     _print_schedule(schedule, seed)
 
 

@@ -292,7 +292,10 @@ class _Judge:
             until = hearing.at + 1.0  # the same process, or one that came after the kill
         between = [one for at, one in self._partings if since <= at <= until]
         if self._subscription.mode == "group":
-            return any(one is not run for one in between)  # given back by another member
+            # Given back by another member, or by the probe of a queue that did not answer.
+            return any(one is not run for one in between) or any(
+                one.began <= until and one.ended >= since for one in self._history.troubles
+            )
         return len(between) >= SUSPECT_AFTER
 
     # -- Everything --------------------------------------------------------------------
