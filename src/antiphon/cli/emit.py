@@ -32,12 +32,13 @@ NOBODY = 3
 
 
 @click.command(
+    short_help="Emit events, and say whether anybody listens.",
     epilog=examples(
         "antiphon emit myapp:Saved name=letter size=17",
         "antiphon emit StoreSetEvent key=prices/eur 'metadata={\"n\": 1}' --source store",
         "antiphon emit myapp:Saved --base myapp:Changed name=letter   # no such class here",
         "antiphon listen --json > events; antiphon emit --stdin < events",
-    )
+    ),
 )
 @click.argument("cls", metavar="[CLASS]", required=False)
 @click.argument("attributes", nargs=-1, metavar="[NAME=VALUE]...")

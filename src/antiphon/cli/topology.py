@@ -32,11 +32,12 @@ CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 @click.command(
+    short_help="Show who listens to what, and what waits.",
     epilog=examples(
         "antiphon topology",
         "antiphon topology --watch 2",
         "antiphon topology --management http://guest:guest@localhost:15672 --json",
-    )
+    ),
 )
 @click.option("--json", "is_json", is_flag=True, help="Print a line of JSON.")
 @click.option(
