@@ -56,6 +56,7 @@ def buses(
         yield here, there, end
 
 
+@pytest.mark.filterwarnings("ignore:origin '#")
 @pytest.mark.parametrize("seed", range(12))
 def test_remote_is_as_in_process(
     buses: tuple[BrokerEventManager, BrokerEventManager, Heard], seed: int
