@@ -12,7 +12,7 @@ BENCH_INSTALLED := $(VENV)/bench.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format bench servers count clean distclean
+.PHONY: help demo test unit lint format bench chaos fuzz servers count clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F ': *' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -37,6 +37,12 @@ format: $(INSTALLED)  ## put the code into the common form
 
 bench: $(BENCH_INSTALLED)  ## measure beside the peers; results are kept beside the scripts
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(INSTALLED)  ## five minutes of kills and partitions under a history checker
+	@$(BIN)/python -m tests.chaos --minutes 5 --kills 100 $(ARGS)
+
+fuzz: $(INSTALLED)  ## a million spoilt messages at the codec and at a bus
+	@$(BIN)/python tests/wire/fuzz_bus.py 1000000 $(ARGS)
 
 servers: $(INSTALLED)  ## start RabbitMQ and Redis, print their URLs, stop at Ctrl-C
 	@$(BIN)/python -m antiphon.testing.servers
