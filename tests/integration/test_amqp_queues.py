@@ -14,7 +14,10 @@ from antiphon.messaging.transport import Message
 from antiphon.testing.broker_control import close_all_connections
 from antiphon.testing.servers import RabbitMQ
 from antiphon.testing.servers.rabbitmq_private import PrivateRabbitMQ
-from antiphon.testing.transport_party import Party
+
+pytest.register_assert_rewrite("antiphon.testing.transport_party")
+
+from antiphon.testing.transport_party import Party  # noqa: E402
 
 
 @pytest.fixture

@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 #: Seconds after which the connection counts as made although a durable queue does not stand yet.
 READY_PATIENCE_S = 5.0
 
+#: Seconds of silence after which a queue is not blamed for giving no answer: by default a
+#: broker says something every three.
+SILENT_S = 3.0
+
 
 class Consumer:
     """Declares a ``Topology`` and hands on what arrives; the user of a ``Link``.
@@ -251,6 +255,10 @@ class Consumer:
         """Nothing: a connection that only consumes is not blocked for long."""
 
     # -- For the lanes -------------------------------------------------------------------
+
+    def is_silent(self) -> bool:
+        """Return whether the broker answers nobody."""
+        return self.link.silent_s >= SILENT_S
 
     def stood(self, lane: QueueChannel, *, is_new: bool) -> None:
         """Take note that a queue stands."""

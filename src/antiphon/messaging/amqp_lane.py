@@ -39,12 +39,17 @@ class Lane(QueueChannel):
             self.consumption.acknowledge(now=True)
         if self.queue.is_exclusive:
             return  # goes with the connection, whose silence is noticed by the link
-        elif self._step_since is not None and now - self._step_since > self._step_limit_s:
+        elif self._step_since is not None and self._is_late(now - self._step_since):
             self._give_up()
         elif self._retry_at is not None and now >= self._retry_at and not self.is_apart:
             self.open()
         elif self.is_standing and not self.queue.is_consumed and now >= self._look_at:
             self._look()
+
+    def _is_late(self, waited_s: float) -> bool:
+        # A broker that hangs as a whole is noticed by the link, after a heartbeat.
+        patience_s = self._address.heartbeat_s + 1 if self._user.is_silent() else 0
+        return waited_s > self._step_limit_s + patience_s
 
     def leave(self) -> None:
         """Acknowledge what was handled, for the connection is about to be closed."""

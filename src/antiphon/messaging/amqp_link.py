@@ -177,6 +177,11 @@ class Link:
             os.dup2(null, fd)
         os.close(null)
 
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the broker has said nothing, as far as ticks tell."""
+        return self._silent_ticks * TICK_S
+
     # -- On the link's thread --------------------------------------------------------
 
     def drop(self, error: AntiphonError) -> None:

@@ -68,6 +68,9 @@ class QueueUser(Protocol):
     ) -> None:
         """Take a delivery."""
 
+    def is_silent(self) -> bool:
+        """Return whether the broker answers nobody, which is no fault of a queue."""
+
     def stood(self, queue: QueueChannel, *, is_new: bool) -> None:
         """Take note that the queue stands; *is_new*: it was not there before."""
 
@@ -117,8 +120,8 @@ class QueueChannel(ABC):
         self._at_once_after = 0.0
         self._look_at = 0.0
         self._backoff = Backoff()
-        self._is_probing = self._is_missing = self._is_new = False
         self._doubts = doubts
+        self._is_probing = self._is_missing = self._is_new = False
         self._is_suspect = doubts.is_suspect(queue.name)
         self._is_reviving = doubts.is_to_revive(queue.name)
         self._tag = ""
@@ -223,12 +226,12 @@ class QueueChannel(ABC):
         part = self._topology.part(self.queue.label)
         if part is None or self._end is not None:
             return  # the change that took it away is on its way
-        # Without an answer each: the channel keeps the order, so the last answer
-        # says that all of them stand.
         if are_alike(self.queue, part.queue):
             self.queue = part.queue
         limit_s = SUSPECT_TIMEOUT_S if self._is_suspect else STEP_TIMEOUT_S
         self._step_limit_s = limit_s + BINDING_TIMEOUT_S * len(part.bindings)
+        # Without an answer each: the channel keeps the order, so the last answer
+        # says that all of them stand.
         for binding in part.bindings:
             self._bind(channel, binding, None)
         for binding in part.unbindings:
@@ -307,23 +310,29 @@ class QueueChannel(ABC):
     def _on_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self._channel:
             return
+        self._channel = None
         if not isinstance(reason, ChannelClosedByBroker):
             if self._end is not None:
-                self._channel = None
                 self._ended()
             return  # else with the connection, which is made anew with everything
-        self._channel = None
         if self._is_probing and reason.reply_code == NOT_FOUND and is_missing(reason):
             self._is_probing, self._is_missing = False, True
             self.open()
             return
-        self._is_probing = False
         self._fail_with(reason)
 
     def _fail_with(self, reason: ChannelClosedByBroker) -> None:
-        is_refusal = reason.reply_code in REFUSALS or reason.reply_code == NOT_FOUND
+        # Deleted just now, by whomever: bindings on their way to it are made with it anew.
+        is_gone = reason.reply_code == NOT_FOUND and is_missing(reason)
+        is_refusal = not is_gone and (
+            reason.reply_code in REFUSALS or reason.reply_code == NOT_FOUND
+        )
         error: AntiphonError
-        if self.queue.is_exclusive or reason.reply_code == NO_RIGHT:
+        if is_gone:
+            error = BrokerUnavailable(
+                f"queue '{self._name}' at {self._address.where} was deleted: {reason.reply_text}"
+            )
+        elif self.queue.is_exclusive or reason.reply_code == NO_RIGHT:
             error = explain(reason, self._address)
         else:
             error = (BrokerRefused if is_refusal else BrokerUnavailable)(
@@ -340,7 +349,7 @@ class QueueChannel(ABC):
             # The bindings on their way are what was refused: without them the
             # rest can stand again, and whoever asked for them is told.
             self._topology.refuse(self._pending, error)
-        self._fail(error, at_once=stood, is_refusal=not stood and reason.reply_code in REFUSALS)
+        self._fail(error, at_once=stood, is_refusal=not stood and is_refusal)
 
     def _give_up(self) -> None:
         # Not closed: the broker's channel is stuck, and its answer may come after all.
@@ -392,9 +401,8 @@ class QueueChannel(ABC):
         self._user.failed(self, error)
         if self.queue.is_exclusive:
             return
-        delay_s = self._backoff.next_delay_s()
         if at_once and now >= self._at_once_after:
             self._at_once_after = now + AT_ONCE_INTERVAL_S
             self.open()
         else:
-            self._retry_at = now + delay_s
+            self._retry_at = now + self._backoff.next_delay_s()

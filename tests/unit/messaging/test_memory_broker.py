@@ -11,7 +11,10 @@ from antiphon.messaging.declarations import ExchangeSpec, QueueSpec
 from antiphon.messaging.memory_broker import MemoryBroker
 from antiphon.messaging.memory_queue import MemoryQueue
 from antiphon.messaging.transport import Arrival, Incoming, Message
-from antiphon.testing.transport_party import Recorder
+
+pytest.register_assert_rewrite("antiphon.testing.transport_party")
+
+from antiphon.testing.transport_party import Recorder  # noqa: E402
 
 KEPT = QueueSpec("kept", "kept", is_exclusive=False, prefetch=2)
 
