@@ -125,7 +125,7 @@ def test_delivery_that_waits_too_long(broker: Any, party: Callable[..., Party]) 
     finally:
         broker.evaluate(
             "application:set_env(rabbit, consumer_timeout, 1800000), "
-            "application:unset_env(rabbit, channel_tick_interval)."
+            "application:set_env(rabbit, channel_tick_interval, 60000)."
         )
 
     assert bob.transport.is_stale(first)
