@@ -230,8 +230,7 @@ class QueueChannel(ABC):
             self.queue = part.queue
         limit_s = SUSPECT_TIMEOUT_S if self._is_suspect else STEP_TIMEOUT_S
         self._step_limit_s = limit_s + BINDING_TIMEOUT_S * len(part.bindings)
-        # Without an answer each: the channel keeps the order, so the last answer
-        # says that all of them stand.
+        # Without an answer each: the channel keeps the order, so the last one tells of all.
         for binding in part.bindings:
             self._bind(channel, binding, None)
         for binding in part.unbindings:
@@ -324,15 +323,9 @@ class QueueChannel(ABC):
     def _fail_with(self, reason: ChannelClosedByBroker) -> None:
         # Deleted just now, by whomever: bindings on their way to it are made with it anew.
         is_gone = reason.reply_code == NOT_FOUND and is_missing(reason)
-        is_refusal = not is_gone and (
-            reason.reply_code in REFUSALS or reason.reply_code == NOT_FOUND
-        )
+        is_refusal = not is_gone and reason.reply_code in (*REFUSALS, NOT_FOUND)
         error: AntiphonError
-        if is_gone:
-            error = BrokerUnavailable(
-                f"queue '{self._name}' at {self._address.where} was deleted: {reason.reply_text}"
-            )
-        elif self.queue.is_exclusive or reason.reply_code == NO_RIGHT:
+        if (self.queue.is_exclusive and not is_gone) or reason.reply_code == NO_RIGHT:
             error = explain(reason, self._address)
         else:
             error = (BrokerRefused if is_refusal else BrokerUnavailable)(
@@ -346,10 +339,9 @@ class QueueChannel(ABC):
             return
         stood = self.is_standing
         if self._pending and is_refusal:
-            # The bindings on their way are what was refused: without them the
-            # rest can stand again, and whoever asked for them is told.
+            # Without the bindings on their way, which were refused, the rest can stand again.
             self._topology.refuse(self._pending, error)
-        self._fail(error, at_once=stood, is_refusal=not stood and is_refusal)
+        self._fail(error, at_once=stood, is_refusal=not stood and reason.reply_code in REFUSALS)
 
     def _give_up(self) -> None:
         # Not closed: the broker's channel is stuck, and its answer may come after all.
