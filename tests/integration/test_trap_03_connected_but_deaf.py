@@ -21,8 +21,8 @@ def consumers(broker: RabbitMQ) -> list[int]:
     """Return how many consumers each queue has."""
     assert isinstance(broker, PrivateRabbitMQ)
     text = broker.evaluate(
-        "[proplists:get_value(consumers, rabbit_amqqueue:info(Q, [consumers])) "
-        "|| Q <- rabbit_amqqueue:list()]."
+        "[case catch rabbit_amqqueue:info(Q, [consumers]) of [{_, Count}] -> Count; _ -> 0 end "
+        "|| Q <- rabbit_amqqueue:list()]."  # one that is being deleted answers nothing
     )
     return [int(digits) for digits in re.findall(r"\d+", text)]
 
