@@ -12,7 +12,7 @@ from pika import exceptions
 from antiphon.environment import AMQP_PASSWORD, AMQP_USER
 from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable, TLSFailed
 from antiphon.messaging.amqp_address import AmqpAddress
-from antiphon.messaging.amqp_rights import explain_right
+from antiphon.messaging.amqp_rights import explain_right, patterns, user_of
 from antiphon.messaging.amqp_tls import explain_tls
 
 logger = logging.getLogger(__name__)
@@ -103,8 +103,8 @@ def _about_protocol(address: AmqpAddress) -> str:
 
 
 def _about_virtual_host(text: str, address: AmqpAddress) -> str:
-    name = address.virtual_host
-    start = f"the broker at {address.where} does not let user '{address.user}' into"
+    name, user = address.virtual_host, user_of(address)
+    start = f"the broker at {address.where} does not let user '{user}' into"
     if not name:
         return (
             f"{start} the virtual host '': the URL ends in '/', which names the empty one; leave "
@@ -115,9 +115,10 @@ def _about_virtual_host(text: str, address: AmqpAddress) -> str:
             f"{start} the virtual host '{name}': there is none of that name; check the end of the "
             f"URL, or make it with: rabbitmqctl add_vhost {name}"
         )
+    configure, write, read = patterns("<system>")
     return (
         f"{start} the virtual host '{name}': permission is missing; grant it with: rabbitmqctl "
-        f"set_permissions -p {name} {address.user} '.*' '.*' '.*'"
+        f"set_permissions -p '{name}' '{user}' '{configure}' '{write}' '{read}'"
     )
 
 

@@ -50,6 +50,11 @@ def name_right(text: str, class_id: int, method_id: int) -> str:
     return f"{text[: found.start()]}{right} {text[found.start() :]}"
 
 
+def user_of(address: AmqpAddress) -> str:
+    """Return the user of *address* for a message and a shell's quotes, also if there is none."""
+    return address.user or "<name of the certificate>"
+
+
 def explain_right(text: str, address: AmqpAddress) -> str | None:
     """Return what right is missing, and the command that grants it; None if none is.
 
@@ -65,7 +70,7 @@ def explain_right(text: str, address: AmqpAddress) -> str | None:
         return _about_topic(right, name, text, address)
     of = _NAME_OF_SYSTEM.match(name)
     configure, write, read = patterns(of.group(1) if of else "<system>")
-    user = address.user or "<the certificate's name>"
+    user = user_of(address)
     name = "amq.gen…" if name.startswith("amq.gen") else name  # of one connection only
     return (
         f"the broker at {address.where} does not let user '{user}' "
@@ -78,7 +83,7 @@ def explain_right(text: str, address: AmqpAddress) -> str | None:
 def _about_topic(right: str | None, topic: str, text: str, address: AmqpAddress) -> str:
     found = re.search(r"in exchange '([^']*)'", text)
     exchange = found.group(1) if found else "<exchange>"
-    user = address.user or "<the certificate's name>"
+    user = user_of(address)
     return (
         f"the broker at {address.where} does not let user '{user}' {right or 'read or write'} the "
         f"topic '{topic}' of the exchange '{exchange}'; an operator alters topic permissions with: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import socket
 import threading
 
@@ -49,7 +50,7 @@ def nested(error: OSError) -> Exception:
         (
             exceptions.ProbableAccessDeniedError("access to vhost refused"),
             BrokerRefused,
-            "set_permissions -p shop me",
+            r"set_permissions -p 'shop' 'me' '\^\(<system>",
         ),
         (exceptions.ConnectionOpenAborted("x"), BrokerUnavailable, "does not answer in AMQP"),
         (
@@ -103,6 +104,24 @@ def test_explains(error: Exception, kind: type[MessagingError], message: str) ->
     assert re.search(message, str(explained))
     assert "hunter2" not in str(explained)
     assert error is explained.__cause__
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ProbableAccessDeniedError("access to vhost refused"),
+        exceptions.ChannelClosedByBroker(
+            403, "ACCESS_REFUSED - access to queue 'shop.sub.x' in vhost '/' refused for user 'me'"
+        ),
+    ],
+)
+def test_a_command_for_a_user_of_a_certificate_can_be_pasted(error: Exception) -> None:
+    """auth=external knows no user; the command says where its name goes, in whole quotes."""
+    address = parse_address("amqps://rabbit?auth=external&certfile=me.pem")
+    words = shlex.split(str(explain(error, address)).partition("rabbitmqctl ")[2])
+
+    assert ["set_permissions", "-p", "/", "<name of the certificate>"] == words[:4]
+    assert 7 == len(words)
 
 
 @pytest.mark.parametrize(
