@@ -357,13 +357,21 @@ class _Judge:
                 # a group that come at the same time may all find that it was not there.
                 causes = (run.run == 0) + len(deletions)
             else:
-                causes = len(_losses(run))
+                # The half that consumes may break twice before the other half is back, which
+                # is one loss to those who ask for the state.
+                causes = len(_losses(run)) + len(
+                    [gap for gap in run.gaps if self._is_in_trouble(gap.at)]
+                )
             if len(run.gaps) > causes:
                 self._accuse(
                     "false alarm",
                     f"{run.title} was told {len(run.gaps)} times that events are missing, for "
                     f"{causes} causes",
                 )
+
+    def _is_in_trouble(self, at: float) -> bool:
+        troubles = self._history.troubles
+        return any(one.began <= at <= one.ended + MAX_BACK_S for one in troubles)
 
 
 def _partings(runs: Iterable[SubscriberRun]) -> Iterator[tuple[float, SubscriberRun]]:
