@@ -12,7 +12,7 @@ import enum
 import functools
 import logging
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -220,6 +220,12 @@ def name_of(event: Any) -> str:
     name = type(event).__qualname__
     event_id = getattr(event, "_event_id", None)
     return name if event_id is None else f"{name} {event_id}"
+
+
+def check_filter(filter: object) -> None:
+    """Raise ``TypeError`` if *filter* is neither a mapping nor empty."""
+    if filter and not isinstance(filter, Mapping):
+        raise TypeError(f"a filter maps dotted names of attributes to values; {filter!r} does not")
 
 
 def check_name(path: object) -> None:

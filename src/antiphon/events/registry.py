@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from antiphon.errors import AlreadyRegistered, ListenerNotConnected
 from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.events.class_listeners import ClassListeners
-from antiphon.events.filters import check_name
+from antiphon.events.filters import check_filter, check_name
 from antiphon.events.listeners import Call, WeakMethod, hold, key_of
 from antiphon.events.plans import Plan, call_each, make_plan
 
@@ -130,6 +130,8 @@ class ListenerRegistry:
             key = key_of(func)
             call = hold(cls, func, key, self._when_gone)
         rank = -priority
+        if type(filter) is not dict:
+            check_filter(filter)
         tests = filter.items() if filter else ()
         for path, _ in tests:
             if type(path) is not str:
@@ -356,7 +358,7 @@ class ListenerRegistry:
 
     def _add_class(self, cls: type) -> ClassListeners:
         if not isinstance(cls, type):
-            raise TypeError(f"{cls!r} is no class: listeners are connected to event classes")
+            raise TypeError(f"{cls!r} is no class: a listener is connected to one event class")
         here = self._classes[cls] = ClassListeners()
         for planned in [planned for planned in self._plans if cls in planned.__mro__]:
             self._drop_plan(planned)

@@ -72,6 +72,8 @@ def open_bus(
         )
     if not (origin is None or isinstance(origin, str)):
         raise InvalidBusOption(f"origin is text or None, not {origin!r}")
+    if not (options is None or isinstance(options, BusOptions)):
+        raise InvalidBusOption(f"options are BusOptions(...), not {options!r}")
     url = broker_url(url)
     name = f"{system}/{origin}" if origin else system
     transport = transports.load(url)(url, name=name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 from antiphon.events.abstract_event_manager import Filter, Listener
+from antiphon.events.filters import check_filter
 from antiphon.events.origin import OriginSpec, Prefix, matches_origin, origin_of
 
 #: What listeners may ask for, in the form that is kept: None is every origin.
@@ -30,7 +31,9 @@ def checked_origins(origin: OriginSpec) -> Origins:
     """
     if origin is None:
         return None
-    several = (origin,) if isinstance(origin, str) else tuple(dict.fromkeys(origin))
+    if isinstance(origin, str) or not isinstance(origin, Iterable):
+        origin = (origin,)
+    several = tuple(dict.fromkeys(origin))
     for one in several:
         if not isinstance(one, str):
             raise TypeError(f"an origin is text or a Prefix, or several of those, not {one!r}")
@@ -70,6 +73,7 @@ def both(one: Condition | None, other: Condition) -> Condition:
 
 def portable(filter: Filter | None) -> Filter | None:
     """Return *filter* with a store in it replaced by what is the same in every process."""
+    check_filter(filter)
     store_id = getattr(filter.get("source"), "store_id", None) if filter else None
     if filter is None or not isinstance(store_id, UUID) or "source.store_id" in filter:
         return filter

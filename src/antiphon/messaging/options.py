@@ -65,6 +65,8 @@ class BusOptions:
         if self.when_full not in get_args(WhenFull):
             allowed = ", ".join(map(repr, get_args(WhenFull)))
             raise InvalidBusOption(f"when_full is one of {allowed}, not {self.when_full!r}")
+        if not (self.spool is None or (isinstance(self.spool, str | os.PathLike) and self.spool)):
+            raise InvalidBusOption(f"spool is the path of a directory or None, not {self.spool!r}")
         for name in _AT_LEAST_ONE:
             if not (isinstance(value := getattr(self, name), int) and value >= 1):
                 raise InvalidBusOption(f"{name} is a whole number from 1 on, not {value!r}")

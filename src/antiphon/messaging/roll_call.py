@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from antiphon.errors import BrokerUnavailable
+from antiphon.errors import BrokerUnavailable, InvalidBusOption
 from antiphon.messaging.dead_letters import Rationing
 from antiphon.messaging.options import BusStats
 from antiphon.messaging.subscribing import SubscribingManager
@@ -208,10 +208,13 @@ class RollCallManager(SubscribingManager):
                 switched it off (``BusOptions.answers_roll_call``), gives none.
 
         Raises:
+            InvalidBusOption: *wait_s* is no number from 0 on.
             BrokerUnavailable: the bus is not connected.
             BusClosed: the bus was closed.
         """
         self._check_open()
+        if not (isinstance(wait_s, int | float) and wait_s >= 0):
+            raise InvalidBusOption(f"wait_s is a number of seconds from 0 on, not {wait_s!r}")
         return self._roll_call.ask(wait_s)
 
     def describe(self, up_s: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from antiphon.errors import CorruptMessage, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter
-from antiphon.events.filters import Rest, check_name
+from antiphon.events.filters import Rest, check_filter, check_name
 from antiphon.events.origin import OriginSpec
 from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.dead_letters import Rationing, dead_letter, dead_queue_spec
@@ -297,7 +297,8 @@ class SubscribingManager(BusPart):
 
 
 def _checked_classes(cls: object) -> tuple[type[BaseEvent], ...]:
-    classes = tuple(cls) if isinstance(cls, Iterable) and not isinstance(cls, type) else (cls,)
+    is_one = not isinstance(cls, Iterable) or isinstance(cls, type | str)
+    classes = (cls,) if is_one else tuple(cast(Iterable[object], cls))
     for one in classes:
         if not (isinstance(one, type) and issubclass(one, BaseEvent)):
             raise InvalidBusOption(f"subscribe takes event classes, not {one!r}")
@@ -320,6 +321,7 @@ def _checked(
         near = difflib.get_close_matches(str(mode), MODES, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InvalidBusOption(f"mode is one of {', '.join(map(repr, MODES))}, not {mode!r}{hint}")
+    check_filter(filter)
     for path, value in (filter or {}).items():
         check_name(path)
         if isinstance(value, FunctionType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import gc
+import re
 import sys
 import uuid
 from collections import OrderedDict, namedtuple
@@ -279,6 +280,15 @@ def test_a_property_that_has_no_attribute_is_no_match(manager: EventManager) -> 
             return len(self.data)
 
     assert not hears({"size": 3}, Partial())
+
+
+@pytest.mark.parametrize("filter", ["size", ["size"], 3])
+def test_a_filter_is_a_mapping(manager: EventManager, filter: Any) -> None:
+    """The mistake is told when connecting, with what was given."""
+    with pytest.raises(TypeError, match=f"{re.escape(repr(filter))} does not"):
+        manager.connect(BaseEvent, print, filter)
+
+    assert [] == manager.get_listeners(BaseEvent)
 
 
 def test_names_must_be_text(manager: EventManager) -> None:

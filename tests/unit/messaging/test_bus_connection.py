@@ -49,6 +49,7 @@ class States:
         ({"url": "memory:", "system": "amq.x"}, InvalidBusOption, "amq"),
         ({"url": "memory:", "system": "x" * 101}, InvalidBusOption, "1 to 100"),
         ({"url": "memory:", "origin": 7}, InvalidBusOption, "origin"),
+        ({"url": "memory:", "options": {"spool": "a"}}, InvalidBusOption, "options are BusOptions"),
     ],
 )
 def test_bad_arguments(arguments: Any, error: type[Exception], message: str) -> None:

@@ -149,6 +149,10 @@ def test_bad_arguments(bus_of: Opener) -> None:
 
     with pytest.raises(InvalidBusOption, match="'local' or 'cluster', not 'galaxy'"):
         bus.connect(Saved, print, scope="galaxy")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="values; 'number' does not"):
+        bus.connect(Saved, print, filter="number")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"an origin is text.*not 7"):
+        bus.connect(Saved, print, origin=7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="an origin is text"):
         bus.connect(Saved, print, origin=[7])  # type: ignore[list-item]
     with pytest.raises(TypeError):

@@ -57,6 +57,8 @@ def is_waiting(bus: BrokerEventManager) -> bool:
         ("batch_bytes", -1),
         ("spool_bytes", 0),
         ("block_timeout_s", -1),
+        ("spool", ""),
+        ("spool", 5),
     ],
 )
 def test_options_that_make_no_sense(option: str, value: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon import BaseEvent, BrokerEventManager
-from antiphon.errors import BrokerUnavailable, BusClosed
+from antiphon.errors import BrokerUnavailable, BusClosed, InvalidBusOption
 from antiphon.messaging.bus import BusOptions
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.messaging.roll_call import CALL_KEY, MAX_RATE
@@ -100,6 +100,13 @@ def test_nonsense_is_dropped(bus_of: BusOf, body: bytes) -> None:
     for key in (CALL_KEY, f"!roll.answer.{bus.publisher_id}"):
         assert bus._roll_call.took(Arrival(Message(key, body), BROADCAST))
     assert [] == sent
+
+
+@pytest.mark.parametrize("wait_s", [-1, "1", None])
+def test_who_asks_waits_for_a_number_of_seconds(bus_of: BusOf, wait_s: Any) -> None:
+    """The message shows what was given."""
+    with pytest.raises(InvalidBusOption, match=f"wait_s is a number .*not {wait_s!r}"):
+        bus_of().roll_call(wait_s)
 
 
 def test_a_closed_bus_asks_nobody(bus_of: BusOf) -> None:

@@ -294,10 +294,13 @@ def test_an_unknown_mode_is_refused_with_a_hint(bus_of: Opener) -> None:
         bus_of().subscribe("books", Saved, print, mode="groups")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("cls", [int, "Saved", [], [Saved, int], None])
-def test_what_is_no_event_class_is_refused(bus_of: Opener, cls: Any) -> None:
-    """The message tells what is wanted."""
-    with pytest.raises(InvalidBusOption, match="subscribe takes"):
+@pytest.mark.parametrize(
+    ("cls", "shown"),
+    [(int, "int"), ("Saved", "'Saved'"), ([], "none"), ([Saved, int], "int"), (None, "None")],
+)
+def test_what_is_no_event_class_is_refused(bus_of: Opener, cls: Any, shown: str) -> None:
+    """The message tells what is wanted, and what was given."""
+    with pytest.raises(InvalidBusOption, match=f"subscribe takes .*not .*{shown}"):
         bus_of().subscribe("books", cls, print)
 
 
@@ -311,6 +314,12 @@ def test_functions_are_no_filter_values(bus_of: Opener) -> None:
     """Nothing that travels equals one."""
     with pytest.raises(InvalidBusOption, match="the filter value of 'number' is the function"):
         bus_of().subscribe("books", Saved, print, filter={"number": lambda number: number > 3})
+
+
+def test_a_filter_is_a_mapping(bus_of: Opener) -> None:
+    """Of a list of names nobody knows the values."""
+    with pytest.raises(TypeError, match=r"values; \['number'\] does not"):
+        bus_of().subscribe("books", Saved, print, filter=["number"])  # type: ignore[arg-type]
 
 
 def test_options_must_be_options(bus_of: Opener) -> None:
