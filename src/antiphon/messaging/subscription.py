@@ -38,11 +38,12 @@ SHARE_AFTER_S = 2.0
 #: within these bounds.
 _TEND_SHARE, _MIN_TEND_S, _MAX_TEND_S = 0.25, 0.05, 15.0
 
-#: What RabbitMQ calls a difference, and what it is here.
+#: What RabbitMQ calls the first difference that it finds, and what that may be here: each mode
+#: has an expiry of its own, unless told otherwise.
 _DIFFERENCES = {
-    "x-single-active-consumer": "mode",
-    "x-expires": "expires_s",
-    "x-max-length": "max_messages",
+    "x-single-active-consumer": ("mode",),
+    "x-expires": ("mode", "expires_s"),
+    "x-max-length": ("max_messages",),
 }
 
 
@@ -259,14 +260,17 @@ class Subscription:
             text = str(exc)
             if not ("inequivalent" in text or "declared otherwise" in text):
                 raise
-            what = [ours for theirs, ours in _DIFFERENCES.items() if theirs in text]
+            asked = {
+                "mode": self.mode,
+                "expires_s": self.options.expiry_s(self.mode),
+                "max_messages": self.options.max_messages,
+            }
+            what = next((ours for theirs, ours in _DIFFERENCES.items() if theirs in text), asked)
             raise SubscriptionConflict(
-                f"the broker has subscription {self.name!r} with another "
-                f"{' or '.join(what or _DIFFERENCES.values())} than mode={self.mode!r}, "
-                f"expires_s={self.options.expiry_s(self.mode)}, "
-                f"max_messages={self.options.max_messages}: subscribe with what the others use, "
-                "or under another name, or delete() it first, with all that waits in it "
-                f"({text})"
+                f"the broker has subscription {self.name!r} with another {' or '.join(what)} than "
+                f"{', '.join(f'{name}={asked[name]!r}' for name in what)}: subscribe with what "
+                "the others use, or under another name, or delete() it first, with all that "
+                f"waits in it ({text})"
             ) from exc
 
     def _spec(self, name: str, prefetch: int) -> QueueSpec:
