@@ -160,6 +160,9 @@ def test_no_dead_letters(amqp_url: str, system: str, capsys: pytest.CaptureFixtu
     """A system in which nothing ever died has no queue for it; that is no error."""
     assert 0 == run(["dlq", "ls", "--url", amqp_url, "--system", system])
     assert "no dead letters\n" == capsys.readouterr().out
+    assert 0 == run(["dlq", "replay", "--subscription", "x", "--url", amqp_url, "--system", system])
+    told = "nothing to replay: no dead letters of subscription 'x'\n"
+    assert told == capsys.readouterr().out
 
 
 def test_ls_of_one_subscription_and_some(box: Box, capsys: pytest.CaptureFixture[str]) -> None:

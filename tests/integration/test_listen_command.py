@@ -161,6 +161,7 @@ def test_a_lost_connection_is_said_and_survived(
         ([], 2, "ANTIPHON_AMQP_URL"),
         (["memory:", "--filter", "x"], 2, "NAME=VALUE"),
         (["memory:", "--count", "0"], 2, "--count"),
+        (["memory:", "--origin", "a.*"], 2, "--origin-prefix a"),
         (["memory:", "--module", "no_such_module"], 2, "cannot import 'no_such_module'"),
         (["memory:", "--system", "a b"], 1, "system is 1 to 100"),
     ],

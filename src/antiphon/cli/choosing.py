@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -53,6 +55,18 @@ def wire_names(name: str) -> list[str]:
         return [name]
     known = [full for full, cls in known_classes().items() if cls.__name__ == name]
     return [*dict.fromkeys([*known, name])]
+
+
+def tell_slip(name: str) -> None:
+    """Say on standard error if a bare *name* is nearly that of a known class.
+
+    It may be right all the same: a class of a main program has a bare name, too.
+    """
+    known = {cls.__name__ for cls in known_classes().values()}
+    near = [] if ":" in name or name in known else difflib.get_close_matches(name, known, 1, 0.8)
+    if near:
+        told = f"antiphon: no class '{name}' is known here; did you mean '{near[0]}'?"
+        click.echo(told, err=True)
 
 
 def known_classes() -> dict[str, type[BaseEvent]]:
@@ -109,4 +123,29 @@ def _store_id(text: str) -> UUID:
 
 def origin_spec(origins: Sequence[str], prefixes: Sequence[str]) -> OriginSpec:
     """Return what ``--origin`` and ``--origin-prefix`` ask for together; None for all."""
+    for option, given in (("--origin", origins), ("--origin-prefix", prefixes)):
+        for origin in given:
+            _check_origin(option, origin)
     return [*origins, *map(Prefix, prefixes)] or None
+
+
+def described(
+    classes: Sequence[str],
+    origins: Sequence[str],
+    prefixes: Sequence[str],
+    filters: Sequence[str],
+) -> str:
+    """Return what is listened to, in words."""
+    what = ", ".join(classes) or "all events"
+    if sources := ", ".join([*origins, *(f"{prefix}.*" for prefix in prefixes)]):
+        what += f" from {sources}"
+    return what + (f" with {', '.join(filters)}" if filters else "")
+
+
+def _check_origin(option: str, origin: str) -> None:
+    words = origin.split(".")
+    if "*" not in words and "#" not in words:
+        return
+    begin = ".".join(itertools.takewhile(lambda word: word not in ("*", "#"), words))
+    hint = f"--origin-prefix {begin} means all that begin so" if begin else "without it, all count"
+    raise click.BadParameter(f"'*' and '#' in '{origin}' mean nothing; {hint}", param_hint=option)

@@ -93,7 +93,7 @@ def ls(url: str | None, system: str, subscription: str | None, limit: int, is_js
         for letter in letters:
             write_line(to_json(letter.summary()))
     else:
-        _print_list(letters)
+        _print_list(letters, subscription)
     if count > limit:
         click.echo(f"antiphon: looked at {limit} of {count}; --limit for more", err=True)
 
@@ -172,7 +172,7 @@ def replay(
         letters.visit(send)
     _check_found(ids, seen, subscription, system)
     if not seen and not is_json:
-        write_line("nothing to replay")
+        write_line(f"nothing to replay: {_none_of(subscription)}")
     return FAILED if failed else 0
 
 
@@ -208,7 +208,7 @@ def drop(
             letters.visit(look)
             _check_found(ids, {id for id, _ in doomed}, subscription, system)
             if not doomed:
-                write_line("nothing to drop")
+                write_line(f"nothing to drop: {_none_of(subscription)}")
                 return
             click.confirm(f"Drop {_letters(len(doomed))} for good?", abort=True, err=True)
         dropped: list[str] = []
@@ -263,6 +263,10 @@ def _nowhere(ids: list[str], subscription: str | None, system: str) -> str:
     )
 
 
+def _none_of(subscription: str | None) -> str:
+    return "no dead letters" + (f" of subscription '{subscription}'" if subscription else "")
+
+
 def _letters(count: int) -> str:
     return "1 dead letter" if count == 1 else f"{count} dead letters"
 
@@ -287,9 +291,9 @@ def _tell_replay(letter: DeadLetter, is_sent: bool, is_json: bool) -> None:
         )
 
 
-def _print_list(letters: list[DeadLetter]) -> None:
+def _print_list(letters: list[DeadLetter], subscription: str | None) -> None:
     if not letters:
-        write_line("no dead letters")
+        write_line(_none_of(subscription))
     elif columns_of_terminal() >= WIDE:
         write_line(table(COLUMNS, map(_row, letters)))
     else:

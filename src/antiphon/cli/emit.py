@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from antiphon.cli.broker import broker_options, examples, given_url
-from antiphon.cli.choosing import import_modules
+from antiphon.cli.choosing import import_modules, tell_slip
 from antiphon.cli.making import (
     NoEvent,
     class_of,
@@ -20,6 +20,7 @@ from antiphon.cli.making import (
 )
 from antiphon.cli.output import write_line
 from antiphon.cli.printing import to_json
+from antiphon.errors import FlushTimeout
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.bus import BrokerEventManager, open_bus
 from antiphon.wire.registry import default_registry
@@ -113,15 +114,31 @@ def emit(
         raise click.UsageError("with --stdin, attributes and count come from its lines")
     import_modules(modules)
     own = None if cls is None else class_of(cls, bases)
+    if cls is not None and not bases:
+        tell_slip(cls)
     own_source = None if source is None else parse_source(source)
     events = _read(own, own_source, origin)
     if own is not None and not is_stdin:
         events = _made(own, parse_attributes(attributes), own_source, origin, count)
     with open_bus(given_url(url), system=system, origin=origin) as bus:
-        last = _emit_all(bus, events, timeout_s)
+        try:
+            last = _emit_all(bus, events, timeout_s)
+        except FlushTimeout:
+            raise _given_up(bus, timeout_s) from None
         _tell(bus, last, is_json)
         is_heard = bus.stats().returned == 0
     return NOBODY if expect_listener and not is_heard else 0
+
+
+def _given_up(bus: BrokerEventManager, timeout_s: float) -> FlushTimeout:
+    """Close *bus*, which has had its time, and return the error that says what became of it."""
+    stats = bus.stats()
+    why = stats.blocked_because or bus.last_error or "it answers slowly, or not at all"
+    bus.close(0)
+    return FlushTimeout(
+        f"the broker has confirmed {stats.confirmed} of {stats.emitted} events within "
+        f"{timeout_s:g} s ({why}); the others are given up, and may have arrived or not"
+    )
 
 
 def _made(

@@ -10,7 +10,14 @@ from typing import Any
 import click
 
 from antiphon.cli.broker import broker_options, examples, given_url
-from antiphon.cli.choosing import import_modules, origin_spec, parse_filters, wire_names
+from antiphon.cli.choosing import (
+    described,
+    import_modules,
+    origin_spec,
+    parse_filters,
+    tell_slip,
+    wire_names,
+)
 from antiphon.cli.printing import as_json, as_line
 from antiphon.cli.waiting import Waiting
 from antiphon.events.abstract_event_manager import BaseEvent, Filter
@@ -125,7 +132,9 @@ def listen(
             mode: Mode = "group" if is_group else "broadcast"
             listener = waiting.put_and_wait
             _subscribe(bus, subscription, mode, chosen, listener, filter, origin)
-        _announce(bus, classes, subscription)
+        _announce(bus, subscription, described(classes, origins, prefixes, filters))
+        for given in classes:
+            tell_slip(given)
         waiting.print_all(as_json if is_json else as_line, count)
 
 
@@ -176,8 +185,7 @@ def _tell_missing(event: EventsMayBeMissing) -> None:
     )
 
 
-def _announce(bus: BrokerEventManager, classes: tuple[str, ...], subscription: str | None) -> None:
+def _announce(bus: BrokerEventManager, subscription: str | None, what: str) -> None:
     # What happens to the connection from here on is logged by the bus, and so shown.
-    what = ", ".join(classes) or "all events"
     under = f", subscription {subscription}" if subscription else ""
     click.echo(f"antiphon: listening on {bus.url}, system {bus.system}{under}: {what}", err=True)

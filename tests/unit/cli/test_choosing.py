@@ -9,7 +9,14 @@ from uuid import UUID
 import click
 import pytest
 
-from antiphon.cli.choosing import import_modules, origin_spec, parse_filters, wire_names
+from antiphon.cli.choosing import (
+    described,
+    import_modules,
+    origin_spec,
+    parse_filters,
+    tell_slip,
+    wire_names,
+)
 from antiphon.events.api import BaseEvent
 from antiphon.events.origin import Prefix
 
@@ -80,6 +87,45 @@ def test_origins() -> None:
     """Origins and prefixes together are alternatives; none means all."""
     assert origin_spec([], []) is None
     assert ["a", Prefix("b")] == origin_spec(["a"], ["b"])
+
+
+@pytest.mark.parametrize(
+    ("origins", "prefixes", "says"),
+    [
+        (["a.b.*"], [], "--origin-prefix a.b means all"),
+        (["#"], [], "'#' in '#' mean nothing; without it, all"),
+        ([], ["a.*"], "--origin-prefix a means all"),
+    ],
+)
+def test_origins_have_no_wildcards(origins: list[str], prefixes: list[str], says: str) -> None:
+    """Who writes one is told what does what it would."""
+    with pytest.raises(click.BadParameter, match=says):
+        origin_spec(origins, prefixes)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("StoreSetEvnt", "no class 'StoreSetEvnt' is known here; did you mean 'StoreSetEvent'?"),
+        ("StoreSetEvent", ""),
+        ("Paid", ""),
+        ("shop:StoreSetEvnt", ""),
+    ],
+)
+def test_a_slip_is_told(name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bare name that is nearly a known one is heard by nobody, or hears nothing."""
+    import_modules([])
+    tell_slip(name)
+
+    assert told == capsys.readouterr().err.removeprefix("antiphon: ").strip()
+
+
+def test_all_that_was_asked_for_is_said() -> None:
+    """Who hears nothing sees why in the first line."""
+    chosen = described(["a:B", "C"], ["shop"], ["till"], ["n=5", "m=6"])
+
+    assert "a:B, C from shop, till.* with n=5, m=6" == chosen
+    assert "all events" == described([], [], [], [])
 
 
 def test_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

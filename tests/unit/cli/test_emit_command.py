@@ -15,6 +15,7 @@ from antiphon import BaseEvent, BrokerEventManager, open_bus
 from antiphon.cli.main import run
 from antiphon.cli.printing import as_json
 from antiphon.events.delivery import delivery_of
+from antiphon.messaging.memory import MemoryBroker
 from antiphon.storage.events import StoreEvent, StoreSetEvent
 from antiphon.wire.registry import default_registry
 from antiphon.wire.source import RemoteSource
@@ -155,6 +156,17 @@ def test_nobody_listens(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert 3 == emit(url, "x:Y", "--count", "2", "--expect-listener", "--json")
     told = json.loads(capsys.readouterr().out)
     assert (2, 2, 2) == (told["emitted"], told["confirmed"], told["unheard"])
+
+
+def test_a_broker_that_does_not_confirm(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends after --timeout, and says what became of the events: nobody keeps them."""
+    MemoryBroker.named(url.removeprefix("memory://")).hold_confirms()
+
+    assert 1 == emit(url, "x:Y", "--count", "3", "--timeout", "0.05")
+    told = capsys.readouterr()
+    assert "has confirmed 0 of 3 events within 0.05 s" in told.err
+    assert "given up" in told.err
+    assert "" == told.out
 
 
 @pytest.mark.parametrize(
