@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
@@ -22,7 +22,7 @@ Address: TypeAlias = (
 #: What becomes of an event for which there is no room.
 WhenFull: TypeAlias = Literal["block", "raise", "drop_oldest"]
 
-_address_of = itemgetter(0)
+_address_of, _envelope_of = itemgetter(0), itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,13 @@ def joined(items: Sequence[tuple[Address | Message, bytes]], policy: BufferPolic
     if len(items) == 1 and not isinstance(first, Message):  # what comes alone is to be quick
         return [_message(first, [items[0][1]], policy)]
     messages: list[Message] = []
-    for address, run in itertools.groupby(items, _address_of):
-        envelopes = [envelope for _, envelope in run]
+    runs: Iterable[tuple[Address | Message, list[bytes]]]
+    if list(map(_address_of, items)).count(first) == len(items):  # a third of the time of groupby
+        runs = ((first, list(map(_envelope_of, items))),)
+    else:
+        grouped = itertools.groupby(items, _address_of)
+        runs = ((address, list(map(_envelope_of, run))) for address, run in grouped)
+    for address, envelopes in runs:
         if isinstance(address, Message):
             messages.extend([address] * len(envelopes))  # equal ones are as good as the same
             continue
@@ -69,8 +74,18 @@ def _parts(envelopes: list[bytes], max_events: int, max_bytes: int) -> Iterator[
     if max_events == 1:
         yield from itertools.repeat(1, len(envelopes))
         return
+    # As many as there may be are mostly short enough; then none is looked at by itself.
+    start = 0
+    while start < len(envelopes):
+        part = envelopes[start : start + max_events]
+        if sum(map(len, part)) > max_bytes:
+            break
+        yield len(part)
+        start += max_events
+    else:
+        return
     held = size = 0
-    for envelope in envelopes:
+    for envelope in itertools.islice(envelopes, start, None):
         length = len(envelope)
         if held and (held >= max_events or size + length > max_bytes):
             yield held

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from antiphon.errors import MessagingError, PublishBufferFull
 from antiphon.messaging.batching import Address, BufferPolicy, joined
@@ -34,6 +35,7 @@ MAX_UNDER_WAY = 8000
 MAX_TAKEN_BYTES = 8 * 1024 * 1024
 
 _DEFAULT_POLICY = BufferPolicy()
+_envelope_of = itemgetter(1)
 
 
 class OutgoingBuffer:
@@ -279,7 +281,7 @@ class OutgoingBuffer:
                 size += len(message.body)
                 self._again.append((message, self._position))
                 self._messages += 1
-            self._bytes_room -= size - sum(len(envelope) for _, envelope in items)
+            self._bytes_room -= size - sum(map(len, map(_envelope_of, items)))
 
     def _within_bytes(self, count: int) -> int:
         size = 0
