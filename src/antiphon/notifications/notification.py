@@ -191,6 +191,16 @@ class AdditionalData:
         return f"AdditionalData({', '.join(f'{name}={value!r}' for name, value in self)})"
 
 
+def checked_kind(owner: type, event: object) -> type[Notification]:
+    """Return *event*, which the class *owner* is for; raise ``TypeError`` if it is no kind."""
+    if isinstance(event, type) and issubclass(event, Notification):
+        return event
+    raise TypeError(
+        f"class {owner.__qualname__}(…, event=…) takes a class derived from Notification, not "
+        f"{event!r}"
+    )
+
+
 def _own_fields(event: Notification) -> dict[str, Any]:
     # Not by class: the kind may be one that this process does not have.
     return {

@@ -8,7 +8,7 @@ from antiphon.errors import AbstractEvent, UnknownField
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.notifications import enumerations
 from antiphon.notifications.buses import bus_for
-from antiphon.notifications.notification import Notification
+from antiphon.notifications.notification import Notification, checked_kind
 from antiphon.notifications.topic import UNKNOWN, EventId
 
 
@@ -48,7 +48,8 @@ class EventPublisher:
                     f"events: class {cls.__qualname__}(EventPublisher, event=…)"
                 )
             return
-        cls.event_class, cls.event_id, cls.msg_type = event, event.event_id, event.msg_type
+        cls.event_class = checked_kind(cls, event)
+        cls.event_id, cls.msg_type = event.event_id, event.msg_type
         for field in event._enums:
             name = enumerations.class_name(field)
             if name not in vars(cls):
@@ -111,6 +112,8 @@ class EventPublisher:
             NoBus, BusClosed, BrokerRefused, UnencodableAttribute, PublishBufferFull: as they say.
             Nothing was published in all these cases.
         """
+        if not isinstance(event, Notification):
+            raise TypeError(f"what is published is a Notification, not {event!r}")
         if origin is not None:
             event.origin = origin
         elif event.origin is None or event.origin == UNKNOWN:

@@ -15,7 +15,7 @@ from antiphon.messaging.subscription_options import SubscriptionOptions
 from antiphon.messaging.topics import TopicPattern
 from antiphon.messaging.topology import Binding
 from antiphon.notifications.buses import bus_for
-from antiphon.notifications.notification import EXCHANGE, Notification
+from antiphon.notifications.notification import EXCHANGE, Notification, checked_kind
 from antiphon.notifications.topic import EventId, checked_id, checked_pattern
 from antiphon.notifications.topic import binding_key as make_key
 
@@ -65,7 +65,8 @@ class EventSubscriber:
     def __init_subclass__(cls, *, event: type[Notification] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if event is not None:
-            cls.event_class, cls.event_id, cls.msg_type = event, event.event_id, event.msg_type
+            cls.event_class = checked_kind(cls, event)
+            cls.event_id, cls.msg_type = event.event_id, event.msg_type
 
     def __init__(
         self,

@@ -232,6 +232,19 @@ def test_a_publisher_has_its_id_from_its_events() -> None:
             event_id = 1
 
 
+@pytest.mark.parametrize("base", [EventPublisher, EventSubscriber])
+def test_publishers_and_subscribers_are_for_a_kind(base: Any) -> None:
+    """What is given in its place is shown."""
+    with pytest.raises(TypeError, match="derived from Notification, not 9001"):
+        type("Bad", (base,), {}, event=9001)
+
+
+def test_only_notifications_are_published() -> None:
+    """What was given in place of one is shown."""
+    with pytest.raises(TypeError, match="is a Notification, not 'text'"):
+        TideEventPublisher(origin="kiel").publish_event("text")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
