@@ -13,7 +13,15 @@ import pytest
 
 from antiphon.errors import ServersUnavailable
 from antiphon.schemes import mask_url
-from antiphon.testing.servers import Servers, containers, packages, programs, rabbitmq, redis
+from antiphon.testing.servers import (
+    Servers,
+    TLSFiles,
+    containers,
+    packages,
+    programs,
+    rabbitmq,
+    redis,
+)
 
 # These tests change where servers are looked for, which must not hit the search for
 # the servers of the run itself.
@@ -107,6 +115,18 @@ def test_a_given_url_is_used_and_masked(monkeypatch: pytest.MonkeyPatch, unused_
     assert f"amqp://user:***@127.0.0.1:{unused_port}" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "unset ANTIPHON_AMQP_URL" in str(caught.value)
+
+
+def test_files_of_a_broker_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker runs elsewhere; one that is missing is named before it is started."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ca.pem", "broker.pem"):
+        Path(name).touch()
+    files = TLSFiles(Path("ca.pem"), Path("broker.pem"), Path("ca.pem"))
+
+    assert tmp_path / "broker.pem" == files.certfile
+    with pytest.raises(ServersUnavailable, match=r"keyfile=/.*/key.pem is no file"):
+        TLSFiles(Path("ca.pem"), Path("broker.pem"), Path("key.pem"))
 
 
 @pytest.mark.parametrize("deed", ["kill", "restart", "pause", "resume"])

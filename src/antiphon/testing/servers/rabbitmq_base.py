@@ -7,7 +7,7 @@ import secrets
 import socket
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -31,11 +31,22 @@ class TLSFiles:
         cafile: the authority whose client certificates are accepted.
         certfile: the broker's certificate, for the name ``localhost``.
         keyfile: its key.
+
+    Raises:
+        ServersUnavailable: one of them is not there.
     """
 
     cafile: Path
     certfile: Path
     keyfile: Path
+
+    def __post_init__(self) -> None:
+        """Make paths absolute: the broker runs in a folder of its own, and ends without them."""
+        for field in fields(self):
+            path = Path(getattr(self, field.name)).absolute()
+            if not path.is_file():
+                raise ServersUnavailable(f"{field.name}={path} is no file; make it first")
+            object.__setattr__(self, field.name, path)
 
 
 class RabbitMQ(Server):
