@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from antiphon.events.event_manager import EventManager as EventManager
     from antiphon.events.origin import Prefix as Prefix
     from antiphon.messaging.bus import BrokerEventManager as BrokerEventManager
+    from antiphon.messaging.bus import BusOptions as BusOptions
     from antiphon.messaging.bus import open_bus as open_bus
     from antiphon.messaging.events import EventsMayBeMissing as EventsMayBeMissing
     from antiphon.messaging.subscription import Subscription as Subscription
@@ -32,6 +33,7 @@ _HOMES = {
     "AntiphonError": "antiphon.errors",
     "BaseEvent": "antiphon.events.abstract_event_manager",
     "BrokerEventManager": "antiphon.messaging.bus",
+    "BusOptions": "antiphon.messaging.bus",
     "CacheInvalidator": "antiphon.caching.invalidator",
     "EventManager": "antiphon.events.event_manager",
     "EventsMayBeMissing": "antiphon.messaging.events",
