@@ -35,6 +35,9 @@ SETTLED_S = 3.0
 #: Seconds that a broker and its client may differ in when they notice that they are parted.
 NOTICE_S = 10.0
 
+#: Faults that cut everybody off.
+CUTTING = frozenset({"broker-kill", "broker-stop", "close-connections"})
+
 #: Returns of a message to the broker after which it goes to the isolation queue, out of order.
 SUSPECT_AFTER = 2
 
@@ -150,7 +153,7 @@ class _Judge:
         self._verdict = verdict
         self._spooled = {one.name for one in history.publishers if one.is_spooled}
         self._failed = {key for run in subscription.runs for key in run.failed}
-        self._partings = sorted(_partings(subscription.runs))
+        self._partings = sorted(self._all_partings(), key=lambda parting: parting[0])
 
     def _accuse(self, kind: str, text: str, *events: Key) -> None:
         violation = Violation(kind, self._subscription.name, text, events)
@@ -217,7 +220,7 @@ class _Judge:
         # Several processes share the queue.  One that loses its connection cannot
         # acknowledge what it has handled, and another one gets it.
         since = first.at - MAX_LISTENER_S  # it was at work when it lost it
-        if any(since <= at <= again.at + NOTICE_S for at in _losses(first_run)):
+        if any(since <= at <= again.at + NOTICE_S for at in self._cuts(first_run)):
             return None
         return "the first was neither killed nor cut off"
 
@@ -369,18 +372,31 @@ class _Judge:
                     f"{causes} causes",
                 )
 
+    def _all_partings(self) -> Iterator[tuple[float, SubscriberRun]]:
+        """Yield when and from whom the broker may have taken back what was in hand."""
+        for run in self._subscription.runs:
+            if run.killed is not None:
+                yield run.killed, run
+            for at in self._cuts(run):
+                yield at, run
+
+    def _cuts(self, run: SubscriberRun) -> list[float]:
+        """Return when *run* was cut off, also where its state does not show it.
+
+        The half that consumes may come back, and break again, before the other half is back.
+        """
+        losses = _losses(run)
+        hidden = [
+            one.began
+            for one in self._history.troubles
+            if one.fault in CUTTING
+            and not any(one.began - 1.0 <= at <= one.ended + 1.0 for at in losses)
+        ]
+        return sorted(losses + hidden)
+
     def _is_in_trouble(self, at: float) -> bool:
         troubles = self._history.troubles
         return any(one.began <= at <= one.ended + MAX_BACK_S for one in troubles)
-
-
-def _partings(runs: Iterable[SubscriberRun]) -> Iterator[tuple[float, SubscriberRun]]:
-    """Yield when and from whom the broker may have taken back what was in hand."""
-    for run in runs:
-        if run.killed is not None:
-            yield run.killed, run
-        for at in _losses(run):
-            yield at, run
 
 
 def _losses(run: PublisherRun | SubscriberRun) -> list[float]:

@@ -204,6 +204,17 @@ def test_repeated_after_a_cut(mode: str) -> None:
     assert [] == kinds(published(1), first, second)
 
 
+def test_repeated_after_a_cut_that_no_state_shows() -> None:
+    """A kill of the broker cuts everybody off, also one that was not quite back."""
+    first = listening(hearing(1), mode="single")
+    second = listening(hearing(1, at=4.0), name="t", mode="single")
+    kill = Trouble("broker-kill", "", 2.0, 3.0)
+    alarm = Trouble("memory-alarm", "", 2.0, 3.0)
+
+    assert ["repeated"] == kinds(published(1), first, second, troubles=(alarm,))
+    assert [] == kinds(published(1), first, second, troubles=(kill,))
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("group", []), ("single", ["repeated"])])
 def test_repeated_since_it_was_sent_again(mode: str, expected: list[str]) -> None:
     """Two copies of a publisher that lost its connection may come to two members of a group."""
