@@ -5,6 +5,10 @@
 # certificates (auth=external).  See docs/how-to/secure-a-broker.md.
 set -eu
 
+if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+    echo "usage: $0 SYSTEM USER [VIRTUAL_HOST] < password-file" >&2
+    exit 2
+fi
 system=$1
 user=$2
 vhost=${3:-/}

@@ -150,6 +150,20 @@ def test_a_user_gets_what_a_bus_needs(tmp_path: Path) -> None:
     assert "wheat-field\n" == Path(f"{log}.input").read_text()
 
 
+def test_a_user_without_a_system_is_none() -> None:
+    """Who calls rabbitmq_user.sh wrongly is told how, and nothing is done."""
+    done = subprocess.run(
+        ["sh", ROOT / "deploy" / "rabbitmq_user.sh", "shop"],
+        env={"PATH": os.environ["PATH"], "RABBITMQCTL": "/bin/false"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+    assert 2 == done.returncode
+    assert "rabbitmq_user.sh SYSTEM USER [VIRTUAL_HOST]" in done.stderr
+
+
 def test_policies_reach_what_is_durable_only() -> None:
     """The backstop bounds subscriptions and isolation queues of every system, and no others."""
     (policy,) = json.loads((ROOT / "deploy" / "rabbitmq-policies.json").read_text())["policies"]
