@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from antiphon.events.delivery import Delivery
+from antiphon.events.delivery import Came, Delivery, id_of
 from antiphon.events.event_id import EventId
 
 #: A listener: called with the event; what it returns is ignored.
@@ -19,6 +19,22 @@ Filter: TypeAlias = Mapping[str, Any]
 #: Grows with every subclass of ``BaseEvent`` that is made; who keeps what it worked out of the
 #: living subclasses sees by it that there are others now.
 subclasses_made = 0
+
+
+class _OfArrival:
+    """What an event that came from the broker says of how it came, made when it is asked for.
+
+    An attribute of that name which was given to the event itself wins.
+    """
+
+    # No property: that would win.  Most events that arrive are never asked, and what would be
+    # made for each costs more than a listener (benchmarks/messaging).
+    def __init__(self, make: Callable[[Came], object]) -> None:
+        self._make = make
+
+    def __get__(self, event: BaseEvent | None, owner: type) -> object:
+        came = None if event is None else event.__dict__.get("_came")
+        return None if came is None else self._make(came)
 
 
 class BaseEvent:
@@ -43,8 +59,14 @@ class BaseEvent:
     # Names with a leading underscore belong to this process and never travel.
     # They are class attributes so that making an event sets none of them.
     _handled: bool = False
-    _event_id: EventId | None = None
-    _delivery: Delivery | None = None
+    if TYPE_CHECKING:
+        _event_id: EventId | None
+        _delivery: Delivery | None
+    else:
+        _event_id = _OfArrival(id_of)
+        _delivery = _OfArrival(Delivery.of)
+    # How it came, of those that came from the broker.
+    _came: Came | None = None
     _position: Any = None
     # Exchange that a bus publishes it to, by its ``topic``; None for the bus's own.
     _exchange: str | None = None

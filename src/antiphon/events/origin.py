@@ -75,8 +75,10 @@ def origin_of(event: BaseEvent, default: str | None = None) -> str | None:
     origin = getattr(event, "origin", None)
     if isinstance(origin, str):
         return origin
-    delivery = event._delivery
-    if delivery is not None:
-        return delivery.origin
+    state = event.__dict__
+    if "_came" in state or "_delivery" in state:
+        delivery = event._delivery
+        if delivery is not None:
+            return delivery.origin
     origin = getattr(getattr(event, "source", None), "origin", None)
     return origin if isinstance(origin, str) else default

@@ -10,6 +10,7 @@ from typing import Self
 
 from antiphon.errors import AntiphonError
 from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.delivery import TRACEPARENT
 from antiphon.messaging.canary import Canary
 from antiphon.messaging.emitting import EmittingManager, outgoing_buffer
 from antiphon.messaging.endings import opened
@@ -109,13 +110,17 @@ class BrokerEventManager(
     # -- What arrives ----------------------------------------------------------------
 
     def _arrived(self, event: BaseEvent) -> None:
-        if not self._disabled or self.is_enabled(type(event)):
-            event.__dict__["_arrived_at"] = self.publisher_id
-            delivery = event._delivery
-            if delivery is not None and delivery.traceparent is not None:
-                call_traced(self._dispatch, event)
-            else:
-                self._dispatch(event)
+        state = event.__dict__
+        run = self._runs.get(type(event))
+        if run is None and self._disabled and not self.is_enabled(type(event)):
+            return
+        state["_arrived_at"] = self.publisher_id
+        if state["_came"][TRACEPARENT] is not None:
+            call_traced(self._dispatch, event)
+        elif run is None:
+            self._dispatch(event)
+        elif not run(event):  # as _dispatch does where nothing but listeners has a say
+            self._run(event)
 
     def _settle(self, arrival: Arrival) -> None:
         self._transport.settle(arrival)

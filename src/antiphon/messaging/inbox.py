@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from antiphon.errors import AntiphonError, CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.events.event_id import EventId
 from antiphon.messaging.canary import Canary
 from antiphon.messaging.recent_ids import RecentIds
 from antiphon.messaging.topology import BROADCAST
@@ -82,7 +81,7 @@ class Inbox:
         self._events = Worker(f"{name} events")
         self._states = Worker(f"{name} states")
         #: Notes that listeners hear of the event with an id; False if they have heard.
-        self.remember: Callable[[EventId], bool] = RecentIds(MAX_REMEMBERED).add
+        self.remember: Callable[[tuple[bytes, int]], bool] = RecentIds(MAX_REMEMBERED).add
         #: Called with each message that cannot be read, on the thread of the events.
         self.when_corrupt: Callable[[Arrival, CorruptMessage], None] = _do_nothing
         #: Called with each change of the connection, on a thread of the transport.
@@ -287,8 +286,7 @@ class Inbox:
         self.received += len(events)
         remember, handle = self.remember, self._handle
         for event in events:
-            event_id: Any = event._event_id
-            if not remember(event_id):
+            if not remember(event.__dict__["_came"][:2]):
                 # Its sender lost the connection before it learnt that the broker had it,
                 # or somebody in this process observed the change and told of it already.
                 self.duplicates += 1
@@ -296,7 +294,7 @@ class Inbox:
             try:
                 handle(event)
             except BaseException:  # as in Worker: a listener's sys.exit() ends nothing here
-                logger.exception("event %s could not be handled", event_id)
+                logger.exception("event %s could not be handled", event._event_id)
 
     def _log_corrupt(self, publisher: str, exc: CorruptMessage) -> None:
         now = time.monotonic()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from antiphon.errors import CorruptMessage, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter
+from antiphon.events.delivery import TRACEPARENT
 from antiphon.events.filters import Rest, check_filter, check_name
 from antiphon.events.origin import OriginSpec
 from antiphon.messaging.bus_part import BusPart
@@ -233,9 +234,9 @@ class SubscribingManager(BusPart):
             trace = self._trace_func
             if trace is not None and trace("listen", func, (event,)):
                 return False
-            event.__dict__["_arrived_at"] = publisher_id
-            delivery = event._delivery
-            if delivery is not None and delivery.traceparent is not None:
+            state = event.__dict__
+            state["_arrived_at"] = publisher_id
+            if state["_came"][TRACEPARENT] is not None:
                 call_traced(func, event)
             else:
                 func(event)

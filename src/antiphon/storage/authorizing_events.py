@@ -34,7 +34,7 @@ _REMEMBERED = 10_000
 
 #: What a redacted event keeps of its attributes, besides its source.
 _KEPT = frozenset(
-    {"operation_id", "steps", "step", "exit_state", "_event_id", "_position", "_delivery"}
+    {"operation_id", "steps", "step", "exit_state", "_came", "_delivery", "_event_id", "_position"}
 )
 
 _E = TypeVar("_E", bound=BaseEvent)

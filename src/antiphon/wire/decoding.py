@@ -11,8 +11,7 @@ from uuid import UUID
 from antiphon.errors import CorruptMessage
 from antiphon.events import abstract_event_manager as _events
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.events.delivery import Delivery
-from antiphon.events.event_id import PUBLISHER_BYTES, EventId
+from antiphon.events.event_id import PUBLISHER_BYTES
 from antiphon.wire import packing
 from antiphon.wire.envelope import (
     FIELDS,
@@ -31,7 +30,7 @@ from antiphon.wire.envelope import (
 from antiphon.wire.registry import ClassRegistry, default_registry
 from antiphon.wire.routing import CLASSES_HEADER, ORIGIN_HEADER, is_exact, parse_routing_key
 from antiphon.wire.source import RemoteSource
-from antiphon.wire.values import MAX_DEPTH, are_too_deep
+from antiphon.wire.values import DECODED_CONTAINERS, MAX_DEPTH, are_too_deep
 
 #: Makes the source of an arriving event of (kind, origin, store_id).
 ResolveSource: TypeAlias = Callable[[str, "str | None", "UUID | None"], object]
@@ -39,10 +38,8 @@ ResolveSource: TypeAlias = Callable[[str, "str | None", "UUID | None"], object]
 # Envelopes in a body from which on each is looked at, instead of the bytes of all.
 _MANY = 16
 # C functions only, so that no bytes run a method of the users': their classes may replace
-# __setattr__, and __init__ wants arguments.  Named tuples' own __new__ takes twice as long.
-_new_tuple = tuple.__new__
+# __setattr__, and __init__ wants arguments.
 _set_dict = BaseEvent.__dict__["__dict__"].__set__
-_dict_of = BaseEvent.__dict__["__dict__"].__get__
 
 
 class _Arrival:
@@ -132,7 +129,9 @@ class Decoder:
         )
         seen, sources, origin = arrival.attributes, arrival.sources, arrival.origin
         new, is_plain = arrival.new, arrival.is_plain
-        events = []
+        events: list[BaseEvent] = []
+        containers: list[Any] = []
+        known_publisher = None  # mostly all events have one, whose bytes are kept once
         del envelopes[0]
         for envelope in envelopes:
             position_id, replayed, traceparent = None, False, None
@@ -146,18 +145,18 @@ class Decoder:
                     envelope[:USUAL_FIELDS]
                 )
                 position_id, replayed, traceparent = envelope[USUAL_FIELDS:]
-            if (
-                type(counter) is not int
-                or type(publisher) is not bytes
-                or len(publisher) != PUBLISHER_BYTES
-                or type(time_ns) is not int
-                or type(attributes) is not dict
-            ):
+            if publisher != known_publisher:
+                if type(publisher) is not bytes or len(publisher) != PUBLISHER_BYTES:
+                    raise CorruptMessage("envelope has a publisher that is not 12 bytes")
+                known_publisher = publisher
+            if type(counter) is not int or type(time_ns) is not int or type(attributes) is not dict:
                 raise CorruptMessage("envelope has a field of the wrong type")
-            for name in attributes:
-                if name not in seen:
-                    _check_names(attributes, seen)
-                    break
+            if not seen.issuperset(attributes):
+                _check_names(attributes, seen)
+            if may_be_deep:
+                for value in attributes.values():
+                    if type(value) in DECODED_CONTAINERS:
+                        containers.append(value)
             store_id = None
             if source is not None:
                 try:
@@ -179,9 +178,14 @@ class Decoder:
                 ):
                     raise CorruptMessage("envelope has a position with a field of the wrong type")
                 attributes["_position"] = position = (store_id, epoch, sequence, entry_id)
-            attributes["_event_id"] = event_id = _new_tuple(EventId, (publisher, counter))
-            attributes["_delivery"] = _new_tuple(
-                Delivery, (event_id, origin, time_ns, position, replayed, traceparent)
+            attributes["_came"] = (
+                known_publisher,
+                counter,
+                origin,
+                time_ns,
+                position,
+                replayed,
+                traceparent,
             )
             event = new(cls)
             if is_plain:
@@ -189,8 +193,7 @@ class Decoder:
             else:
                 _set_dict(event, attributes)
             events.append(event)
-        # What was added to the attributes are tuples of other classes, or one level deep.
-        if may_be_deep and are_too_deep(map(_dict_of, events), MAX_DEPTH + 1):
+        if containers and are_too_deep(containers, MAX_DEPTH):
             raise CorruptMessage(f"envelope has values nested deeper than {MAX_DEPTH} levels")
         return events
 

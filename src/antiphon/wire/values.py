@@ -313,11 +313,12 @@ def are_too_deep(containers: Iterable[Any], levels: int = MAX_DEPTH) -> bool:
             item
             for one in some
             for item in (one.values() if type(one) is dict else one)
-            if type(item) in _DECODED
+            if type(item) in DECODED_CONTAINERS
         ]
     return False
 
 
 _CONTAINERS = (list, dict, tuple, set, frozenset)
-_DECODED = frozenset(_CONTAINERS)
+#: Types of what is decoded and has values in it.
+DECODED_CONTAINERS = frozenset(_CONTAINERS)
 _LEAVES = frozenset({str, bytes, int, float, bool, type(None)})

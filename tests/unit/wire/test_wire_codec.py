@@ -426,7 +426,7 @@ def test_private_names_do_not_travel() -> None:
 
     arrived = round_trip(round_trip(event))
 
-    assert {"public", "source", "_event_id", "_delivery"} == set(vars(arrived))
+    assert {"public", "source", "_came"} == set(vars(arrived))
 
 
 def test_class_attributes_do_not_travel() -> None:
