@@ -32,6 +32,11 @@ def arguments_of(queue: QueueSpec) -> dict[str, Any] | None:
     return arguments
 
 
+def passing_arguments() -> dict[str, Any]:
+    """Return the arguments of a durable queue that is deleted at once, or else in a minute."""
+    return {"x-queue-type": "quorum", "x-expires": 60_000}
+
+
 def are_alike(one: QueueSpec, other: QueueSpec) -> bool:
     """Return whether it is enough to consume anew in order to have *other* in place of *one*."""
     is_consumed = one.is_consumed and other.is_consumed

@@ -19,11 +19,6 @@ from antiphon.errors import AntiphonError
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_link import Link
 
-#: Seconds within which RabbitMQ may forget in a crash what a quorum queue has written.  One
-#: that was made so shortly before (tried: within about a second) comes back empty, and
-#: without a leader.
-SUSPICION_S = 10.0
-
 
 class Probe:
     """Tries to consume from a queue over a connection of its own; the user of a ``Link``.
@@ -69,7 +64,8 @@ class Doubts:
     """What is known of queues across connections; used on the consuming link's thread."""
 
     def __init__(self) -> None:
-        self._made: dict[str, float] = {}  # queues that were not there, and when
+        self._made: dict[str, float] = {}  # queues that do not stand since then: amqp_birth
+        self._untold: set[str] = set()  # those that were not there, of which nobody was told
         self._lost_at = 0.0
         self._to_revive: set[str] = set()
         self._probes: dict[str, Probe] = {}
@@ -78,17 +74,23 @@ class Doubts:
     def making(self, name: str) -> None:
         """Take note that queue *name* is not there, and is about to be made."""
         self._made[name] = time.monotonic()
+        self._untold.add(name)
         self._to_revive.discard(name)
 
-    def stood(self, name: str) -> None:
-        """Take note that queue *name* can be consumed."""
-        if self._made.get(name, math.inf) < self._lost_at:
-            del self._made[name]
+    def settled(self, name: str) -> None:
+        """Take note that the broker will not forget queue *name*, which may hold events now."""
+        self._made.pop(name, None)
+
+    def stood(self, name: str) -> bool:
+        """Take note that queue *name* stands; return, once, whether it was not there before."""
+        self.settled(name)
+        is_new = name in self._untold
+        self._untold.discard(name)
+        return is_new
 
     def is_suspect(self, name: str) -> bool:
-        """Return whether it was made so shortly before the broker was lost that it may be dead."""
-        made_at = self._made.get(name, math.inf)
-        return self._lost_at - SUSPICION_S < made_at < self._lost_at
+        """Return whether the broker was lost while we made it: it may be dead, and is empty."""
+        return self._made.get(name, math.inf) < self._lost_at
 
     def revive(self, name: str) -> None:
         """Take note that queue *name* is to be deleted and made anew."""

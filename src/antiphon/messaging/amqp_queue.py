@@ -11,10 +11,8 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import pika
-from pika import spec
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
@@ -22,9 +20,11 @@ from pika.frame import Method
 from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_arguments import are_alike, arguments_of
+from antiphon.messaging.amqp_birth import SETTLE_S, have_noted
 from antiphon.messaging.amqp_callbacks import ignore, ignore_message, is_missing, keep_consumers
 from antiphon.messaging.amqp_doubts import Doubts
 from antiphon.messaging.amqp_errors import explain
+from antiphon.messaging.amqp_queue_user import QueueUser
 from antiphon.messaging.amqp_settling import Consumption
 from antiphon.messaging.backoff import Backoff
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
@@ -54,31 +54,6 @@ LOOK_INTERVAL_S = 10.0
 REFUSALS = frozenset({403, 405, 406})
 
 NO_RIGHT, NOT_FOUND = 403, 404
-
-
-class QueueUser(Protocol):
-    """What a queue tells of itself; called on the link's thread."""
-
-    def on_message(
-        self,
-        consumption: Consumption,
-        method: spec.Basic.Deliver,
-        properties: pika.BasicProperties,
-        body: bytes,
-    ) -> None:
-        """Take a delivery."""
-
-    def is_silent(self) -> bool:
-        """Return whether the broker answers nobody, which is no fault of a queue."""
-
-    def stood(self, queue: QueueChannel, *, is_new: bool) -> None:
-        """Take note that the queue stands; *is_new*: it was not there before."""
-
-    def failed(self, queue: QueueChannel, error: AntiphonError) -> None:
-        """Take note that the queue does not stand; a durable one is tried again by itself."""
-
-    def ended(self, queue: QueueChannel) -> None:
-        """Take note that the queue is no longer consumed, or was deleted, as wished."""
 
 
 class QueueChannel(ABC):
@@ -121,7 +96,7 @@ class QueueChannel(ABC):
         self._look_at = 0.0
         self._backoff = Backoff()
         self._doubts = doubts
-        self._is_probing = self._is_missing = self._is_new = False
+        self._is_probing = self._is_missing = self._is_settling = False
         self._is_suspect = doubts.is_suspect(queue.name)
         self._is_reviving = doubts.is_to_revive(queue.name)
         self._tag = ""
@@ -222,7 +197,20 @@ class QueueChannel(ABC):
 
     def _on_declared(self, channel: Channel, frame: Method) -> None:
         self._name = frame.method.queue
-        self._is_new, self._is_missing = self._is_new or self._is_missing, False
+        if self._is_missing:
+            self._is_missing = False
+            # Before it is bound: what is confirmed in it must not be forgotten with it.
+            self._is_settling = True
+            have_noted(channel, self._name, self._if(channel, self._on_noted))
+            return
+        self._bind_all(channel)
+
+    def _on_noted(self, channel: Channel, _frame: Method) -> None:
+        self._is_settling = False
+        self._doubts.settled(self.queue.name)
+        self._bind_all(channel)
+
+    def _bind_all(self, channel: Channel) -> None:
         part = self._topology.part(self.queue.label)
         if part is None or self._end is not None:
             return  # the change that took it away is on its way
@@ -266,9 +254,8 @@ class QueueChannel(ABC):
     def _stands(self, _frame: Method, generation: int) -> None:
         self._step_since = None
         self._look_at = time.monotonic() + LOOK_INTERVAL_S
-        self._doubts.stood(self.queue.name)
+        is_new = self._doubts.stood(self.queue.name)
         self._backoff.connected()
-        is_new, self._is_new = self._is_new, False
         self.is_standing = self.is_tried = True
         self._topology.stands(self.queue.label, generation)
         self._later = [change for change in self._later if change.generation > generation]
@@ -314,6 +301,12 @@ class QueueChannel(ABC):
             if self._end is not None:
                 self._ended()
             return  # else with the connection, which is made anew with everything
+        if self._is_settling and self._end is None:
+            # There is no right to more than this queue: time does it as well.
+            self._is_settling, self.is_tried = False, True
+            self._step_since, self._retry_at = None, time.monotonic() + SETTLE_S
+            self._doubts.settled(self.queue.name)
+            return
         if self._is_probing and reason.reply_code == NOT_FOUND and is_missing(reason):
             self._is_probing, self._is_missing = False, True
             self.open()
