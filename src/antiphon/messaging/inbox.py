@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from antiphon.errors import AntiphonError, CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.events.event_id import EventId
 from antiphon.messaging.canary import Canary
 from antiphon.messaging.recent_ids import RecentIds
 from antiphon.messaging.topology import BROADCAST
@@ -80,8 +81,9 @@ class Inbox:
         self._settle = settle
         self._events = Worker(f"{name} events")
         self._states = Worker(f"{name} states")
+        self._recent = RecentIds(MAX_REMEMBERED)
         #: Notes that listeners hear of the event with an id; False if they have heard.
-        self.remember: Callable[[tuple[bytes, int]], bool] = RecentIds(MAX_REMEMBERED).add
+        self.remember: Callable[[EventId], bool] = self._recent.add
         #: Called with each message that cannot be read, on the thread of the events.
         self.when_corrupt: Callable[[Arrival, CorruptMessage], None] = _do_nothing
         #: Called with each change of the connection, on a thread of the transport.
@@ -98,7 +100,7 @@ class Inbox:
         self.is_connected = False
         self.blocked_because: str | None = None
         #: Counters; each is written by one thread only.
-        self.received = self.duplicates = self.corrupt = self.echoes = self.connects = 0
+        self.received = self.corrupt = self.echoes = self.connects = 0
         self.arrivals = self._delivered = self._handled = self.skipped = 0
         self._delivered_bytes = self._handled_bytes = 0
         self._is_full = False  # more came than may wait, and not half of it is handled yet
@@ -120,6 +122,11 @@ class Inbox:
             self._moved.notify_all()
         is_done = self._events.join(max(0.0, deadline - time.monotonic()))
         return self._states.join(max(0.0, deadline - time.monotonic())) and is_done
+
+    @property
+    def duplicates(self) -> int:
+        """How many events had come before, and were handed to nobody."""
+        return self._recent.repeated
 
     @property
     def backlog(self) -> int:
@@ -282,15 +289,11 @@ class Inbox:
             self._settle(arrival)
 
     def _receive(self, events: Sequence[BaseEvent]) -> None:
-        # One loop, without a call that could be spared: this is the way of every event.
         self.received += len(events)
-        remember, handle = self.remember, self._handle
-        for event in events:
-            if not remember(event.__dict__["_came"][:2]):
-                # Its sender lost the connection before it learnt that the broker had it,
-                # or somebody in this process observed the change and told of it already.
-                self.duplicates += 1
-                continue
+        handle = self._handle
+        # Not those that came before: their sender lost the connection before it learnt that the
+        # broker had them, or somebody in this process observed the change and told of it already.
+        for event in self._recent.new_of(events):
             try:
                 handle(event)
             except BaseException:  # as in Worker: a listener's sys.exit() ends nothing here
