@@ -175,13 +175,21 @@ def _variable(variable: str, name: str, environment: Mapping[str, str]) -> str:
 def _problems(error: ValidationError) -> str:
     """Say what is wrong in one line, without any value: it might be a password."""
     found = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    broken = {
+        problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))
+    }
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["loc"] in broken:
+            continue  # pydantic counts what is right only
         place = "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
         )
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "there is no such setting"
+        elif problem["type"] == "too_short":
+            message = "at least one is needed"
         found.append(f"{place.lstrip('.')}: {message}" if place else message)
     return "; ".join(found)
 

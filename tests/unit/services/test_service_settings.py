@@ -134,7 +134,7 @@ def test_the_password_of_the_environment_is_a_secret(
     ("text", "said"),
     [
         ("", "caches: Field required"),
-        ("caches = []", "caches: Tuple should have at least 1 item after validation, not 0"),
+        ("caches = []", "caches: at least one is needed"),
         ("colour = 1", "colour: there is no such setting"),
         ("http_port = 70000", "http_port: Input should be less than or equal to 65535"),
         ('log_level = "LOUD"', "log_level: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
@@ -157,6 +157,13 @@ def test_the_password_of_the_environment_is_a_secret(
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, said: str) -> None:
     """Each mistake is told with the setting's name."""
     assert said in complaint(tmp_path, text)
+
+
+def test_one_mistake_is_told_once(tmp_path: Path) -> None:
+    """An entry that is wrong is not missing as well."""
+    said = complaint(tmp_path, "[[caches]]\nmount_point='x'\ncache_url='redis://h'")
+
+    assert "caches[0].backing_url: Field required" == said
 
 
 def test_values_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
