@@ -52,6 +52,8 @@ class Hand:
         items: events that take longer, by their ids.
         handled: ids of handled events.
         dead: ids of dead ones, so that a batch that comes again kills none twice.
+        has_dead: whether there ever was one.
+        attempts: how often events that were given up for now were tried; see ``tried``.
         stats: counters; changed under the lock, or by the only worker.
     """
 
@@ -67,10 +69,11 @@ class Hand:
         self.items: dict[EventId, Item] = {}
         self.handled = HandledIds(MIN_REMEMBERED)
         self.dead = RecentIds(MIN_TROUBLES)
+        self.has_dead = False
+        self.attempts: dict[EventId, tuple[int, BaseException | None]] = {}
         self.stats = SubscriptionStats()
         self._due: list[tuple[float, int, Item]] = []
         self._number = itertools.count()
-        self._tried: dict[EventId, tuple[int, BaseException | None]] = {}
         self._survived: dict[int, int] = {}  # hash of a body -> returns
 
     # -- What comes --------------------------------------------------------------------
@@ -131,6 +134,7 @@ class Hand:
             self.items.pop(event_id, None)
             if is_dead:
                 self.dead.add(event_id)
+                self.has_dead = True
                 self.stats.dead += 1
             else:
                 self.handled.add(event_id)
@@ -199,10 +203,10 @@ class Hand:
 
     def remember(self, item: Item) -> None:
         """Note how often *item* was tried, for the time when it comes again."""
-        self._tried[item.event_id] = (item.attempts, item.error)
-        while len(self._tried) > MIN_TROUBLES:
-            del self._tried[next(iter(self._tried))]
+        self.attempts[item.event_id] = (item.attempts, item.error)
+        while len(self.attempts) > MIN_TROUBLES:
+            del self.attempts[next(iter(self.attempts))]
 
     def tried(self, event_id: EventId) -> tuple[int, BaseException | None]:
         """Return, once, how often that event was tried before, and what it raised last."""
-        return self._tried.pop(event_id, (0, None)) if self._tried else (0, None)
+        return self.attempts.pop(event_id, (0, None))

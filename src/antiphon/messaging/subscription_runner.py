@@ -268,30 +268,34 @@ class Runner:
 
     def _handle(self, batch: Batch, event: Any) -> bool:
         """Handle *event* of *batch*; return whether it is done with."""
-        hand, event_id = self._hand, event._event_id
-        if event_id in hand.handled:
+        hand, event_id = self._hand, event._came[:2]
+        # Noted at once, and taken back if it fails: looking and noting are one step then.
+        if not hand.handled.add(event_id):
             hand.stats.duplicates += 1
             return True
-        if (hand.items or hand.dead) and (known := self._is_known(batch, event_id)) is not None:
-            return known
-        attempts, error = hand.tried(event_id)
-        item = None
+        if hand.items or hand.has_dead:
+            known = self._is_known(batch, event_id)
+            if known is not None:
+                hand.handled.discard(event_id)
+                return known
+        attempts, error = hand.tried(event_id) if hand.attempts else (0, None)
         if attempts < self._options.delivery_limit:
             try:
-                self._call_and_count(event)
+                if self._call(event):
+                    hand.stats.handled += 1
+                else:
+                    hand.stats.unwanted += 1
+                return True
             except GivenBack:
+                hand.handled.discard(event_id)
                 batch.rest.appendleft(event)
                 with hand.moved:
                     hand.moved.wait_for(lambda: self._is_ending, GIVEN_BACK_S)
                 return False
             except BaseException as exc:  # a listener's sys.exit() ends nothing here
-                item = Item(event, batch, attempts + 1, exc)
-        else:
-            item = Item(event, batch, attempts, error)
-        if item is None:
-            hand.handled.add(event_id)
-            return True
-        self._retries.failed(item)
+                attempts, error = attempts + 1, exc
+        hand.handled.discard(event_id)
+        self._retries.failed(Item(event, batch, attempts, error))
         return False
 
     def _is_known(self, batch: Batch, event_id: Any) -> bool | None:
