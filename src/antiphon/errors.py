@@ -105,6 +105,10 @@ class BusClosed(MessagingError, RuntimeError):
     """The bus was closed, and can neither emit nor listen any more."""
 
 
+class SubscriptionClosed(MessagingError, RuntimeError):
+    """A subscription was closed before, so that its queue stays at the broker."""
+
+
 class PublishBufferFull(MessagingError, BufferError):
     """Too many events wait for the broker already; this one was not emitted."""
 

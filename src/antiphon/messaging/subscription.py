@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from antiphon.errors import BrokerRefused, SubscriptionConflict
+from antiphon.errors import BrokerRefused, SubscriptionClosed, SubscriptionConflict
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.dead_letters import dead_queue_spec
 from antiphon.messaging.subscription_forwarder import Forwarder
@@ -103,7 +103,7 @@ class Subscription:
         self._generations: tuple[int, ...] = ()
         self._made: set[str] = set()
         self._has_stood = False
-        self._is_closed = False
+        self._is_closed = self._is_deleted = False
         self._closing = threading.Lock()
         transport = means.transport
         self._hand = Hand(transport.settle, transport.is_stale)
@@ -187,7 +187,11 @@ class Subscription:
         self._end(timeout_s, delete=False)
 
     def delete(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Stop listening, and delete the queue with all that is in it."""
+        """Stop listening, and delete the queue with all that is in it.  Twice is fine.
+
+        Raises:
+            SubscriptionClosed: it was closed before; the queue stays.
+        """
         self._end(timeout_s, delete=True)
 
     def __enter__(self) -> Self:
@@ -338,8 +342,13 @@ class Subscription:
     def _end(self, timeout_s: float, *, delete: bool) -> None:
         with self._closing:
             if self._is_closed:
+                if delete and not self._is_deleted:
+                    raise SubscriptionClosed(
+                        f"subscription {self.name!r} was closed, so its queue stays; subscribe "
+                        "again under that name, and delete() what that returns"
+                    )
                 return
-            self._is_closed = True
+            self._is_closed, self._is_deleted = True, delete
         deadline = time.monotonic() + timeout_s
         self._runner.stop()
         if not self._runner.join(deadline):

@@ -10,7 +10,12 @@ import pytest
 from subscription_helpers import Heard, wait_until
 
 from antiphon import BaseEvent, Prefix, SubscriptionOptions
-from antiphon.errors import BusClosed, InvalidBusOption, SubscriptionConflict
+from antiphon.errors import (
+    BusClosed,
+    InvalidBusOption,
+    SubscriptionClosed,
+    SubscriptionConflict,
+)
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.memory import MemoryBroker
@@ -82,6 +87,21 @@ def test_a_deleted_subscription_keeps_nothing(bus_of: Opener, memory_broker: Mem
     """Both queues are gone."""
     bus = bus_of()
     bus.subscribe("books", Saved, Heard()).delete()
+
+    assert ["antiphon.dead"] == [one for one in memory_broker.queue_names() if ".gen-" not in one]
+
+
+def test_what_was_closed_is_not_deleted(bus_of: Opener, memory_broker: MemoryBroker) -> None:
+    """The queue would stay, and nobody would know; deleting twice is fine."""
+    bus = bus_of()
+    closed = bus.subscribe("books", Saved, Heard())
+    closed.close()
+    with pytest.raises(SubscriptionClosed, match="'books' was closed, so its queue stays"):
+        closed.delete()
+    again = bus.subscribe("books", Saved, Heard())
+    again.delete()
+    again.delete()
+    again.close()
 
     assert ["antiphon.dead"] == [one for one in memory_broker.queue_names() if ".gen-" not in one]
 
