@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,7 +119,10 @@ class Pair:
                     if type(event) is not Numbered:
                         calls.append((event.index, index))
 
-                bus.connect(cls, listener, filter, priority, origin=origin)
+                with warnings.catch_warnings():
+                    # Of a word that looks like a wildcard people are warned; it is in ORIGINS.
+                    warnings.filterwarnings("ignore", "origin '#", UserWarning)
+                    bus.connect(cls, listener, filter, priority, origin=origin)
                 connected.append((bus, cls, listener))
         for index, (cls, attributes, origin, source) in enumerate(events):
             own = {} if origin is None else {"origin": origin}

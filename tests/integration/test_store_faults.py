@@ -47,7 +47,13 @@ _quiet = settings(
 
 
 class Medium:
-    """A medium: opens stores on it, and does to it what goes wrong with media."""
+    """A medium: opens stores on it, and does to it what goes wrong with media.
+
+    Attributes:
+        timeout_s: for which its stores wait for each other.
+    """
+
+    timeout_s = TIMEOUT_S
 
     def open(self) -> BackendStore:
         """Return a store on the medium, not yet connected."""
@@ -82,7 +88,7 @@ class Sqlite(Medium):
         self.path = folder / "store.db"
 
     def open(self) -> BackendStore:
-        return SqliteStore(self.path, timeout_s=TIMEOUT_S)
+        return SqliteStore(self.path, timeout_s=self.timeout_s)
 
     def pieces(self) -> object:
         with contextlib.closing(sqlite3.connect(self.path)) as raw:
@@ -113,7 +119,7 @@ class Files(Medium):
         init_shared_store(self.path)
 
     def open(self) -> BackendStore:
-        return FileSystemStore(self.path, timeout_s=TIMEOUT_S)
+        return FileSystemStore(self.path, timeout_s=self.timeout_s)
 
     def pieces(self) -> object:
         return sorted(path.relative_to(self.path) for path in self.path.rglob("*"))
@@ -447,6 +453,7 @@ def test_a_store_that_becomes_free_in_time_is_written(
 ) -> None:
     """Who waits less than its time gets through."""
     medium = kind(tmp_path)
+    medium.timeout_s = 30
     with opened(medium) as store:
         store_free = threading.Event()
 
@@ -459,7 +466,7 @@ def test_a_store_that_becomes_free_in_time_is_written(
         thread = threading.Thread(target=hold)
         thread.start()
         assert held.wait(10)
-        threading.Timer(TIMEOUT_S / 4, store_free.set).start()
+        threading.Timer(TIMEOUT_S, store_free.set).start()
         store.set("a", StringValue(b"new"))
         thread.join()
 

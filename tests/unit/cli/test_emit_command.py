@@ -230,8 +230,8 @@ def test_lines_that_are_no_events(
 
 def test_two_classes_of_one_name(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A bare name that two classes have is not guessed at."""
-    classes = [type("Both", (BaseEvent,), {"wire_name": f"emit_{n}:Both"}) for n in range(2)]
+    classes = [type("Twin", (BaseEvent,), {"wire_name": f"emit_{n}:Twin"}) for n in range(2)]
 
-    assert 1 == emit(url, "Both")
-    assert "'Both' may be emit_0:Both or emit_1:Both" in capsys.readouterr().err
+    assert 1 == emit(url, "Twin")
+    assert "'Twin' may be emit_0:Twin or emit_1:Twin" in capsys.readouterr().err
     assert 2 == len(classes)
