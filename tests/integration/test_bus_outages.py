@@ -241,6 +241,24 @@ def test_subscriber_is_killed(
         wait_until(lambda: count_queues(broker) == before, "its queue has gone")
 
 
+def test_right_is_taken_away(
+    broker: RabbitMQ, broker_url: str, sender: BrokerEventManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A listener that the broker no longer allows is told of, and takes no other down."""
+    host = broker_url.rpartition("/")[2]
+    with open_bus(broker_url) as limited:
+        limited.connect(Forbidden, Heard())
+        limited.connect(Numbered, Heard())
+        broker.rabbitmqctl(
+            "set_topic_permissions",
+            *("-p", host, "guest", "antiphon.events", ".*", "(BaseEvent|Numbered|^!)"),
+        )
+        close_all_connections(broker)
+        wait_until(lambda: "Forbidden" in caplog.text, "it is told")
+
+        assert events_flow(sender, limited, BACK_WITHIN_S) < BACK_WITHIN_S
+
+
 def test_binding_is_refused(
     broker: RabbitMQ, broker_url: str, sender: BrokerEventManager, receiver: BrokerEventManager
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pika
 import pytest
 from broker_users import add_user
 from bus_helpers import Heard, python, wait_until
+from tcp_proxy import Node
 
 from antiphon import BaseEvent, BrokerEventManager, open_bus
 from antiphon.cli.dead_letters import DeadLetters, Fate
@@ -234,3 +236,29 @@ def test_without_the_right_to_it(broker: RabbitMQ, system: str) -> None:
 
             assert bus.wait_connected(20)
             assert 1 == bus.stats().confirmed
+
+
+def test_refused_after_the_event(broker: RabbitMQ, system: str) -> None:
+    """An exchange that was wished for without a connection, and is refused, is in nobody's way."""
+    heard = Heard()
+    rights = (rf"^({system}\.events|amq\.gen.*)$", rf"^({system}\.events|amq\.gen.*)$", ".*")
+    with broker.vhost() as url, Node(url) as node, open_bus(url, system=system) as there:
+        there.connect(BaseEvent, heard)
+        add_user(broker, "clerk", "pw", rights, url.rpartition("/")[2])
+        node.die()
+        far = f"amqp://clerk:pw@127.0.0.1:{node.port}{urlsplit(url).path}"
+        with open_bus(far, system=system, wait=False) as bus:
+            publisher = ResourceLifecycleEventPublisher(bus=bus, origin="x")
+            publisher.create_and_publish_event()
+            active(EventSubscriber(bus=bus))
+            bus.emit(BaseEvent())
+            node.live()
+            bus.flush(20)
+
+            assert bus.wait_connected(20)
+            kinds = [type(event) for event in heard.wait(2)]
+            assert [ResourceLifecycleEvent, BaseEvent] == kinds
+            with pytest.raises(BrokerRefused, match=rf"{system}\.events\.topic"):
+                publisher.create_and_publish_event()
+            bus.emit(BaseEvent())
+            bus.flush(5)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pika
 from pika import spec
 from pika.channel import Channel
+from pika.frame import Method
 
 from antiphon.errors import AntiphonError, BrokerRefused
 from antiphon.messaging.amqp_address import AmqpAddress
@@ -76,6 +77,7 @@ class Consumer:
         self._doubts = Doubts()
         self._later: list[Change] = []  # when the exchanges before them stand
         self._pending: list[Change] = []  # exchanges on their way
+        self._declaring: deque[ExchangeSpec] = deque()  # likewise, at the beginning
         self._has_broadcast = False  # the queue stood on this connection that goes with it
 
     def settle(self, arrival: Arrival) -> None:
@@ -112,9 +114,14 @@ class Consumer:
         self._channel = channel
         self._opened_at = time.monotonic()
         snapshot = self._topology.snapshot()
-        channel.exchange_declare(snapshot.exchange, "topic", durable=True)
+        channel.exchange_declare(
+            snapshot.exchange,
+            "topic",
+            durable=True,
+            callback=lambda _: self._declaring.extend(snapshot.exchanges),
+        )
         for exchange in snapshot.exchanges:
-            self._declare(channel, exchange)
+            self._declare(channel, exchange, lambda _: self._declaring.popleft())
         # The channel keeps the order: the last answer says that all stand.
         channel.exchange_declare(
             snapshot.exchange,
@@ -122,13 +129,18 @@ class Consumer:
             callback=lambda _: self._on_exchanges(channel, snapshot),
         )
 
-    def _declare(self, channel: Channel, exchange: ExchangeSpec) -> None:
-        channel.exchange_declare(exchange.name, "topic", durable=True)
-        if exchange.feeds_main:
-            channel.exchange_bind(self._topology.exchange, exchange.name, "#")
+    def _declare(
+        self, channel: Channel, exchange: ExchangeSpec, answer: Callable[[Method], object]
+    ) -> None:
+        is_last = not exchange.feeds_main
+        channel.exchange_declare(
+            exchange.name, "topic", durable=True, callback=answer if is_last else None
+        )
+        if not is_last:
+            channel.exchange_bind(self._topology.exchange, exchange.name, "#", callback=answer)
 
     def _on_exchanges(self, channel: Channel, snapshot: Snapshot) -> None:
-        if channel is not self._channel:
+        if channel is not self._channel or not channel.is_open:
             return
         self._has_exchanges = True
         self._topology.stands(None, snapshot.generation)
@@ -198,13 +210,10 @@ class Consumer:
 
     def _put_exchange(self, exchange: ExchangeSpec, change: Change) -> None:
         channel = self._channel
-        if channel is None:
+        if channel is None or not channel.is_open:
             return
         self._pending = [change]
-        self._declare(channel, exchange)
-        channel.exchange_declare(
-            exchange.name, passive=True, callback=lambda _: self._on_exchange(channel)
-        )
+        self._declare(channel, exchange, lambda _: self._on_exchange(channel))
 
     def _on_exchange(self, channel: Channel) -> None:
         if channel is self._channel and self._pending:
@@ -226,10 +235,12 @@ class Consumer:
 
     def lost(self, error: AntiphonError) -> None:
         """Take note that nothing stands any more."""
-        if isinstance(error, BrokerRefused) and self._pending:
-            # The exchange on its way is what was refused: without it the rest can
+        if isinstance(error, BrokerRefused):
+            # The (first) exchange on its way is what was refused: without it the rest can
             # stand again, and whoever asked for it is told.
             self._topology.refuse(self._pending, error)
+            if self._declaring:
+                self._topology.refuse_exchange(self._declaring[0], error)
         if self._channel is not None:
             self._doubts.lost()
         # Asked of no lane: one whose queue was deleted does not stand any more by now.
@@ -249,6 +260,7 @@ class Consumer:
         self._hasten()  # what was not acknowledged is stale, and nobody need wait for it
         self._due.clear()
         self._later.clear()
+        self._declaring.clear()
         self._pending = []
 
     def blocked(self, reason: str | None) -> None:

@@ -19,6 +19,7 @@ from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.amqp_connection import CAN_WRITE
 from antiphon.messaging.amqp_frames import body_bytes_of, frames_of, properties_of
 from antiphon.messaging.amqp_link import Link
+from antiphon.messaging.detours import Detours
 from antiphon.messaging.flight import Flight, Forward
 from antiphon.messaging.probation import Probation
 from antiphon.messaging.topology import ExchangeSpec
@@ -75,6 +76,7 @@ class Publisher:
         self._flight = Flight()
         self._forwards: deque[Forward] = deque()  # to be published
         self._declared: set[str] = set()  # exchanges beside the own, on this channel
+        self._detours = Detours()
         self._is_over = False
         self._probation = Probation()
         self._progress_at = 0.0
@@ -164,10 +166,14 @@ class Publisher:
         )
 
     def _ask_for_confirms(self, channel: Channel) -> None:
+        if not channel.is_open:
+            return
         channel.connection.confirm_together(channel, self._on_confirms)
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._begin(channel))
 
     def _begin(self, channel: Channel) -> None:
+        if not channel.is_open:
+            return
         self._outgoing.rewind()
         self._channel = channel
         self._progress_at = time.monotonic()
@@ -182,7 +188,7 @@ class Publisher:
 
     def _publish_waiting(self) -> None:
         channel = self._channel
-        if channel is None or self._is_blocked:
+        if channel is None or self._is_blocked or not channel.is_open:
             return
         limit = MAX_IN_FLIGHT
         if self._probation.is_on:
@@ -203,7 +209,8 @@ class Publisher:
     def _publish(self, channel: Channel, batch: Sequence[Message]) -> None:
         frames: list[bytes] = []
         max_bytes = body_bytes_of(channel)
-        for taken in batch:
+        for given in batch:
+            taken = given if given.exchange is None else self._detours.of(given)
             message, exchange = addressed(taken, self._exchange)
             if taken.exchange is not None and exchange not in self._declared:
                 self._write(channel, frames)
@@ -273,7 +280,11 @@ class Publisher:
         with self._publishing:
             was_publishing, self._channel = self._channel is not None, None
             forwards = self._flight.reset()
-        if was_publishing and isinstance(error, BrokerRefused):
+        if (
+            was_publishing
+            and isinstance(error, BrokerRefused)
+            and not self._detours.refused(self.link.name, self._declared, error)
+        ):
             self._probation.refused(self.link.name, error)
         self._fail_forwards(forwards)
         self.blocked(None)

@@ -25,6 +25,7 @@ from antiphon.messaging.amqp_callbacks import ignore, ignore_message, is_missing
 from antiphon.messaging.amqp_doubts import Doubts
 from antiphon.messaging.amqp_errors import explain
 from antiphon.messaging.amqp_queue_user import QueueUser
+from antiphon.messaging.amqp_rights import refused_bindings
 from antiphon.messaging.amqp_settling import Consumption
 from antiphon.messaging.backoff import Backoff
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
@@ -107,6 +108,8 @@ class QueueChannel(ABC):
     def open(self) -> None:
         """Begin to declare."""
         self._reset()
+        if not self._connection.is_open:
+            return  # it is closing: everything is made anew with the next
         self._step_since = time.monotonic()
         attempt = self._attempt = self._attempt + 1
         self._connection.channel(
@@ -166,10 +169,12 @@ class QueueChannel(ABC):
         """Return a callback that calls *call* unless *channel* was given up meanwhile."""
 
         def on_answer(frame: Method) -> None:
+            if not channel.is_open:
+                return  # it is closing, and whoever closed it goes on from there
             if channel is self._channel:
                 self._step_since = time.monotonic()
                 call(channel, frame)
-            elif channel.is_open:
+            else:
                 channel.close()
 
         return on_answer
@@ -334,6 +339,11 @@ class QueueChannel(ABC):
         if self._pending and is_refusal:
             # Without the bindings on their way, which were refused, the rest can stand again.
             self._topology.refuse(self._pending, error)
+        elif self.queue.is_exclusive and not stood:  # a durable one is in nobody's way
+            refused = refused_bindings(reason.reply_text, self.queue.label, self._topology)
+            for change in refused:
+                logger.error("listeners get nothing by the binding %s: %s", change.what, error)
+            self._topology.refuse(refused, error)
         self._fail(error, at_once=stood, is_refusal=not stood and reason.reply_code in REFUSALS)
 
     def _give_up(self) -> None:

@@ -7,6 +7,8 @@ import re
 from pika import spec
 
 from antiphon.messaging.amqp_address import AmqpAddress
+from antiphon.messaging.declarations import Binding, Change
+from antiphon.messaging.topology import Topology
 
 #: "[configure ]access to queue 'q' in vhost '/' refused for user 'u'"
 _REFUSED = re.compile(
@@ -48,6 +50,28 @@ def name_right(text: str, class_id: int, method_id: int) -> str:
     if right is None:  # a binding reads its source, and writes to its destination
         right = "write" if found.group(2) == "queue" else "read"
     return f"{text[: found.start()]}{right} {text[found.start() :]}"
+
+
+def refused_bindings(text: str, label: str, topology: Topology) -> list[Change]:
+    """Return the bindings of the queue called *label* that the broker has refused.
+
+    They were sent without an answer each, so only *text* tells.  An exchange that is
+    not there counts if it is not wished for: it was refused itself.
+    """
+    found = _REFUSED.search(text)
+    kind, name = found.group(2, 3) if found else ("", "")
+
+    def is_meant(binding: Binding) -> bool:
+        if kind == "topic":
+            return binding.pattern == name
+        exchange = binding.exchange
+        if exchange is None:
+            return False
+        is_gone = f"no exchange '{exchange}' " in text and not topology.exchange_named(exchange)
+        return is_gone or (kind == "exchange" and exchange == name)
+
+    bindings = [one for one in topology.bindings if one.queue == label and is_meant(one)]
+    return [Change(one, True, topology.generation_of([one])) for one in bindings]
 
 
 def user_of(address: AmqpAddress) -> str:

@@ -41,8 +41,8 @@ class Exchanges:
         """Return the full name of an exchange that feeds the bus's own; it is declared soon.
 
         Raises:
-            BrokerRefused: the broker did not let it be declared before.  What is
-                published to it all the same would be in the way of everything else.
+            BrokerRefused: the broker did not let it be declared lately.  What is
+                published to it all the same reaches the listeners of its class only.
         """
         self._check(name)
         return self._declared(name)[0]
@@ -59,10 +59,17 @@ class Exchanges:
             BrokerRefused: the broker does not allow it, or did not lately: it is
                 asked again after a while, since each refusal costs the connection.
         """
-        _, asked_at = self._refusals.get(name, (None, float("-inf")))
-        if not is_connected or time.monotonic() - asked_at < REFUSAL_S:
-            self._check(name)
+        self._check(name, is_connected=is_connected)
         full, generation = self._declared(name)
+        self._wait(name, generation, timeout_s)
+        return full
+
+    def _check(self, name: str, *, is_connected: bool = True) -> None:
+        text, asked_at = self._refusals.get(name, (None, 0.0))
+        if text is not None and (not is_connected or time.monotonic() - asked_at < REFUSAL_S):
+            raise BrokerRefused(text)
+
+    def _wait(self, name: str, generation: int, timeout_s: float) -> None:
         try:
             if self._topology.wait(generation, timeout_s):
                 self._refusals.pop(name, None)
@@ -70,15 +77,13 @@ class Exchanges:
             self._known.pop(name, None)
             self._refusals[name] = (str(exc), time.monotonic())
             raise
-        return full
-
-    def _check(self, name: str) -> None:
-        text, _ = self._refusals.get(name, (None, 0.0))
-        if text is not None:
-            raise BrokerRefused(text)
 
     def _declared(self, name: str) -> tuple[str, int]:
         known = self._known.get(name)
+        if known is not None and self._topology.exchange_named(known[0]) is None:
+            # Refused when nobody waited for it: it was wished for without a connection.
+            self._wait(name, known[1], 0)
+            known = None
         if known is None:
             full = self.full_name(name)
             generation = self._topology.put_exchange(ExchangeSpec(full, feeds_main=True))

@@ -283,6 +283,11 @@ class Topology:
                 self._fail(change.generation, error)
             self._moved.notify_all()
 
+    def refuse_exchange(self, exchange: ExchangeSpec, error: AntiphonError) -> None:
+        """Take note that the broker refused *exchange*, whenever it was wished for."""
+        with self._moved:
+            self.refuse([Change(exchange, True, self._put_at.get(exchange, 0))], error)
+
     def trouble(self, label: str, error: AntiphonError, *, is_refusal: bool) -> None:
         """Take note that the queue called *label* does not stand, because of *error*.
 
