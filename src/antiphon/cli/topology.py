@@ -105,7 +105,9 @@ def as_text(overview: Overview) -> str:
     if overview.queues:
         parts += [table(COLUMNS, map(_row, overview.queues)), ""]
     else:
-        parts += ["no durable subscriptions" + ("" if overview.is_complete else " are open"), ""]
+        # A queue whose processes are all away is the one that somebody looks for.
+        rest = "" if overview.is_complete else " are open; --management shows those of nobody here"
+        parts += [f"no durable subscriptions{rest}", ""]
     dead = overview.dead
     told = f"{dead or 'no'} dead letter{'' if dead == 1 else 's'}"
     return "\n".join([*parts, told + ("; see antiphon dlq ls" if dead else "")])
