@@ -100,9 +100,15 @@ class _QuickTransport(_Plain):  # type: ignore[misc]
 
 
 class QuickConnection(ReadingConnection):
-    """pika's connection, quickened as far as pika is the one that is known here."""
+    """pika's connection, quickened as far as pika is the one that is known here.
+
+    Attributes:
+        failure: what a callback, or pika itself, raised on what came; to pika that is a lost
+            connection, of whose cause it tells nothing but a text.
+    """
 
     _quick: _QuickTransport | None = None
+    failure: Exception | None = None
 
     def quicken(self, channel: Channel) -> None:
         """Begin, when *channel*, the first, is open."""
@@ -112,6 +118,13 @@ class QuickConnection(ReadingConnection):
             transport.__class__ = _QuickTransport
             transport.writing = threading.Lock()
             self._quick = transport
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        try:
+            super()._on_data_available(data_in)
+        except Exception as exc:
+            self.failure = exc
+            raise
 
     @property
     def bytes_seen(self) -> int:

@@ -140,7 +140,7 @@ class Consumer:
             channel.exchange_bind(self._topology.exchange, exchange.name, "#", callback=answer)
 
     def _on_exchanges(self, channel: Channel, snapshot: Snapshot) -> None:
-        if channel is not self._channel or not channel.is_open:
+        if not channel.is_open or channel is not self._channel:
             return
         self._has_exchanges = True
         self._topology.stands(None, snapshot.generation)

@@ -55,6 +55,7 @@ class Lane(QueueChannel):
         """Acknowledge what was handled, for the connection is about to be closed."""
         if self.consumption is not None:
             self.consumption.acknowledge(now=True)
+            self.consumption.is_over = True
         if self._channel is not None:
             keep_consumers(self._channel)
 

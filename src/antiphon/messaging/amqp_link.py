@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from pika.adapters import select_connection
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
-from pika.exceptions import ConnectionWrongStateError
+from pika.exceptions import AMQPError, ChannelWrongStateError, ConnectionWrongStateError
 
 from antiphon.errors import AntiphonError, BrokerUnavailable
 from antiphon.messaging.amqp_address import AmqpAddress
@@ -129,6 +129,7 @@ class Link:
         self._is_woken = False
         self._stop = threading.Event()
         self._error: AntiphonError | None = None
+        self._told = ""  # the failure that was logged last
         self._bytes_seen = 0
         self._silent_ticks = 0
         #: When the broker last said anything, a tick too early, in seconds since the Unix epoch.
@@ -227,13 +228,25 @@ class Link:
             # else would hear of it, and a new connection is the cure for all of it.
             # At the end it is of no interest: an attempt that is ended while it
             # fails trips an assertion in pika 1.4.
-            if not self._stop.is_set() and not isinstance(exc, AntiphonError):
-                logger.exception("%s: the AMQP library failed; connecting anew", self.name)
+            self._tell(exc)
             self._on_closed(exc)
         finally:
+            if self._connection is not None and self._connection.failure is not None:
+                self._tell(self._connection.failure)
             self._is_open = False
             self._connection = None
             loop.close()
+
+    def _tell(self, failure: Exception) -> None:
+        """Log what should not have happened, once while it happens again and again."""
+        # What a broker does to the protocol is no failure of ours, and told as a loss.
+        if self._stop.is_set() or isinstance(failure, AntiphonError | AMQPError):
+            return
+        if repr(failure) != self._told:
+            self._told = repr(failure)
+            logger.error(
+                "%s: the AMQP library failed; connecting anew", self.name, exc_info=failure
+            )
 
     def _on_open(self, connection: QuickConnection, route: Route) -> None:
         route.connected()
@@ -299,6 +312,11 @@ class Link:
         # An error of ours inside a callback would end pika's loop with the socket open.
         try:
             call(*args)
+        except (ChannelWrongStateError, ConnectionWrongStateError) as exc:
+            # pika closes the channels before it tells of the connection's end.
+            if self._connection is not None and self._connection.is_open:
+                logger.exception("%s: internal failure; connecting anew", self.name)
+                self.drop(explain(exc, self.address))
         except Exception as exc:
             logger.exception("%s: internal failure; connecting anew", self.name)
             self.drop(explain(exc, self.address))
@@ -309,6 +327,7 @@ class Link:
             return
         if self._is_open:
             self._guarded(self._user.leaving)
+            self._is_open = False  # the channels are closing now, and nobody may use them
         # close() also ends an attempt to connect; it raises if the end has begun already.
         with contextlib.suppress(ConnectionWrongStateError):
             connection.close()

@@ -84,6 +84,8 @@ class Consumption:
             and (self._is_exclusive or not self.is_idle)
         ):
             return
+        if not self.channel.is_open:
+            return  # it is closing, and the broker gives out again what was under way
         self._read_notes()
         upto = self._ackable
         if self._is_exclusive:

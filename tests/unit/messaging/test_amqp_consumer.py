@@ -14,6 +14,7 @@ class Channel:
     """Keeps the acknowledgements."""
 
     def __init__(self) -> None:
+        self.is_open = True
         self.acks: list[int] = []
         self.singly: list[int] = []
 
@@ -42,6 +43,17 @@ def test_only_what_was_handled(consumption: Consumption, channel: Channel) -> No
     consumption.acknowledge(now=True)
 
     assert [2] == channel.acks
+
+
+def test_a_channel_that_is_closing(consumption: Consumption, channel: Channel) -> None:
+    """Nothing is said on it: the broker gives what was under way out again."""
+    consumption.received(1, is_echo=False)
+    consumption.settle(1)
+    channel.is_open = False
+
+    consumption.acknowledge(now=True)
+
+    assert [] == channel.acks
 
 
 def test_not_one_by_one(consumption: Consumption, channel: Channel) -> None:

@@ -26,6 +26,7 @@ class Channel:
 
     channel_number = 1
     may_write_anywhere = False
+    is_open = True
 
     def __init__(self) -> None:
         self.published: list[bytes] = []
