@@ -21,20 +21,23 @@ Filter: TypeAlias = Mapping[str, Any]
 subclasses_made = 0
 
 
-class _OfArrival:
-    """What an event that came from the broker says of how it came, made when it is asked for.
+# What an event that travelled says of that is made when it is asked for: most are never asked,
+# and to make it for each costs more than a listener (benchmarks/messaging).  These are no
+# properties, since those would win over an attribute that is given to the event itself.
 
-    An attribute of that name which was given to the event itself wins.
-    """
 
-    # No property: that would win.  Most events that arrive are never asked, and what would be
-    # made for each costs more than a listener (benchmarks/messaging).
-    def __init__(self, make: Callable[[Came], object]) -> None:
-        self._make = make
+class _IdOfEvent:
+    def __get__(self, event: BaseEvent | None, owner: type) -> EventId | None:
+        if event is None:
+            return None
+        if event._sent is not None:
+            return EventId(*event._sent[1:])
+        return None if event._came is None else id_of(event._came)
 
-    def __get__(self, event: BaseEvent | None, owner: type) -> object:
-        came = None if event is None else event.__dict__.get("_came")
-        return None if came is None else self._make(came)
+
+class _DeliveryOfEvent:
+    def __get__(self, event: BaseEvent | None, owner: type) -> Delivery | None:
+        return None if event is None or event._came is None else Delivery.of(event._came)
 
 
 class BaseEvent:
@@ -63,10 +66,12 @@ class BaseEvent:
         _event_id: EventId | None
         _delivery: Delivery | None
     else:
-        _event_id = _OfArrival(id_of)
-        _delivery = _OfArrival(Delivery.of)
+        _event_id = _IdOfEvent()
+        _delivery = _DeliveryOfEvent()
     # How it came, of those that came from the broker.
     _came: Came | None = None
+    # Bus that sent it last, and publisher and counter of the id that it had then.
+    _sent: tuple[str, bytes, int] | None = None
     _position: Any = None
     # Exchange that a bus publishes it to, by its ``topic``; None for the bus's own.
     _exchange: str | None = None

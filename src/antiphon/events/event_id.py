@@ -57,3 +57,8 @@ def next_event_id() -> EventId:
     """Return an id that no other event has or will have.  Thread-safe."""
     # Past the named tuple's own __new__: half the time.
     return _new_tuple(EventId, (_publisher, _next_counter()))
+
+
+def next_id() -> tuple[bytes, int]:
+    """Return publisher and counter of ``next_event_id()``, in half the time of that."""
+    return _publisher, _next_counter()

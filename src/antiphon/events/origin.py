@@ -80,5 +80,6 @@ def origin_of(event: BaseEvent, default: str | None = None) -> str | None:
         delivery = event._delivery
         if delivery is not None:
             return delivery.origin
-    origin = getattr(getattr(event, "source", None), "origin", None)
+    source = getattr(event, "source", None)
+    origin = None if source is None else getattr(source, "origin", None)
     return origin if isinstance(origin, str) else default

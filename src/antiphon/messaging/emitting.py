@@ -47,7 +47,7 @@ class EmittingManager(ObservingManager):
         if run is None or not block or self._closed_because is not None:
             return self._emit_slowly(event, block)
         event.pre_emit()
-        if event.travels and event.__dict__.get("_arrived_at") != self.publisher_id:
+        if event.travels and ("_arrived_at" not in event.__dict__ or self._is_local(event)):
             self._publisher.publish(event, origin_of(event, self.origin))
             if self._notes_own:
                 self._note(event)

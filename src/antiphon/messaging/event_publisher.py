@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from sys import modules
 from time import time_ns
 
+from antiphon.events import event_id as event_ids
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.events.event_id import next_event_id
+from antiphon.events.event_id import EventId
 from antiphon.messaging.exchanges import Exchanges
 from antiphon.messaging.outgoing import OutgoingBuffer
 from antiphon.messaging.tracing import traceparent
@@ -37,11 +39,16 @@ class EventPublisher:
             UnencodableAttribute, NameConflict, PublishBufferFull: nothing was put there.
         """
         state = event.__dict__
-        event_id = event._event_id
-        if event_id is None or state.get("_sent_by") == self._publisher_id:
+        sent = state.get("_sent")
+        if sent is not None and sent[0] == self._publisher_id:
             # An event that is emitted twice happens twice: receivers drop repeated ids.
-            event_id = next_event_id()
-        keyed, envelope = self._pack(event, origin, event_id, time_ns(), False, traceparent())
+            publisher, counter = event_ids.next_id()
+        elif sent is not None or "_came" in state or state.get("_event_id") is not None:
+            publisher, counter = event._event_id or event_ids.next_id()
+        else:
+            publisher, counter = event_ids.next_id()
+        trace = traceparent() if "opentelemetry.trace" in modules else None
+        keyed, envelope = self._pack(event, origin, (publisher, counter), time_ns(), False, trace)
         exchange = event._exchange
         self._add(
             keyed
@@ -50,6 +57,7 @@ class EventPublisher:
             envelope,
         )
         # Afterwards: an event that found no room has not happened, and its copy for the codec,
-        # which is made of this, need not be rid of them.
-        state["_event_id"] = event_id
-        state["_sent_by"] = self._publisher_id
+        # which is made of this, need not be rid of it.
+        state["_sent"] = (self._publisher_id, publisher, counter)
+        if "_event_id" in state:
+            event._event_id = EventId(publisher, counter)

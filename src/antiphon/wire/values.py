@@ -292,7 +292,7 @@ def is_too_deep(container: Any, levels: int = MAX_DEPTH) -> bool:
         return True
     # A loop, not any(): this is called for each event of a body with many.
     for item in container.values() if isinstance(container, dict) else container:
-        if type(item) in _LEAVES:
+        if type(item) in LEAVES:
             continue
         if isinstance(item, _CONTAINERS) and is_too_deep(item, levels - 1):
             return True
@@ -321,4 +321,5 @@ def are_too_deep(containers: Iterable[Any], levels: int = MAX_DEPTH) -> bool:
 _CONTAINERS = (list, dict, tuple, set, frozenset)
 #: Types of what is decoded and has values in it.
 DECODED_CONTAINERS = frozenset(_CONTAINERS)
-_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
+#: Types of values that have none in them.
+LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
