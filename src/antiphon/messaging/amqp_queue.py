@@ -25,7 +25,7 @@ from antiphon.messaging.amqp_callbacks import ignore, ignore_message, is_missing
 from antiphon.messaging.amqp_doubts import Doubts
 from antiphon.messaging.amqp_errors import explain
 from antiphon.messaging.amqp_queue_user import QueueUser
-from antiphon.messaging.amqp_rights import refused_bindings
+from antiphon.messaging.amqp_rights import take_back_bindings
 from antiphon.messaging.amqp_settling import Consumption
 from antiphon.messaging.backoff import Backoff
 from antiphon.messaging.declarations import Binding, Change, QueueSpec
@@ -53,7 +53,6 @@ LOOK_INTERVAL_S = 10.0
 
 #: Reply codes by which the broker says that it will not, and trying again changes nothing.
 REFUSALS = frozenset({403, 405, 406})
-
 NO_RIGHT, NOT_FOUND = 403, 404
 
 
@@ -333,18 +332,16 @@ class QueueChannel(ABC):
         if self._end is not None:
             self._topology.refuse([self._end], error)
             self._topology.deleted(self.queue.name)
-            self._ended()
-            return
+            return self._ended()
         stood = self.is_standing
         if self._pending and is_refusal:
             # Without the bindings on their way, which were refused, the rest can stand again.
             self._topology.refuse(self._pending, error)
         elif self.queue.is_exclusive and not stood:  # a durable one is in nobody's way
-            refused = refused_bindings(reason.reply_text, self.queue.label, self._topology)
-            for change in refused:
-                logger.error("listeners get nothing by the binding %s: %s", change.what, error)
-            self._topology.refuse(refused, error)
-        self._fail(error, at_once=stood, is_refusal=not stood and reason.reply_code in REFUSALS)
+            label, text = self.queue.label, reason.reply_text
+            is_refusal = not take_back_bindings(self._topology, label, text, error) and is_refusal
+        is_refusal = is_refusal and not stood and reason.reply_code in REFUSALS
+        self._fail(error, at_once=stood, is_refusal=is_refusal)
 
     def _give_up(self) -> None:
         # Not closed: the broker's channel is stuck, and its answer may come after all.

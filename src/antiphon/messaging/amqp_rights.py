@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from pika import spec
 
+from antiphon.errors import AntiphonError
 from antiphon.messaging.amqp_address import AmqpAddress
 from antiphon.messaging.declarations import Binding, Change
 from antiphon.messaging.topology import Topology
+
+logger = logging.getLogger(__name__)
 
 #: "[configure ]access to queue 'q' in vhost '/' refused for user 'u'"
 _REFUSED = re.compile(
@@ -52,11 +56,18 @@ def name_right(text: str, class_id: int, method_id: int) -> str:
     return f"{text[: found.start()]}{right} {text[found.start() :]}"
 
 
-def refused_bindings(text: str, label: str, topology: Topology) -> list[Change]:
-    """Return the bindings of the queue called *label* that the broker has refused.
+def take_back_bindings(
+    topology: Topology, label: str, text: str, error: AntiphonError
+) -> list[Change]:
+    """Take back, and return, the bindings of a queue that the broker has refused.
 
-    They were sent without an answer each, so only *text* tells.  An exchange that is
-    not there counts if it is not wished for: it was refused itself.
+    Args:
+        topology: where they are.
+        label: of the queue.
+        text: with which the broker closed the channel: they were sent without an answer each.
+        error: for whoever waits for them.
+
+    An exchange that is not there counts if it is not wished for: it was refused itself.
     """
     found = _REFUSED.search(text)
     kind, name = found.group(2, 3) if found else ("", "")
@@ -70,8 +81,15 @@ def refused_bindings(text: str, label: str, topology: Topology) -> list[Change]:
         is_gone = f"no exchange '{exchange}' " in text and not topology.exchange_named(exchange)
         return is_gone or (kind == "exchange" and exchange == name)
 
-    bindings = [one for one in topology.bindings if one.queue == label and is_meant(one)]
-    return [Change(one, True, topology.generation_of([one])) for one in bindings]
+    refused = [
+        Change(one, True, topology.generation_of([one]))
+        for one in topology.bindings
+        if one.queue == label and is_meant(one)
+    ]
+    for change in refused:
+        logger.error("listeners get nothing by %s any more: %s", change.what, error)
+    topology.refuse(refused, error)
+    return refused
 
 
 def user_of(address: AmqpAddress) -> str:
