@@ -50,7 +50,6 @@ AT_ONCE_INTERVAL_S = 5.0
 
 #: Seconds between two looks at whether a queue that is only declared is still there.
 LOOK_INTERVAL_S = 10.0
-
 #: Reply codes by which the broker says that it will not, and trying again changes nothing.
 REFUSALS = frozenset({403, 405, 406})
 NO_RIGHT, NOT_FOUND = 403, 404
@@ -332,7 +331,8 @@ class QueueChannel(ABC):
         if self._end is not None:
             self._topology.refuse([self._end], error)
             self._topology.deleted(self.queue.name)
-            return self._ended()
+            self._ended()
+            return
         stood = self.is_standing
         if self._pending and is_refusal:
             # Without the bindings on their way, which were refused, the rest can stand again.
