@@ -253,6 +253,8 @@ class Subscription:
     def _wait_declared(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         topology = self._means.topology
+        if not self._generations:
+            return False  # another thread is about to declare it
         generations = (*self._generations, topology.generation_of(self._bindings))
         try:
             for generation in generations:

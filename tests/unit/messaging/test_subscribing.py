@@ -19,6 +19,7 @@ from antiphon.errors import (
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.memory import MemoryBroker
+from antiphon.messaging.subscription import Subscription
 
 Opener = Callable[..., BrokerEventManager]
 
@@ -59,6 +60,24 @@ def test_events_come_from_every_process(bus_of: Opener, heard: Heard) -> None:
     emit(other, 3)
 
     assert [1, 2, 3] == numbers(heard, 3)
+
+
+def test_not_ready_before_it_is_declared(
+    bus_of: Opener, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds a subscription of another thread, which is about to declare it, has to wait."""
+    found: list[bool] = []
+    start = Subscription.start
+
+    def start_late(subscription: Subscription, *arguments: Any) -> None:
+        found.append(subscription.wait_ready(0.03))
+        start(subscription, *arguments)
+        found.append(subscription.wait_ready(5))
+
+    monkeypatch.setattr(Subscription, "start", start_late)
+    bus_of().subscribe("books", Saved, heard)
+
+    assert [False, True] == found
 
 
 def test_events_wait_while_nobody_is_there(bus_of: Opener, heard: Heard) -> None:
