@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 #: What state callbacks are called with.
 CONNECTED, DISCONNECTED = "connected", "disconnected"
 
-#: Events whose ids are remembered at least; what is sent again after a lost connection is
-#: at most what was under way, which is less (amqp_publisher.MAX_IN_FLIGHT), and so is
-#: what arrives between the observation of an event and its copy from the broker.
-MAX_REMEMBERED = 8192
+#: Events whose ids are remembered at least (more if many publishers are busy): what is sent
+#: again after a lost connection, or arrives between the observation of an event and its copy
+#: from the broker, is less.
+MAX_REMEMBERED = 32_768
 
 #: Bytes of broadcast messages that may wait for slow listeners.
 MAX_WAITING_BYTES = 256 * 1024 * 1024

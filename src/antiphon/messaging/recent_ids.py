@@ -11,6 +11,17 @@ from antiphon.events.abstract_event_manager import BaseEvent
 #: An ``EventId``, or its publisher and counter as a plain tuple.
 Id: TypeAlias = tuple[bytes, int]
 
+#: Ids of each busy publisher that are remembered at least: more than one has under way, and
+#: sends again when its connection was lost (outgoing.MAX_UNDER_WAY).  Of each, since a broker
+#: that restarts makes all of them do so at once.
+PER_PUBLISHER = 8192
+
+#: Ids from which on a publisher counts as busy.
+_BUSY = 1024
+
+#: Ids that are remembered in any case at most, twice: about 80 MiB.
+_MAX_IDS = 64 * PER_PUBLISHER
+
 _NONE: set[int] = set()
 
 
@@ -24,11 +35,12 @@ class HandledIds:
     collector has to look at.
 
     Args:
-        at_least: how many ids are remembered at least; at most twice as many are.
+        at_least: how many ids are remembered at least, and ``PER_PUBLISHER`` of each busy
+            publisher; at most twice as many are.
     """
 
     def __init__(self, at_least: int) -> None:
-        self._at_least = at_least
+        self._at_least = self._limit = at_least
         self._count = 0
         self._new: dict[bytes, set[int]] = {}
         self._old: dict[bytes, set[int]] = {}
@@ -45,12 +57,16 @@ class HandledIds:
         before = self._old.get(publisher)
         is_new = before is None or counter not in before
         self._count += 1
-        if self._count >= self._at_least:
+        if self._count >= self._limit:
             self._turn()
         return is_new
 
     def _turn(self) -> None:
-        self._old, self._new, self._count = self._new, {}, 0
+        busy = sum(len(counters) >= _BUSY for counters in self._new.values())
+        self._limit = max(self._at_least, min(busy * PER_PUBLISHER, _MAX_IDS))
+        if self._count >= self._limit:
+            self._old, self._new, self._count = self._new, {}, 0
+            self._limit = self._at_least
 
     def discard(self, event_id: Id) -> None:
         """Forget *event_id*, if it is known."""
@@ -111,7 +127,7 @@ class RecentIds(HandledIds):
                     continue
                 counters.add(counter)
                 self._count += 1
-                if self._count >= self._at_least:
+                if self._count >= self._limit:
                     self._turn()
             yield event
 

@@ -126,6 +126,26 @@ def test_handled_ids_are_known() -> None:
     assert EventId(b"other", 999) not in handled
 
 
+def test_many_busy_publishers_are_known() -> None:
+    """When all send again what they had under way, as after a restart of the broker."""
+    handled, recent = HandledIds(1000), RecentIds(1000)
+    ids = [EventId(bytes([one]), number) for number in range(8000) for one in range(10)]
+    for one in ids:
+        handled.add(one)
+        recent.add(one)
+
+    assert all(one in handled and one in recent for one in ids)
+
+
+def test_ids_are_bounded() -> None:
+    """However many publishers there are, or pretend to be."""
+    handled = HandledIds(1000)
+    for number in range(5000):
+        handled.add(EventId(number.to_bytes(8, "big"), 1))
+
+    assert 2000 >= len(handled._new) + len(handled._old)
+
+
 def test_a_slow_listener_lowers_the_prefetch_at_once() -> None:
     """Of each worker one message stays; quick ones raise it after a while."""
     pace = Pace(prefetch=50, workers=2, hold_s=600)
