@@ -17,7 +17,7 @@ Id: TypeAlias = tuple[bytes, int]
 PER_PUBLISHER = 8192
 
 #: Ids from which on a publisher counts as busy.
-_BUSY = 1024
+_BUSY = 256
 
 #: Ids that are remembered in any case at most, twice: about 80 MiB.
 _MAX_IDS = 64 * PER_PUBLISHER

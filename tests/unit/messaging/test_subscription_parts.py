@@ -128,7 +128,7 @@ def test_handled_ids_are_known() -> None:
 
 def test_many_busy_publishers_are_known() -> None:
     """When all send again what they had under way, as after a restart of the broker."""
-    handled, recent = HandledIds(1000), RecentIds(1000)
+    handled, recent = HandledIds(8192), RecentIds(8192)
     ids = [EventId(bytes([one]), number) for number in range(8000) for one in range(10)]
     for one in ids:
         handled.add(one)
