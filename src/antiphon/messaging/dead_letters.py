@@ -87,7 +87,9 @@ def dead_letter(
         home: name of the queue that it belongs into.
     """
     text = error.encode("utf-8", "replace").decode()[:MAX_ERROR_LENGTH]
-    headers = dict(message.headers or {})
+    given = message.headers or {}
+    # What is there of these is the sender's, and would say where a replay puts it.
+    headers = {name: value for name, value in given.items() if name not in DEATH_HEADERS}
     headers[SUBSCRIPTION_HEADER] = subscription
     if home is not None:
         headers[QUEUE_HEADER] = home

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 
 
@@ -32,3 +35,13 @@ class EventsMayBeMissing(BaseEvent):
         reason: str = "",
     ) -> None:
         super().__init__(source, subscription=subscription, since=since, reason=reason)
+
+
+def refuse_forged(events: Sequence[BaseEvent]) -> None:
+    """Check that *events*, which came in one message, are none that only a bus itself tells.
+
+    Raises:
+        CorruptMessage: they are.
+    """
+    if isinstance(events[0], EventsMayBeMissing):  # a message has one class
+        raise CorruptMessage("it says that events may be missing, which is told by nobody else")

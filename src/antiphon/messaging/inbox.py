@@ -12,6 +12,7 @@ from antiphon.errors import AntiphonError, CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_id import EventId
 from antiphon.messaging.canary import Canary
+from antiphon.messaging.events import refuse_forged
 from antiphon.messaging.recent_ids import RecentIds
 from antiphon.messaging.topology import BROADCAST
 from antiphon.messaging.transport import Arrival
@@ -277,6 +278,7 @@ class Inbox:
             events = self._codec.decode(
                 message.routing_key, message.headers, message.body, self._resolve_source
             )
+            refuse_forged(events)
         except CorruptMessage as exc:
             self.corrupt += 1
             self._log_corrupt(message.publisher, exc)

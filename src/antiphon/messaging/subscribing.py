@@ -17,7 +17,7 @@ from antiphon.events.filters import Rest, check_filter, check_name
 from antiphon.events.origin import OriginSpec
 from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.dead_letters import Rationing, dead_letter, dead_queue_spec
-from antiphon.messaging.events import EventsMayBeMissing
+from antiphon.messaging.events import EventsMayBeMissing, refuse_forged
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.matching import Condition, checked_origins, origin_test, portable
 from antiphon.messaging.sources import Sources
@@ -205,9 +205,11 @@ class SubscribingManager(BusPart):
         )
 
     def _decode(self, message: Message) -> list[BaseEvent]:
-        return self._codec.decode(
+        events = self._codec.decode(
             message.routing_key, message.headers, message.body, self._sources.resolve
         )
+        refuse_forged(events)
+        return events
 
     def _subscription_ended(self, subscription: Subscription) -> None:
         with self._subscribing:
