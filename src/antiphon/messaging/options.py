@@ -50,7 +50,7 @@ class BusOptions:
     buffer_bytes: int = 256 * 1024 * 1024
     when_full: WhenFull = "block"
     block_timeout_s: float = 5.0
-    batch_events: int = 100
+    batch_events: int = 200
     batch_bytes: int = 65536
     spool: str | os.PathLike[str] | None = None
     spool_bytes: int = 1024 * 1024 * 1024
