@@ -13,19 +13,15 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from collections import Counter
 
 from tests.chaos.cast import Hang
-from tests.chaos.checker import Verdict
 from tests.chaos.companies import company
 from tests.chaos.faults import Step, draw_schedule
+from tests.chaos.judge import print_violations
 from tests.chaos.stage import Stage
 
 #: Seconds that a step takes on the average.
 STEP_S = 4.5
-
-#: Violations of one kind and subscription that are printed; the first few tell.
-MAX_PRINTED = 5
 
 
 def main() -> int:
@@ -50,22 +46,13 @@ def main() -> int:
             _print_schedule(schedule, seed)
             raise SystemExit(1) from None
         verdict, summary = stage.judge()
+        stage.is_kept = options.keep
         print(summary)
         if verdict.violations:
-            _print_violations(verdict, schedule, seed)
+            print_violations(verdict)
+            _print_schedule(schedule, seed)
             raise SystemExit(1)
     return 0
-
-
-def _print_violations(verdict: Verdict, schedule: list[Step], seed: int) -> None:
-    printed: Counter[tuple[str, str]] = Counter()
-    for violation in verdict.violations:
-        printed[violation.kind, violation.subscription] += 1
-        if printed[violation.kind, violation.subscription] <= MAX_PRINTED:
-            print(violation)
-    for (kind, subscription), count in printed.items():
-        print(f"{count} times {kind} [{subscription}]")
-    _print_schedule(schedule, seed)
 
 
 def _print_schedule(schedule: list[Step], seed: int) -> None:
@@ -85,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the schedule and of all dice")
     parser.add_argument("--rate", type=float, default=100.0, help="events a second and publisher")
     parser.add_argument("--company", default="all", help="who plays: broadcast, durable or all")
+    parser.add_argument("--keep", action="store_true", help="keep the histories in any case")
     parser.add_argument("--no-spool", action="store_true", help="no publisher has a spool")
     parser.add_argument("--only", help="faults to keep of the schedule, with commas between")
     return parser.parse_args()

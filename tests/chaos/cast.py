@@ -14,12 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.history import (
-    PublisherRun,
-    SubscriberRun,
-    read_publisher,
-    read_subscriber,
-)
+from tests.chaos.history import PublisherRun, SubscriberRun
+from tests.chaos.keeping import Part, log_path, publisher_runs, subscriber_runs
 from tests.chaos.network import Network
 
 ROOT = Path(__file__).parents[2]
@@ -30,34 +26,6 @@ START_TIMEOUT_S = 40.0
 
 class Hang(AssertionError):
     """A player did not answer in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Who is to be played.
-
-    Attributes:
-        name: of the player.
-        role: publisher or subscriber.
-        network: index of the network that it lives in.
-        mode: of a subscriber: connect, broadcast, group or single.
-        subscription: of a subscriber: name of its durable subscription.
-        wanted: of a subscriber: class that it listens to.
-        rate: of a publisher: events a second.
-        is_spooled: of a publisher: whether it has a spool on disk.
-        slow_share, failing_share: of a subscriber: how many of its calls are slow, and raise.
-    """
-
-    name: str
-    role: str
-    network: int = 0
-    mode: str = "connect"
-    subscription: str = ""
-    wanted: str = "Note"
-    rate: float = 100.0
-    is_spooled: bool = False
-    slow_share: float = 0.01
-    failing_share: float = 0.0
 
 
 @dataclass(slots=True)
@@ -95,7 +63,9 @@ class Player:
             "wanted": self.part.wanted,
             "rate": self.part.rate,
             "first": first,
-            "spool": str(self.folder / f"{self.part.name}.spool") if self.part.is_spooled else None,
+            "options": self._options(),
+            "queue": self.part.subscription
+            and f"{self.common['system']}.sub.{self.part.subscription}",
             "slow_share": self.part.slow_share,
             "failing_share": self.part.failing_share,
         }
@@ -112,6 +82,18 @@ class Player:
         self._answers = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(self._process, self._answers)).start()
 
+    def _queue(self) -> str:
+        name = self.part.subscription
+        return f"{self.common['system']}.sub.{name}" if name else ""
+
+    def _options(self) -> dict[str, Any]:
+        options = dict(self.part.options)
+        if self.part.is_spooled:
+            options["spool"] = str(self.folder / f"{self.part.name}.spool")
+        if self.part.is_ordered:
+            options["ordered"] = True
+        return options
+
     @property
     def errors_path(self) -> Path:
         """What its processes wrote to standard error."""
@@ -119,7 +101,7 @@ class Player:
 
     def log_path(self, run: int) -> Path:
         """Return the file with the history of process *run*."""
-        return self.folder / f"{self.part.name}.{run}.log"
+        return log_path(self.folder, self.part.name, run)
 
     @staticmethod
     def _listen(process: subprocess.Popen[str], answers: queue.SimpleQueue[str]) -> None:
@@ -223,33 +205,11 @@ class Player:
 
     def publisher_runs(self) -> list[PublisherRun]:
         """Return what each process has written."""
-        return [
-            read_publisher(
-                self.log_path(run),
-                PublisherRun(
-                    self.part.name, run, self.part.is_spooled, killed=self.killed.get(run)
-                ),
-            )
-            for run in range(self.run + 1)
-        ]
+        return publisher_runs(self.folder, self.part, range(self.run + 1), self.killed)
 
     def subscriber_runs(self) -> list[SubscriberRun]:
         """Return what each process has written."""
-        part = self.part
-        return [
-            read_subscriber(
-                self.log_path(run),
-                SubscriberRun(
-                    part.name,
-                    run,
-                    part.mode,
-                    part.subscription,
-                    part.wanted,
-                    killed=self.killed.get(run),
-                ),
-            )
-            for run in range(self.run + 1)
-        ]
+        return subscriber_runs(self.folder, self.part, range(self.run + 1), self.killed)
 
     def _last_number(self) -> int:
         if self.part.role != "publisher":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.chaos.cast import Part
+from tests.chaos.keeping import Part
+
+#: Some hundred events.
+SMALL_SPOOL_BYTES = 40_000
 
 _BROADCAST = [
     Part("ear-1", "subscriber", network=1, slow_share=0.1),
@@ -21,6 +24,16 @@ _DURABLE = [
         failing_share=0.01,
     ),
     Part("group-3", "subscriber", network=1, mode="group", subscription="group", slow_share=0.2),
+    Part(
+        "ordered-1",
+        "subscriber",
+        network=0,
+        mode="broadcast",
+        subscription="ordered",
+        failing_share=0.01,
+        is_ordered=True,
+        options=(("retry_delay_s", 0.02),),
+    ),
     Part("single-1", "subscriber", network=0, mode="single", subscription="single"),
     Part("single-2", "subscriber", network=1, mode="single", subscription="single"),
 ]
@@ -37,6 +50,14 @@ def company(name: str, rate: float, *, is_spooled: bool = True) -> list[Part]:
     parts = [
         Part("pub-1", "publisher", network=0, rate=rate),
         Part("pub-2", "publisher", network=1, rate=rate, is_spooled=is_spooled),
+        # Its spool is full after a second or two without a broker; then emit raises.
+        Part(
+            *("pub-3", "publisher"),
+            network=0,
+            rate=rate / 2,
+            is_spooled=is_spooled,
+            options=(("spool_bytes", SMALL_SPOOL_BYTES), ("when_full", "raise")),
+        ),
     ]
     if name in ("broadcast", "all"):
         parts += _BROADCAST

@@ -11,12 +11,16 @@ Lines are words, the time first.  A publisher writes::
     refused 17             emit raised: nobody may ever hear of 17
     flushed 17             a flush that began when 17 was emitted has returned
     slow 17 2.5            emit took 2.5 seconds
+    lost                   its publishing connection has gone: the unconfirmed is sent again
 
 A subscriber writes ``ready`` when what is emitted from then on must arrive, and::
 
     heard p1 17 Left north  its listener returns from event 17 of publisher p1
     failed p1 17            its listener raises instead
     missing named 1.5       EventsMayBeMissing: of that subscription, since that time (or -)
+    cut                     its queue is no longer consumed: the broker takes back what was in hand
+    moved p1 17             it sends that event to another queue, of isolation or of the group
+    probe                   it tries a queue that did not answer, and may take one message of it
 
 Both write ``state connected``, ``state disconnected``, and ``closed`` at a clean end.
 """
@@ -107,6 +111,9 @@ class PublisherRun:
         emissions: in order.
         slow: events whose emit took long, with the seconds.
         states: when it was connected (True) and disconnected.
+        losses: when its publishing connection was lost, also while the other was away.
+        flushed: when flushes returned.
+        network: index of the network that it lives in.
     """
 
     name: str
@@ -117,7 +124,14 @@ class PublisherRun:
     emissions: list[Emission] = field(default_factory=list)
     slow: list[tuple[int, float]] = field(default_factory=list)
     states: list[tuple[float, bool]] = field(default_factory=list)
-    flushes: int = 0
+    losses: list[float] = field(default_factory=list)
+    flushed: list[float] = field(default_factory=list)
+    network: int = 0
+
+    @property
+    def title(self) -> str:
+        """Name and process."""
+        return f"{self.name}/{self.run}"
 
 
 @dataclass(slots=True)
@@ -136,6 +150,12 @@ class SubscriberRun:
         failed: (publisher, number) of events whose listener raised at least once.
         gaps: what it was told to miss.
         states: when it was connected (True) and disconnected.
+        cuts: when its queue was no longer consumed.
+        moved: when it sent an event on to another queue.
+        probes: when it tried a queue that did not answer.
+        losses: when its publishing connection was lost, by which it moves events.
+        is_ordered: whether it tries what fails again where it stands.
+        network: index of the network that it lives in.
     """
 
     name: str
@@ -150,6 +170,12 @@ class SubscriberRun:
     failed: set[tuple[str, int]] = field(default_factory=set)
     gaps: list[Gap] = field(default_factory=list)
     states: list[tuple[float, bool]] = field(default_factory=list)
+    cuts: list[float] = field(default_factory=list)
+    moved: dict[tuple[str, int], float] = field(default_factory=dict)
+    probes: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    is_ordered: bool = False
+    network: int = 0
 
     @property
     def title(self) -> str:
@@ -207,7 +233,7 @@ def read_publisher(path: Path, run: PublisherRun) -> PublisherRun:
         elif kind == "refused":
             by_number[int(words[0])].refused = True
         elif kind == "flushed":
-            run.flushes += 1
+            run.flushed.append(at)
             upto = int(words[0])
             while unconfirmed < len(run.emissions) and run.emissions[unconfirmed].number <= upto:
                 emission = run.emissions[unconfirmed]
@@ -215,6 +241,8 @@ def read_publisher(path: Path, run: PublisherRun) -> PublisherRun:
                 unconfirmed += 1
         elif kind == "slow":
             run.slow.append((int(words[0]), float(words[1])))
+        elif kind == "lost":
+            run.losses.append(at)
         elif kind == "closed":
             run.closed = at
         elif kind == "state":
@@ -237,6 +265,14 @@ def read_subscriber(path: Path, run: SubscriberRun) -> SubscriberRun:
             # A bus tells of its broadcast listeners and of each subscription apart.
             if words[0] == (run.subscription or "broadcast"):
                 run.gaps.append(Gap(at, None if words[1] == "-" else float(words[1])))
+        elif kind == "cut":
+            run.cuts.append(at)
+        elif kind == "lost":
+            run.losses.append(at)
+        elif kind == "probe":
+            run.probes.append(at)
+        elif kind == "moved":
+            run.moved.setdefault((words[0], int(words[1])), at)
         elif kind == "state":
             run.states.append((at, words[0] == "connected"))
     return run

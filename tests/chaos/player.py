@@ -25,8 +25,10 @@ from antiphon.errors import FlushTimeout, PublishBufferFull
 from antiphon.events.delivery import delivery_of
 from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.messaging.options import BusOptions
+from antiphon.messaging.subscription_options import SubscriptionOptions
 from tests.chaos.events import CLASSES, Note, class_of, origin_of
 from tests.chaos.history import Recorder
+from tests.chaos.watching import watch_publishing, watch_queues
 
 #: Seconds that a flush gets; a broker that is back for so long has confirmed everything.
 FLUSH_TIMEOUT_S = 30.0
@@ -83,8 +85,8 @@ class Publisher(Player):
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
-        spool = settings.get("spool")
-        self.open(BusOptions(**({"spool": spool} if spool else {})))
+        watch_publishing(self.recorder)
+        self.open(BusOptions(**settings["options"]))
         self._number = settings["first"] - 1
         self._random = random.Random(f"{settings['name']}{settings['run']}{settings['seed']}")
         self._is_over = threading.Event()
@@ -148,6 +150,9 @@ class Subscriber(Player):
         self._random = random.Random(f"{settings['name']}{settings['run']}{settings['seed']}")
         self._heard = 0
         self._offset_s = time.time() - time.monotonic()
+        watch_publishing(self.recorder)
+        # Bound late: the bus is not there before its first connection may be.
+        watch_queues(self.recorder, settings["queue"], lambda message: self.bus._decode(message))
         self.open()
         self.bus.connect(EventsMayBeMissing, self._note_gap)
         cls = CLASSES[settings["wanted"]]
@@ -159,7 +164,11 @@ class Subscriber(Player):
 
     def _subscribe(self, cls: type[Note]) -> None:
         self._subscription = self.bus.subscribe(
-            self.settings["subscription"], cls, self._hear, mode=self.settings["mode"]
+            self.settings["subscription"],
+            cls,
+            self._hear,
+            mode=self.settings["mode"],
+            options=SubscriptionOptions(**self.settings["options"]),
         )
 
     def _become_ready(self) -> None:

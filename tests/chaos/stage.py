@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.chaos.broker import start_broker
-from tests.chaos.cast import Part, Player
-from tests.chaos.checker import Verdict, check, subscriptions_of
+from tests.chaos.cast import Player
+from tests.chaos.checker import check, summary
 from tests.chaos.faults import Step, Victims, carry_out
 from tests.chaos.history import History, Trouble
+from tests.chaos.keeping import Part, keep, read
 from tests.chaos.network import Network, make_networks
+from tests.chaos.verdict import Verdict
 
 #: Seconds without a new event after which a subscription is taken to have everything.
 QUIET_S = 2.0
@@ -44,6 +46,7 @@ class Stage:
         system: the system of all buses.
         folder: where histories are.
         troubles: what was done so far.
+        is_kept: whether histories stay although nothing was wrong.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Stage:
     ) -> None:
         self.system = "chaos"
         self.troubles: list[Trouble] = []
+        self.is_kept = False
         self._dead = 0
         self._report = report
         self._never = threading.Event()
@@ -93,13 +97,13 @@ class Stage:
         for player in self.players:
             player.end()
         self.broker.stop()
-        self._clean_up(keep=error is not None)
+        self._clean_up(keep=self.is_kept or error is not None)
 
     def _clean_up(self, *, keep: bool = False) -> None:
         for network in self.networks:
             network.close()
         if keep:
-            self.report(f"the histories are kept in {self.folder}")
+            self.report(f"kept: python -m tests.chaos.judge {self.folder}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -209,42 +213,13 @@ class Stage:
     # -- The judgement -----------------------------------------------------------------
 
     def history(self) -> History:
-        """Return everything that was written down."""
-        history = History(troubles=self.troubles, dead=self._dead, ended=time.monotonic())
-        for player in self.players:
-            if player.part.role == "publisher":
-                history.publishers += player.publisher_runs()
-            else:
-                history.subscribers += player.subscriber_runs()
-        return history
+        """Return everything that was written down, and keep it with the logs."""
+        players = [(player.part, player.run, player.killed) for player in self.players]
+        keep(self.folder, players, self.troubles, self._dead, time.monotonic())
+        return read(self.folder)
 
     def judge(self) -> tuple[Verdict, str]:
         """Return the verdict, and a summary for people."""
         history = self.history()
         verdict = check(history)
-        emitted = sum(len(run.emissions) for run in history.publishers)
-        confirmed = sum(
-            one.confirmed is not None for run in history.publishers for one in run.emissions
-        )
-        flushes = sum(run.flushes for run in history.publishers)
-        back = sorted(verdict.back_s)
-        faults = [one.fault for one in self.troubles]
-        lines = [
-            f"{emitted} events emitted, {confirmed} of them in {flushes} flushes",
-            *(
-                f"{one.name} ({one.mode}): {len(one.heard)} heard, "
-                f"{sum(len(run.gaps) for run in one.runs)} gaps told, "
-                f"{verdict.repeats[one.name]} repeats and {verdict.disorders[one.name]} late ones "
-                "that are allowed"
-                for one in subscriptions_of(history)
-            ),
-            f"{len(faults)} faults: "
-            + ", ".join(f"{faults.count(name)} {name}" for name in sorted(set(faults))),
-        ]
-        if back:
-            lines.append(
-                f"{len(back)} reconnects, p50 {back[len(back) // 2]:.2f} s and at most "
-                f"{back[-1]:.2f} s after the trouble's end"
-            )
-        lines.append(f"{len(verdict.violations)} promises broken")
-        return verdict, "\n".join(lines)
+        return verdict, summary(history, verdict)

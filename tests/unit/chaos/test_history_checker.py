@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.checker import Violation, check
+from tests.chaos.checker import check
 from tests.chaos.events import class_of, origin_of
 from tests.chaos.history import (
     Emission,
@@ -20,6 +20,8 @@ from tests.chaos.history import (
     read_publisher,
     read_subscriber,
 )
+from tests.chaos.keeping import Part, keep, log_path, read
+from tests.chaos.verdict import Violation
 
 
 def published(count: int, *, is_spooled: bool = False, is_flushed: bool = True) -> PublisherRun:
@@ -125,7 +127,9 @@ def test_gap_that_was_told(since: float | None, is_covered: bool) -> None:
     """A loss is excused by a gap that covers the time in which the broker routed the event."""
     subscriber = listening(*(hearing(n) for n in (1, 2, 6)), mode="connect")
     subscriber.gaps.append(Gap(6.0, since))
-    subscriber.states += [(3.0, False), (6.0, True)]
+    subscriber.cuts.append(4.0)
+    if since is None:  # a broadcast listener is told since when
+        subscriber.gaps[0].since = 0.0
 
     assert ([] if is_covered else ["untold"]) == kinds(published(6), subscriber)
 
@@ -133,8 +137,8 @@ def test_gap_that_was_told(since: float | None, is_covered: bool) -> None:
 def test_gap_that_was_told_too_early() -> None:
     """A gap covers nothing that was emitted after it was told."""
     subscriber = listening(hearing(1), hearing(2), mode="connect")
-    subscriber.gaps.append(Gap(2.5, None))
-    subscriber.states += [(2.1, False), (2.4, True)]
+    subscriber.gaps.append(Gap(2.5, 0.0))
+    subscriber.cuts.append(2.1)
 
     assert ["untold"] == kinds(published(3), subscriber)
 
@@ -145,6 +149,39 @@ def test_gap_without_a_cause() -> None:
     subscriber.gaps.append(Gap(5.0, None))
 
     assert ["false alarm"] == kinds(published(1), subscriber)
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"), [(21.0, []), (2.0, ["false alarm"]), (None, ["false alarm"])]
+)
+def test_gap_that_reaches_back_too_far(since: float | None, expected: list[str]) -> None:
+    """News of missing events is about the trouble, and a canary's interval before it."""
+    subscriber = listening(hearing(1), mode="connect")
+    subscriber.cuts.append(28.0)
+    subscriber.gaps.append(Gap(30.0, since))
+
+    assert expected == kinds(published(1), subscriber)
+
+
+def test_gap_told_twice_for_one_cut() -> None:
+    """One cut is one gap."""
+    subscriber = listening(hearing(1), mode="connect")
+    subscriber.cuts.append(4.0)
+    subscriber.gaps += [Gap(5.0, 3.0), Gap(8.0, 3.0)]
+
+    assert ["false alarm"] == kinds(published(1), subscriber)
+
+
+def test_lost_long_before_the_queue_was_deleted() -> None:
+    """The deletion of a queue excuses nothing that was handled past before."""
+    subscriber = listening(*(hearing(n) for n in (1, 2, *range(4, 31))))
+    subscriber.gaps += [Gap(31.0, None)]
+    deleted = Trouble("delete-queue", "sub", 30.8, 30.9)
+    assert ["lost"] == kinds(published(30), subscriber, troubles=(deleted,))
+
+    subscriber.heard = subscriber.heard[:2]
+
+    assert [] == kinds(published(30), subscriber, troubles=(deleted,))
 
 
 def test_durable_gap_needs_a_deleted_queue() -> None:
@@ -199,20 +236,51 @@ def test_repeated_after_a_cut(mode: str) -> None:
     second = listening(hearing(1, at=4.0), name="t", mode=mode)
     assert ["repeated"] == kinds(published(1), first, second)
 
-    first.states += [(2.0, False), (5.0, True)]
+    first.cuts.append(2.0)
 
     assert [] == kinds(published(1), first, second)
 
 
-def test_repeated_after_a_cut_that_no_state_shows() -> None:
-    """A kill of the broker cuts everybody off, also one that was not quite back."""
-    first = listening(hearing(1), mode="single")
-    second = listening(hearing(1, at=4.0), name="t", mode="single")
-    kill = Trouble("broker-kill", "", 2.0, 3.0)
-    alarm = Trouble("memory-alarm", "", 2.0, 3.0)
+def test_repeated_long_before_a_cut() -> None:
+    """A cut excuses nothing that was acknowledged before, nor what had come again already."""
+    first = listening(hearing(1), mode="group")
+    first.cuts.append(20.0)
 
-    assert ["repeated"] == kinds(published(1), first, second, troubles=(alarm,))
-    assert [] == kinds(published(1), first, second, troubles=(kill,))
+    assert ["repeated"] == kinds(
+        published(1), first, listening(hearing(1, at=24.0), name="t", mode="group")
+    )
+    assert ["repeated"] == kinds(
+        published(1), first, listening(hearing(1, at=4.0), name="t", mode="group")
+    )
+
+
+def test_repeated_by_a_member_that_was_frozen() -> None:
+    """A member that was frozen with an event handles it when another has done so."""
+    other = listening(hearing(1, at=8.0), mode="group")
+    frozen = listening(hearing(1, at=11.0), name="t", mode="group")
+    frozen.cuts.append(11.1)
+    assert ["repeated"] == kinds(published(1), other, frozen)
+
+    freeze = Trouble("freeze", "t", 1.1, 10.9)
+
+    assert [] == kinds(published(1), other, frozen, troubles=(freeze,))
+    assert ["repeated"] == kinds(
+        published(1), other, frozen, troubles=(Trouble("freeze", "s", 1.1, 10.9),)
+    )
+
+
+def test_repeated_since_it_was_moved_twice() -> None:
+    """An event that a member sends on, while it is cut off, is in the queue twice."""
+    runs = [
+        listening(hearing(1, at=at), name=name, mode="group") for at, name in ((3, "s"), (4, "t"))
+    ]
+    mover = listening(mode="group", name="u")
+    mover.moved["p", 1] = 2.0
+    assert ["repeated"] == kinds(published(1), *runs, mover)
+
+    mover.cuts.append(2.2)
+
+    assert [] == kinds(published(1), *runs, mover)
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("group", []), ("single", ["repeated"])])
@@ -223,9 +291,33 @@ def test_repeated_since_it_was_sent_again(mode: str, expected: list[str]) -> Non
     second = listening(hearing(1, at=4.0), name="t", mode=mode)
     assert ["repeated"] == kinds(publisher, first, second)
 
-    publisher.states += [(1.1, False), (2.0, True)]
+    publisher.losses.append(1.1)
 
     assert expected == kinds(publisher, first, second)
+
+
+@pytest.mark.parametrize("lost_at", [0.5, 3.0])
+def test_repeated_though_it_was_confirmed(lost_at: float) -> None:
+    """A publisher that loses its connection earlier, or later, repeats nothing."""
+    publisher = published(1)  # at 1.0, confirmed at 1.5
+    publisher.losses.append(lost_at)
+    first = listening(hearing(1), mode="group")
+
+    assert ["repeated"] == kinds(
+        publisher, first, listening(hearing(1, at=4.0), name="t", mode="group")
+    )
+
+
+@pytest.mark.parametrize(("is_spooled", "expected"), [(True, []), (False, ["repeated"])])
+def test_repeated_by_the_next_process(is_spooled: bool, expected: list[str]) -> None:
+    """What a killed publisher had not confirmed is sent again by the next, out of the spool."""
+    publisher = published(1, is_spooled=is_spooled, is_flushed=False)
+    publisher.killed = 1.3
+    first = listening(hearing(1), mode="group")
+
+    assert expected == kinds(
+        publisher, first, listening(hearing(1, at=4.0), name="t", mode="group")
+    )
 
 
 @MODES
@@ -253,16 +345,31 @@ def test_late_after_two_crashes() -> None:
     assert ["reordered"] == kinds(published(3), *runs)
 
     runs[1].killed = 5.0
+    assert ["reordered"] == kinds(published(3), *runs)
+
+    runs[2].moved["p", 2] = 6.0
 
     assert [] == kinds(published(3), *runs)
+
+
+def test_moved_after_one_crash() -> None:
+    """One that went to the isolation queue for less than two returns is found."""
+    runs = [listening(hearing(1), run=0), listening(run=1)]
+    runs[1].heard += [hearing(3, at=7.0), hearing(2, at=7.5)]
+    runs[0].killed, runs[1].moved["p", 2] = 4.0, 6.0
+
+    assert ["reordered"] == kinds(published(3), *runs)
 
 
 def test_late_after_a_failure() -> None:
     """An event whose listener raised is tried again later."""
     subscriber = listening(hearing(1), hearing(3), hearing(2, at=4.0))
     subscriber.failed.add(("p", 2))
-
     assert [] == kinds(published(3), subscriber)
+
+    subscriber.is_ordered = True
+
+    assert ["reordered"] == kinds(published(3), subscriber)
 
 
 def test_late_in_a_group() -> None:
@@ -272,8 +379,37 @@ def test_late_in_a_group() -> None:
     assert ["reordered"] == kinds(published(3), one, other)
 
     one.killed = 4.0
-
     assert [] == kinds(published(3), one, other)
+
+    one.killed = 0.5  # before it was emitted
+
+    assert ["reordered"] == kinds(published(3), one, other)
+
+
+def test_late_in_a_group_for_its_own_cut() -> None:
+    """What a member gets again itself is in order, unless its old connection was half open."""
+    member = listening(hearing(1), hearing(3), hearing(2, at=5.0), mode="group")
+    member.cuts.append(4.0)
+    assert ["reordered"] == kinds(published(3), member)
+
+    assert [] == kinds(published(3), member, troubles=(Trouble("network-silence", "0", 3.5, 4.5),))
+
+
+@pytest.mark.parametrize("trace", ["moved", "probed", "sent again"])
+def test_late_in_a_group_for_other_reasons(trace: str) -> None:
+    """What waited too long, was tried by a probe, or was sent again may be late in a group."""
+    publisher, member = published(3), listening(hearing(3), hearing(2, at=5.0), mode="group")
+    other = listening(hearing(1), name="t", mode="group")
+    assert ["reordered"] == kinds(publisher, member, other)
+
+    if trace == "moved":
+        other.moved["p", 2] = 4.0
+    elif trace == "probed":
+        other.probes.append(4.0)
+    else:
+        publisher.losses.append(2.1)
+
+    assert [] == kinds(publisher, member, other)
 
 
 def test_invented() -> None:
@@ -319,6 +455,18 @@ def test_slow_return(back: float | None, expected: list[str]) -> None:
     assert expected == kinds(published(1), subscriber, troubles=(silence,))
 
 
+def test_slow_return_beside_a_trouble_of_others() -> None:
+    """What fails on another network is no reason to be late."""
+    subscriber = listening(hearing(1))
+    subscriber.states += [(6.0, False), (25.0, True)]
+    silences = (
+        Trouble("network-silence", "0", 5.0, 7.0),
+        Trouble("network-silence", "1", 7.0, 24.0),
+    )
+
+    assert ["slow"] == kinds(published(1), subscriber, troubles=silences)
+
+
 def test_killed_broadcast_listener() -> None:
     """A broadcast listener that was killed owes everything up to the last that it heard."""
     subscriber = listening(hearing(1), hearing(2), mode="connect")
@@ -345,6 +493,8 @@ def test_files(tmp_path: Path) -> None:
     recorder.note("heard", "p", 1, "Left", "süd.# x")
     recorder.note("missing", "broadcast", "-")
     recorder.note("missing", "other", "-")
+    recorder.note("cut")
+    recorder.note("moved", "p", 1)
     recorder.close()
     with two.open("a") as file:
         file.write("12.5 heard p 17 Le")
@@ -358,3 +508,25 @@ def test_files(tmp_path: Path) -> None:
     assert (True, None) == (second.refused, second.confirmed)
     assert [("p", 1, "süd.# x")] == [(h.publisher, h.number, h.origin) for h in subscriber.heard]
     assert [None] == [gap.since for gap in subscriber.gaps]
+    assert (1, [("p", 1)]) == (len(subscriber.cuts), list(subscriber.moved))
+
+
+def test_kept_play(tmp_path: Path) -> None:
+    """A play that was kept is read as it was."""
+    recorder = Recorder(log_path(tmp_path, "p", 0))
+    recorder.note("emit", 1, "Left", "north")
+    recorder.close()
+    recorder = Recorder(log_path(tmp_path, "s", 1))
+    recorder.note("heard", "p", 1, "Left", "north")
+    recorder.close()
+    parts = [Part("p", "publisher"), Part("s", "subscriber", 1, "group", "sub", is_ordered=True)]
+    troubles = [Trouble("broker-kill", "", 2.0, 3.0)]
+    keep(tmp_path, [(parts[0], 0, {}), (parts[1], 1, {0: 2.5})], troubles, 3, 9.0)
+
+    history = read(tmp_path)
+
+    assert (troubles, 3, 9.0) == (history.troubles, history.dead, history.ended)
+    assert [("p", 1)] == [(run.name, len(run.emissions)) for run in history.publishers]
+    found = [(one.title, one.killed, len(one.heard), one.network) for one in history.subscribers]
+    assert [("s/0", 2.5, 0, 1), ("s/1", None, 1, 1)] == found
+    assert all(one.is_ordered and one.mode == "group" for one in history.subscribers)

@@ -1,0 +1,98 @@
+"""When the broker may have taken back what a process had in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.chaos.history import History, PublisherRun, SubscriberRun, Trouble
+
+#: Faults after which one side of a connection may know long before the other that it is gone.
+#: After a reset, too: what the client sends is refused on its way, and the broker sees nothing.
+HALF_OPEN = frozenset({"network-silence", "network-slow", "network-reset", "broker-freeze"})
+
+#: Faults of the broker, or of all connections to it.
+OF_ALL = frozenset({"broker-kill", "broker-stop", "broker-freeze", "close-connections"})
+
+#: Seconds in which either side has noticed, with a heartbeat of two.
+NOTICE_S = 6.0
+
+#: Seconds between what happens and the line that tells of it, on a busy machine.
+BLUR_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """The end of a connection, or of a process.
+
+    Attributes:
+        run: whose.
+        at: when it was noted on its side.
+        earliest, latest: between which the broker took back what was in hand.
+        is_half_open: whether the broker may have delivered to the old connection while
+            there was a new one already.
+        is_kill: whether the process ended.
+    """
+
+    run: SubscriberRun
+    at: float
+    earliest: float
+    latest: float
+    is_half_open: bool = False
+    is_kill: bool = False
+
+    def is_within(self, since: float, until: float) -> bool:
+        """Return whether it may have been between *since* and *until*."""
+        return self.earliest <= until and self.latest >= since
+
+
+def partings_of(history: History, run: SubscriberRun) -> Iterator[Parting]:
+    """Yield all of *run*."""
+    for at in run.cuts:
+        yield _parting(history, run, at)
+    if run.killed is not None:
+        yield _parting(history, run, run.killed, is_kill=True)
+
+
+def _parting(history: History, run: SubscriberRun, at: float, *, is_kill: bool = False) -> Parting:
+    earliest, latest = at - BLUR_S, at + BLUR_S
+    is_half_open = False
+    for one in history.troubles:
+        if not concerns(one, run) or not one.began - BLUR_S <= at <= one.ended + NOTICE_S:
+            continue
+        if one.fault in HALF_OPEN or one.fault == "freeze":
+            is_half_open = True
+            earliest = min(earliest, one.began)
+            latest = max(latest, min(one.ended, at + NOTICE_S) + NOTICE_S)
+    return Parting(run, at, earliest, latest, is_half_open, is_kill)
+
+
+def concerns(trouble: Trouble, run: PublisherRun | SubscriberRun) -> bool:
+    """Return whether *trouble* can part *run* from the broker."""
+    if trouble.fault in OF_ALL:
+        return True
+    if trouble.fault.startswith("network-"):
+        return trouble.target == str(run.network)
+    if trouble.fault in ("kill", "freeze"):
+        return trouble.target == run.name
+    if trouble.fault == "delete-broadcast":
+        # A private queue that was deleted is a lost connection.
+        return isinstance(run, SubscriberRun) and run.mode == "connect"
+    return False
+
+
+def settled_before(history: History, at: float) -> float:
+    """Return a time before *at*; what was handled until then was acknowledged by *at*."""
+    moment = at - SETTLED_S
+    for trouble in sorted(history.troubles, key=lambda one: one.ended, reverse=True):
+        over = trouble.ended + MAX_BACK_S
+        if trouble.began < moment + SETTLED_S and over > moment:
+            moment = min(moment, trouble.began - SETTLED_S)
+    return moment
+
+
+#: Seconds from the network's return to the connection's.
+MAX_BACK_S = 10.0
+
+#: Seconds without trouble after which everything that was handled is acknowledged.
+SETTLED_S = 3.0
