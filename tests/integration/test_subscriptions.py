@@ -201,3 +201,23 @@ def dead_letters(url: str, system: str, count: int) -> list[Any]:
         wait_until(take, f"{count} dead letters")
     assert count == len(letters)
     return letters
+
+
+def test_what_a_policy_takes_is_a_dead_letter(broker: RabbitMQ, broker_url: str) -> None:
+    """An operator's bound on a subscription that has none loses nothing either."""
+    virtual_host = broker_url.rpartition("/")[2]
+    broker.rabbitmqctl(
+        "set_policy", "-p", virtual_host, "--apply-to", "queues", "bound", r"\.sub\.",
+        '{"max-length": 3}',
+    )  # fmt: skip
+    with open_bus(broker_url, system="bounded") as sender:
+        sender.subscribe("books", Numbered, Heard()).close()
+        for number in range(10):
+            emit(sender, number)
+        with browsers.load(broker_url)(broker_url, name="test") as browser:
+
+            def dead() -> int:
+                depth = browser.depth(dead_queue("bounded"))
+                return depth.ready if depth is not None else 0
+
+            wait_until(lambda: dead() == 7, "seven dead letters")

@@ -289,9 +289,8 @@ class Subscription:
             is_single_active=self.mode != "group",
             expires_s=self.options.expiry_s(self.mode),
             max_messages=self.options.max_messages if is_main else None,
-            dead_letters_to=(
-                self._dead_spec.name if is_main and self.options.max_messages else None
-            ),
+            # Also without a bound: an operator's policy may give one, or a limit of deliveries.
+            dead_letters_to=self._dead_spec.name,
             consume_own=True,
         )
 
