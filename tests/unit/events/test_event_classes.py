@@ -126,3 +126,26 @@ def test_an_event_made_here_has_no_delivery() -> None:
     arrived._delivery = Delivery(next_event_id(), "billing", 1)
 
     assert (None, arrived._delivery) == (delivery_of(event), delivery_of(arrived))
+
+
+def test_what_arrived_says_so_when_asked() -> None:
+    """Id and delivery are made of what came; copies have the same."""
+    event = BaseEvent(number=1)
+    event._came = (b"publisher-12", 7, "billing", 5, None, True, "trace")
+    event_id = EventId(b"publisher-12", 7)
+    expected = (event_id, Delivery(event_id, "billing", 5, None, True, "trace"))
+    again = pickle.loads(pickle.dumps(event))
+
+    assert (expected, expected) == (
+        (event._event_id, delivery_of(event)),
+        (again._event_id, delivery_of(again)),
+    )
+
+
+def test_a_given_id_wins() -> None:
+    """Over the one that the event arrived with."""
+    event = BaseEvent()
+    event._came = (b"publisher-12", 7, None, 5, None, False, None)
+    event._event_id = EventId(b"publisher-12", 8)
+
+    assert 8 == event._event_id.counter

@@ -214,6 +214,21 @@ def test_given_event_id_is_kept(bus_of: Opener, heard: Any) -> None:
     assert EventId(b"0123456789ab", 7) == delivery.event_id
 
 
+def test_an_event_knows_the_id_that_it_was_sent_with(bus_of: Opener, heard: Any) -> None:
+    """Also a second time, when it has another; whether or not it was given the first."""
+    sender, receiver = bus_of(), bus_of()
+    receiver.connect(Saved, heard)
+    plain, given = Saved(), Saved()
+    given._event_id = EventId(b"0123456789ab", 7)
+    known = []
+    for event in (plain, given, plain, given):
+        sender.emit(event)
+        known.append(event._event_id)
+
+    assert known == [event._event_id for event in heard.wait(4)]
+    assert (4, known[1]) == (len(set(known)), EventId(b"0123456789ab", 7))
+
+
 def test_repeated_id_is_dropped(bus_of: Opener, heard: Any) -> None:
     """An event that comes again with the same id, as after a lost connection, is heard once."""
     sender, receiver = bus_of(), bus_of()

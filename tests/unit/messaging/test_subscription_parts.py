@@ -114,6 +114,49 @@ def test_an_id_that_several_threads_add_is_new_to_one() -> None:
     assert ids == new
 
 
+def arrived(number: int, publisher: bytes = b"p") -> BaseEvent:
+    """An event that came from the broker."""
+    event = BaseEvent(number=number)
+    event._came = (publisher, number, None, 0, None, False, None)
+    return event
+
+
+def test_events_that_came_before_are_left_out() -> None:
+    """Also those of several publishers in one message, and when generations turn meanwhile."""
+    recent = RecentIds(100)
+    events = [arrived(number, bytes([number % 3])) for number in range(250)]
+    first = list(recent.new_of(events))
+    second = list(recent.new_of([*events[-100:], arrived(1000)]))
+
+    assert (events, [1000], 100) == (first, [event.number for event in second], recent.repeated)
+
+
+def test_an_event_counts_as_known_from_its_turn_on() -> None:
+    """What somebody tells of meanwhile is not heard a second time, and the other way round."""
+    recent = RecentIds(100)
+    told = []
+    for event in recent.new_of([arrived(1), arrived(2), arrived(3)]):
+        told.append((event.number, recent.add(EventId(b"p", event.number))))
+        if event.number == 1:
+            told.append((2, recent.add(EventId(b"p", 2))))
+
+    assert [(1, False), (2, True), (3, False)] == told
+
+
+def test_what_is_handled_is_new_once() -> None:
+    """Unless it is taken back, from whichever generation."""
+    handled = HandledIds(10)
+    one = EventId(b"p", 1)
+    told = [handled.add(one), handled.add(one)]
+    for number in range(2, 12):
+        handled.add(EventId(b"p", number))
+    told.append(handled.add(one))
+    handled.discard(one)
+    told.append(handled.add(one))
+
+    assert [True, False, False, True] == told
+
+
 def test_handled_ids_are_known() -> None:
     """Of several publishers, and not more than twice as many as were asked for."""
     handled = HandledIds(100)

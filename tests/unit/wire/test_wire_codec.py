@@ -360,6 +360,14 @@ def test_what_may_be_sent_can_be_read(codec: Codec) -> None:
 
 
 @each_codec
+def test_the_shortest_event_that_is_too_deep_is_refused(codec: Codec) -> None:
+    """Every byte of it but for those that no envelope lacks begins a list."""
+    event = Sent(a=nested(MAX_DEPTH + 1, lambda inner: [inner] if inner != 0 else []))
+    with pytest.raises(UnencodableAttribute, match=r"Sent\.a"):
+        codec.encode(event, origin=None, event_id=EventId(b"publisher-12", 1), time_ns=0)
+
+
+@each_codec
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 253, 300, 2000])
 def test_nesting_deeper_than_that_is_refused(codec: Codec, levels: int) -> None:
     """It names the attribute, also where Python itself would give up."""
