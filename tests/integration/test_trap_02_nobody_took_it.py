@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from urllib.parse import urlsplit
 
 from bus_helpers import Heard, Numbered, wait_until
+from tcp_proxy import Node
 
 from antiphon import BrokerEventManager, open_bus
+from antiphon.messaging.events import EventsMayBeMissing
 from antiphon.testing.broker_control import close_all_connections, delete_all_queues
 from antiphon.testing.servers import RabbitMQ
 
@@ -47,7 +51,55 @@ def test_queue_is_deleted_while_events_go_out(broker: RabbitMQ, broker_url: str)
         assert stats.emitted == stats.confirmed
 
 
-def test_consumer_is_cut_off_while_events_go_out(broker: RabbitMQ, broker_url: str) -> None:
+def test_consumer_link_is_cut_while_events_go_out(amqp_url: str, system: str) -> None:
+    """From the first event that comes back on, exactly those that are missed come back.
+
+    The listener is told that it has missed some, since before its link was cut.
+    """
+    heard, told = Heard(), Heard()
+    with (
+        Node(amqp_url) as node,
+        open_bus(amqp_url, system=system) as sender,
+        open_bus(through(node, amqp_url), system=system) as receiver,
+    ):
+        receiver.connect(Numbered, heard)
+        receiver.connect(EventsMayBeMissing, told)
+        emit_steadily(sender, 0, 20)
+        heard.wait(20)
+        cut_at = time.time()
+        node.die()
+        number = 20
+        while not sender.stats().returned:  # the broker may not have noticed yet
+            emit_steadily(sender, number, 1)
+            number += 1
+        first = number - 1
+        emit_steadily(sender, number, 50)
+        node.live()
+        number += 50
+        while heard.numbers[-1] < first:
+            emit_steadily(sender, number, 1)
+            number += 1
+        emit_steadily(sender, number, 20)
+        wait_until(lambda: heard.numbers[-1] == number + 19, "the last event arrives")
+        (gap,) = told.wait()
+
+        missed = set(range(first, number)) - set(heard.numbers)
+        assert len(missed) == sender.stats().returned
+        assert set(range(first, first + 51)) <= missed
+        assert "broadcast" == gap.subscription
+        assert gap.since is not None
+        assert gap.since <= cut_at
+
+
+def through(node: Node, url: str) -> str:
+    """Return *url* with the port of *node*."""
+    parts = urlsplit(url)
+    return parts._replace(
+        netloc=f"{parts.username}:{parts.password}@127.0.0.1:{node.port}"
+    ).geturl()
+
+
+def test_no_listener_is_left(broker: RabbitMQ, broker_url: str) -> None:
     """Without any listener every event counts as returned, and is confirmed all the same."""
     heard = Heard()
     with open_bus(broker_url) as sender:
