@@ -33,7 +33,7 @@ def kills(count: int) -> list[Step]:
 def test_five_kills_of_the_broker() -> None:
     """What flush returned for is handled by every subscription, once, in each publisher's order."""
     lines: list[str] = []
-    with Stage(company("all", rate=150), SEED, report=lines.append) as stage:
+    with Stage(company("all", rate=80), SEED, report=lines.append) as stage:
         stage.raise_curtain()
         stage.play(kills(5))
         stage.drain()
