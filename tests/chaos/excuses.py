@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 
 from tests.chaos.history import Emission, Hearing, History, PublisherRun, SubscriberRun
-from tests.chaos.partings import BLUR_S, NOTICE_S, Parting, partings_of, settled_before
+from tests.chaos.partings import (
+    BLUR_S,
+    NOTICE_S,
+    SETTLED_S,
+    Parting,
+    partings_of,
+    quiet_s,
+)
 from tests.chaos.verdict import Key
 
 #: Seconds that the slowest listener takes.
@@ -41,7 +48,9 @@ class Excuses:
         self._mode = mode
         self._runs = runs
         self._failed = {key for run in runs if not run.is_ordered for key in run.failed}
-        self._partings = [one for run in runs for one in partings_of(history, run)]
+        self._partings = sorted(
+            (one for run in runs for one in partings_of(history, run)), key=lambda one: one.at
+        )
         self._publishers: dict[str, list[PublisherRun]] = defaultdict(list)
         for run in history.publishers:
             self._publishers[run.name].append(run)
@@ -59,15 +68,16 @@ class Excuses:
             return None
         key = first.publisher, first.number
         resent_at = [at for at in self._sent_again(key) if at <= again.at]
-        for one in self._partings_of(first_run):
-            if one.earliest > again.at or one.latest < first.at - MAX_LISTENER_S:
-                continue
-            if not one.is_kill and self._mode == "broadcast":
-                continue  # it is alone, and knows what it has handled
-            if first.at >= settled_before(self._history, one.earliest):
-                return "killed" if one.is_kill else "cut off"
-            if resent_at:
-                return "sent again after a kill" if one.is_kill else "sent again after a cut"
+        if (parting := self._unsettled_at(first, first_run, again.at)) is not None:
+            return "killed" if parting.is_kill else "cut off"
+        if resent_at:
+            for one in self._partings_of(first_run):
+                if not one.is_within(first.at, again.at):
+                    continue
+                if one.is_kill:
+                    return "sent again after a kill"
+                if self._mode == "single":
+                    return "sent again after a cut"
         if self._mode == "broadcast":
             return None
         if self._mode == "group" and resent_at:
@@ -76,6 +86,22 @@ class Excuses:
             return "cut off unnoticed"
         if self._was_moved_twice(key, again.at):
             return "moved twice"
+        return None
+
+    def _unsettled_at(self, first: Hearing, run: SubscriberRun, until: float) -> Parting | None:
+        """Return the parting by which *run* could not acknowledge what it had handled."""
+        since = first.at
+        for one in self._partings_of(run):
+            if one.latest < first.at - MAX_LISTENER_S:
+                continue
+            if one.earliest > until:
+                return None
+            if quiet_s(self._history, run, since, one.earliest) > SETTLED_S:
+                return None
+            if one.is_kill or self._mode != "broadcast":
+                return one
+            # It is alone: the event came again, was known, and was to be acknowledged again.
+            since = max(since, one.at)
         return None
 
     def _partings_of(self, run: SubscriberRun) -> list[Parting]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.chaos.events import matches
 from tests.chaos.history import Emission, Gap, History, SubscriberRun, Trouble
-from tests.chaos.partings import BLUR_S, concerns, settled_before
+from tests.chaos.partings import BLUR_S, SETTLED_S, concerns, quiet_s
 from tests.chaos.verdict import Key, Verdict, Violation
 
 #: Seconds before the trouble that a broadcast listener's news of a gap may reach back: the
@@ -104,12 +104,13 @@ class LossJudge:
 
     def _had_passed(self, emission: Emission, deletion: Trouble) -> bool:
         """Whether a later event was handled, and acknowledged, before the queue was deleted."""
-        until = settled_before(self._history, deletion.began)
         return any(
-            one.number > emission.number and one.at < until
+            one.number > emission.number
+            and one.publisher == emission.publisher
+            and quiet_s(self._history, run, one.at, deletion.began) > SETTLED_S
             for run in self._runs
             for one in run.heard
-            if one.publisher == emission.publisher
+            if one.at < deletion.began - SETTLED_S
         )
 
     def check_alarms(self) -> None:

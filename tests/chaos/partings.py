@@ -17,6 +17,15 @@ OF_ALL = frozenset({"broker-kill", "broker-stop", "broker-freeze", "close-connec
 #: Seconds in which either side has noticed, with a heartbeat of two.
 NOTICE_S = 6.0
 
+#: Seconds from the network's return to the connection's, at most.
+MAX_BACK_S = 10.0
+
+#: Seconds from the end of a trouble until what was in hand has come again, as a rule.
+RECOVERY_S = 6.0
+
+#: Seconds without trouble after which everything that was handled is acknowledged.
+SETTLED_S = 3.0
+
 #: Seconds between what happens and the line that tells of it, on a busy machine.
 BLUR_S = 1.0
 
@@ -81,18 +90,18 @@ def concerns(trouble: Trouble, run: PublisherRun | SubscriberRun) -> bool:
     return False
 
 
-def settled_before(history: History, at: float) -> float:
-    """Return a time before *at*; what was handled until then was acknowledged by *at*."""
-    moment = at - SETTLED_S
-    for trouble in sorted(history.troubles, key=lambda one: one.ended, reverse=True):
-        over = trouble.ended + MAX_BACK_S
-        if trouble.began < moment + SETTLED_S and over > moment:
-            moment = min(moment, trouble.began - SETTLED_S)
-    return moment
+def quiet_s(
+    history: History, run: PublisherRun | SubscriberRun, since: float, until: float
+) -> float:
+    """Return for how many seconds of that time *run* was not in trouble, nor getting over one.
 
-
-#: Seconds from the network's return to the connection's.
-MAX_BACK_S = 10.0
-
-#: Seconds without trouble after which everything that was handled is acknowledged.
-SETTLED_S = 3.0
+    So long it could acknowledge what it had handled.
+    """
+    own = [one for one in history.troubles if concerns(one, run)]
+    quiet, moment = 0.0, since
+    for one in sorted(own, key=lambda one: one.began):
+        if one.began >= until:
+            break
+        quiet += max(0.0, one.began - moment)
+        moment = max(moment, one.ended + RECOVERY_S)
+    return quiet + max(0.0, until - moment)
