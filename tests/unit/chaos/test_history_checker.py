@@ -296,6 +296,26 @@ def test_repeated_since_it_was_sent_again(mode: str, expected: list[str]) -> Non
     assert expected == kinds(publisher, first, second)
 
 
+@pytest.mark.parametrize("end", ["killed", "cut off"])
+def test_repeated_since_another_took_over(end: str) -> None:
+    """The second copy may come late, to a process that does not know the first was handled."""
+    publisher = published(1)
+    first = listening(hearing(1), mode="single")
+    second = listening(hearing(1, at=22.0), name="t", mode="single")
+    publisher.losses.append(1.1)
+    assert ["repeated"] == kinds(publisher, first, second)
+
+    if end == "killed":
+        first.killed = 20.0
+    else:
+        first.cuts.append(20.0)
+    assert [] == kinds(publisher, first, second)
+
+    publisher.losses.clear()
+
+    assert ["repeated"] == kinds(publisher, first, second)
+
+
 @pytest.mark.parametrize("lost_at", [0.5, 3.0])
 def test_repeated_though_it_was_confirmed(lost_at: float) -> None:
     """A publisher that loses its connection earlier, or later, repeats nothing."""
