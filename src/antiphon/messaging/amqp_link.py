@@ -30,6 +30,7 @@ from antiphon.messaging.amqp_errors import explain, quieten_library
 from antiphon.messaging.amqp_parameters import connection_parameters
 from antiphon.messaging.amqp_route import Route
 from antiphon.messaging.bell import Bell
+from antiphon.messaging.room import doing_io
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +194,11 @@ class Link:
         self._cut()
 
     def _run(self) -> None:
+        with doing_io():
+            self._keep_up()
+        self._bell.close()
+
+    def _keep_up(self) -> None:
         route = Route(self.address)
         while not self._stop.is_set():
             if (address := route.choose()) is None:
@@ -205,7 +211,6 @@ class Link:
             if not self._stop.is_set() and report is not None:
                 self._user.lost(report)
             self._stop.wait(delay_s)
-        self._bell.close()
 
     def _connect_and_serve(self, route: Route) -> None:
         self._error = None

@@ -19,6 +19,7 @@ from antiphon.errors import AntiphonError, BrokerRefused, BrokerUnavailable, Inv
 from antiphon.messaging.backoff import Backoff
 from antiphon.messaging.memory_broker import MemoryBroker as MemoryBroker
 from antiphon.messaging.memory_consuming import Consuming
+from antiphon.messaging.room import doing_io
 from antiphon.messaging.topology import Topology
 from antiphon.messaging.transport import Arrival, Incoming, Message, Outgoing, Transport
 
@@ -135,6 +136,10 @@ class MemoryTransport(Transport):
     # -- On the thread -------------------------------------------------------------
 
     def _run(self) -> None:
+        with doing_io():
+            self._keep_up()
+
+    def _keep_up(self) -> None:
         backoff = Backoff()
         while not self._is_stopping:
             try:

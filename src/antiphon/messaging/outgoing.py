@@ -19,7 +19,7 @@ from operator import itemgetter
 
 from antiphon.errors import MessagingError, PublishBufferFull
 from antiphon.messaging.batching import Address, BufferPolicy, joined
-from antiphon.messaging.room import Waiter
+from antiphon.messaging.room import Waiter, may_wait
 from antiphon.messaging.transport import Message
 from antiphon.wire.encoding import Encoder
 
@@ -227,9 +227,8 @@ class OutgoingBuffer:
 
     def settle(self, count: int) -> None:
         """Forget the *count* oldest taken messages: the broker has them."""
-        self._taker = threading.get_ident()  # not in take(), which an emitting thread may call
+        self._settler = threading.get_ident()  # not in take(), which an emitting thread may call
         events = size = 0
-        self._settler = threading.get_ident()
         with self._lock:
             for _ in range(count):
                 message, self._finished = self._taken.popleft()
@@ -242,7 +241,6 @@ class OutgoingBuffer:
 
     def rewind(self) -> None:
         """Put everything taken and not confirmed back to the front."""
-        self._taker = threading.get_ident()
         self._settler = threading.get_ident()
         self._again.extendleft(reversed(self._taken))
         self._taken.clear()
@@ -306,10 +304,13 @@ class OutgoingBuffer:
                     self._put(address, envelope)
                 else:  # all that is older is under way
                     self._dropped += 1
-            elif self._policy.when_full == "block" and threading.get_ident() != self._settler:
+            elif self._policy.when_full == "block" and self._may_wait():
                 self._wait_for_room(address, envelope)
             else:
                 raise self._full("")
+
+    def _may_wait(self) -> bool:
+        return may_wait() and threading.get_ident() != self._settler
 
     def _wait_for_room(self, address: Address | Message, envelope: bytes) -> None:
         waiter = Waiter(self._lock, (address, envelope))

@@ -4,7 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+#: Threads that do I/O for some bus, and must not wait for room in any: a finalizer may emit on
+#: them at any point, and whoever makes the room may need them.
+_io_threads: set[int] = set()
+
+
+@contextmanager
+def doing_io() -> Iterator[None]:
+    """Let this thread never wait for room, while in it."""
+    ident = threading.get_ident()
+    _io_threads.add(ident)
+    try:
+        yield
+    finally:
+        _io_threads.discard(ident)
+
+
+def may_wait() -> bool:
+    """Return whether this thread may wait for room."""
+    return threading.get_ident() not in _io_threads
 
 
 class Waiter:

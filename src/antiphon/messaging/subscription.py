@@ -13,6 +13,7 @@ from typing import Any, Self
 from antiphon.errors import BrokerRefused, SubscriptionClosed, SubscriptionConflict
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.dead_letters import dead_queue_spec
+from antiphon.messaging.subscription_ending import hand_back
 from antiphon.messaging.subscription_forwarder import Forwarder
 from antiphon.messaging.subscription_hand import Hand
 from antiphon.messaging.subscription_mover import Mover
@@ -355,7 +356,8 @@ class Subscription:
         if not self._runner.join(deadline):
             logger.warning("subscription %r is closed, but a listener is still at work", self.name)
         if not delete:
-            self._hand_back(deadline)
+            transport = self._means.transport
+            hand_back(self._hand, self._mover, lambda: transport.is_connected, deadline)
         topology, transport = self._means.topology, self._means.transport
         generations = [
             topology.drop_queue(one, delete=delete) for one in (self.retry_queue, self.queue)
@@ -364,28 +366,6 @@ class Subscription:
         for generation in generations:
             topology.wait(generation, max(0.5, deadline - time.monotonic()))
         self._means.ended(self)
-
-    def _hand_back(self, deadline: float) -> None:
-        """Send what is left of batches that are handled in part back, each event for itself."""
-        hand = self._hand
-        with hand.moved:
-            hand.prune()
-            waiting = {item.event._event_id for item in hand.waiting()}
-            partial = [one for one in hand.batches if one.left < len(one.events)]
-        for batch in partial:
-            rest = {event._event_id for event in batch.rest}
-            left = [one for one in batch.events if one._event_id in rest | waiting]
-            batch.rest.clear()
-            if left:
-                self._mover.move(batch, left)
-        with hand.moved:
-            hand.moved.wait_for(
-                lambda: (
-                    not (self._mover.moving or self._mover.burying)
-                    or not self._means.transport.is_connected
-                ),
-                max(0.0, deadline - time.monotonic()),
-            )
 
 
 def retry_queue(system: str, queue: str) -> str:

@@ -30,9 +30,10 @@ class Batch:
             who moves them away from the right; each takes what the other left.
         left: how many are not done with; changed under the owner's lock.
         is_own: whether it holds one event from the isolation queue.
+        current: the event that the only worker is at work with.
     """
 
-    __slots__ = ("_envelopes", "arrival", "events", "is_own", "left", "rest", "since")
+    __slots__ = ("_envelopes", "arrival", "current", "events", "is_own", "left", "rest", "since")
 
     def __init__(
         self, arrival: Arrival, since: float, events: list[BaseEvent], *, is_own: bool
@@ -43,6 +44,7 @@ class Batch:
         self.rest = deque(events)
         self.left = len(events)
         self.is_own = is_own
+        self.current: BaseEvent | None = None
         self._envelopes: list[bytes] | None = None
 
     def message_of(self, event: BaseEvent) -> Message:

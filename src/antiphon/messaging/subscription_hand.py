@@ -116,10 +116,10 @@ class Hand:
 
     # -- What is done with ---------------------------------------------------------------
 
-    def settled(self, batch: Batch, count: int) -> None:
-        """Take note that *count* more events of *batch* are done with."""
+    def settled(self, batch: Batch, count: int | Callable[[], int]) -> None:
+        """Take note that *count* (or what it returns, with the lock) more of *batch* are done."""
         with self.moved:
-            is_done = self._take_off(batch, count)
+            is_done = self._take_off(batch, count if isinstance(count, int) else count())
         if is_done:
             self._settle(batch.arrival)
 

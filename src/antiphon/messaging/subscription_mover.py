@@ -158,15 +158,25 @@ class Mover:
         if events:
             self.move(batch, events[::-1])
 
-    def move(self, batch: Batch, events: list[BaseEvent]) -> None:
-        """Move *events* of *batch* singly to the spare queue, in this order."""
+    def move(
+        self, batch: Batch, events: list[BaseEvent], count: Callable[[], int] | None = None
+    ) -> None:
+        """Move *events* of *batch* singly to the spare queue, in this order.
+
+        Args:
+            batch: where they are.
+            events: some of it.
+            count: returns how many are done with then, if not as many as there are *events*;
+                called with the hand's lock.
+        """
         messages = [batch.message_of(event) for event in events]
-        count = len(events)
+
+        done = len(events) if count is None else count
         self._move(
             batch.arrival,
             messages,
             self._spare_queue,
-            lambda: self._hand.settled(batch, count),
+            lambda: self._hand.settled(batch, done),
         )
 
     def _move(

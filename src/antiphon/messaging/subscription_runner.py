@@ -256,11 +256,12 @@ class Runner:
         tried = settled = 0
         while rest and not self._is_ending and not is_stale(arrival):
             try:
-                event = rest.popleft()
+                batch.current = event = rest.popleft()
             except IndexError:  # moved away
                 break
             tried += 1
             settled += self._handle(batch, event)
+        batch.current = None
         if settled:
             self._hand.settled(batch, settled)
         if tried:

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from antiphon.messaging.room import doing_io
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,11 +63,12 @@ class Timetable:
         return not (thread and begun) or self._is_stopping or thread.is_alive()
 
     def _run(self) -> None:
-        while (call := self._wait()) is not None:
-            try:
-                call()
-            except Exception:
-                logger.exception("a timed call failed: %r", call)
+        with doing_io():
+            while (call := self._wait()) is not None:
+                try:
+                    call()
+                except Exception:
+                    logger.exception("a timed call failed: %r", call)
 
     def _wait(self) -> Callable[[], None] | None:
         with self._moved:

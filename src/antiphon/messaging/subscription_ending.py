@@ -1,0 +1,67 @@
+"""What becomes, at the end of a subscription, of messages that were handled in part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.messaging.subscription_batch import Batch
+from antiphon.messaging.subscription_hand import Hand
+from antiphon.messaging.subscription_mover import Mover
+
+#: Seconds that the broker gets in any case to take back what is left of them: else the whole
+#: message comes again, with what was handled.
+MIN_HAND_BACK_S = 1.0
+
+
+def hand_back(hand: Hand, mover: Mover, is_connected: Callable[[], bool], deadline: float) -> None:
+    """Send what is left of batches that are handled in part back, each event for itself.
+
+    So does an event whose listener has not returned.  No event is begun with any more.
+    """
+    with hand.moved:
+        hand.prune()
+        waiting: set[Any] = {item.event_id for item in hand.waiting()}
+        parts = [
+            (batch, left)
+            for batch in hand.batches
+            if len(left := _left(hand, batch, waiting)) < len(batch.events)
+        ]
+    for batch, left in parts:
+        batch.rest.clear()
+        if left:
+            mover.move(batch, left, partial(_settled_by, hand, batch, left))
+    with hand.moved:
+        hand.moved.wait_for(
+            lambda: not (mover.moving or mover.burying) or not is_connected(),
+            max(MIN_HAND_BACK_S, deadline - time.monotonic()),
+        )
+
+
+def _left(hand: Hand, batch: Batch, waiting: set[Any]) -> list[BaseEvent]:
+    """Return the events of *batch* that nobody is done with, or about to be."""
+    left = []
+    for event in batch.events:
+        event_id: Any = event._event_id
+        if event is batch.current:  # noted as handled before it is
+            left.append(event)
+            continue
+        if event_id in hand.handled or event_id in hand.dead:
+            continue
+        item = hand.items.get(event_id)
+        if item is None or event_id in waiting or item.is_at_work:
+            left.append(event)
+    return left
+
+
+def _settled_by(hand: Hand, batch: Batch, moved: list[BaseEvent]) -> int:
+    """Return how many events of *batch* are done with, once *moved* are; called with the lock.
+
+    Those that the only worker has handled are not counted yet, as long as it is at work.
+    """
+    away = {event._event_id for event in moved}
+    others = [one for one in batch.events if one._event_id not in away]
+    return batch.left - sum(one._event_id in hand.items for one in others)
