@@ -146,7 +146,7 @@ def test_rights_to_one_queue_only(
     """Who may make no queue but the one that is wanted waits until the broker has noted it."""
     monkeypatch.setattr(amqp_queue, "SETTLE_S", 0.1)
     queues = r"antiphon\.(sub|retry)\.books|antiphon\.dead"
-    rights = rf"^(antiphon\.events|amq\.gen.*|{queues})$"
+    rights = rf"^(antiphon\.events|amq\.(gen.*|default)|{queues})$"
     add_user(broker, "reader", "pw", (rights, rights, rights), broker_url.rpartition("/")[2])
     heard = Heard()
     with open_bus(broker_url.replace("guest:guest@", "reader:pw@")) as bus:
