@@ -82,11 +82,13 @@ def last_values(writes: list[Record]) -> dict[object, float]:
     return {w["key"]: w["value"] for w in sorted(writes, key=lambda w: w["ended"])}
 
 
-def play(players: Players, disturb: Callable[[], None]) -> tuple[list[Record], list[Record]]:
-    """Let two writers and two readers run while *disturb* does its worst."""
+def play(
+    players: Players, disturb: Callable[[], None], seconds: float
+) -> tuple[list[Record], list[Record]]:
+    """Let two writers write for *seconds*, and two readers read, while *disturb* does its worst."""
     for seed in (0, 1):
-        players.start("reader", 10.0, seed)
-        players.start("writer", 6.5, seed)
+        players.start("reader", seconds + 3.5, seed)
+        players.start("writer", seconds, seed)
     players.wait_playing()
     disturber = threading.Thread(target=disturb)
     disturber.start()
@@ -125,7 +127,8 @@ def test_no_cached_read_is_older_than_its_bound(
             done.wait(3.0)
             broker.resume()
 
-    check(*play(Players(broker_url, redis_url, system), disturb))
+    seconds = 4.0 if disturbance == "none" else 6.5
+    check(*play(Players(broker_url, redis_url, system), disturb, seconds))
 
 
 @pytest.mark.timeout(180)
