@@ -92,7 +92,7 @@ class Excuses:
         """Return the parting by which *run* could not acknowledge what it had handled."""
         since = first.at
         for one in self._partings_of(run):
-            if one.latest < first.at - MAX_LISTENER_S:
+            if one.at < first.at - MAX_LISTENER_S:
                 continue
             if one.earliest > until:
                 return None

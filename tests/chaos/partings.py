@@ -73,6 +73,12 @@ def _parting(history: History, run: SubscriberRun, at: float, *, is_kill: bool =
             is_half_open = True
             earliest = min(earliest, one.began)
             latest = max(latest, min(one.ended, at + NOTICE_S) + NOTICE_S)
+        elif one.fault == "broker-kill" and not is_kill:
+            # A quorum queue that is back knows the consumers of before, and gives them what
+            # comes (seen: events of a second after the restart, returned twice) until it has
+            # looked for them.
+            is_half_open = True
+            latest = max(latest, one.ended + RECOVERY_S)
     return Parting(run, at, earliest, latest, is_half_open, is_kill)
 
 

@@ -415,6 +415,26 @@ def test_late_in_a_group_for_its_own_cut() -> None:
     assert [] == kinds(published(3), member, troubles=(Trouble("network-silence", "0", 3.5, 4.5),))
 
 
+@pytest.mark.parametrize(("restarted_at", "expected"), [(1.5, []), (-8.0, ["reordered"])])
+def test_late_in_a_group_after_a_restart(restarted_at: float, expected: list[str]) -> None:
+    """A queue that is back may give new events to the consumers of before the kill, at first."""
+    member = listening(hearing(1), hearing(3), hearing(2, at=5.0), mode="group")
+    member.cuts.append(restarted_at - 5.0)
+    kill = Trouble("broker-kill", "", restarted_at - 5.2, restarted_at)
+
+    assert expected == kinds(published(3), member, troubles=(kill,))
+
+
+def test_repeated_after_an_earlier_cut() -> None:
+    """What was handled over a new connection is acknowledged there: the old one is no excuse."""
+    first = listening(hearing(1, at=4.0), mode="group")
+    first.cuts.append(0.5)
+    second = listening(hearing(1, at=5.0), name="t", mode="group")
+    kill = Trouble("broker-kill", "", 0.4, 2.0)
+
+    assert ["repeated"] == kinds(published(1), first, second, troubles=(kill,))
+
+
 @pytest.mark.parametrize("trace", ["moved", "probed", "sent again"])
 def test_late_in_a_group_for_other_reasons(trace: str) -> None:
     """What waited too long, was tried by a probe, or was sent again may be late in a group."""
