@@ -155,12 +155,13 @@ class Excuses:
             return "isolated" if was_moved and len(between) >= SUSPECT_AFTER else None
         if was_moved:
             return "moved"
-        if any(one.run is not run for one in between):
-            return "given back by another"
-        if any(one.is_half_open for one in between):
-            return "given back over an old connection"
-        if any(since <= at <= until for one in self._runs for at in one.probes):
-            return "given back by a probe"
+        if run.returned.get(key, until + 1) <= until:
+            if any(one.run is not run for one in between):
+                return "given back by another"
+            if any(one.is_half_open for one in between):
+                return "given back over an old connection"
+            if any(since <= at <= until for one in self._runs for at in one.probes):
+                return "given back by a probe"
         if any(at <= until for at in self._sent_again(key)):
             return "sent again"
         return None

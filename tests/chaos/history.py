@@ -20,6 +20,7 @@ A subscriber writes ``ready`` when what is emitted from then on must arrive, and
     missing named 1.5       EventsMayBeMissing: of that subscription, since that time (or -)
     cut                     its queue is no longer consumed: the broker takes back what was in hand
     moved p1 17             it sends that event to another queue, of isolation or of the group
+    returned p1 17          that event comes, and the broker had given it to somebody before
     probe                   it tries a queue that did not answer, and may take one message of it
 
 Both write ``state connected``, ``state disconnected``, and ``closed`` at a clean end.
@@ -152,6 +153,7 @@ class SubscriberRun:
         states: when it was connected (True) and disconnected.
         cuts: when its queue was no longer consumed.
         moved: when it sent an event on to another queue.
+        returned: when an event came that somebody had been given before.
         probes: when it tried a queue that did not answer.
         losses: when its publishing connection was lost, by which it moves events.
         is_ordered: whether it tries what fails again where it stands.
@@ -172,6 +174,7 @@ class SubscriberRun:
     states: list[tuple[float, bool]] = field(default_factory=list)
     cuts: list[float] = field(default_factory=list)
     moved: dict[tuple[str, int], float] = field(default_factory=dict)
+    returned: dict[tuple[str, int], float] = field(default_factory=dict)
     probes: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     is_ordered: bool = False
@@ -271,6 +274,8 @@ def read_subscriber(path: Path, run: SubscriberRun) -> SubscriberRun:
             run.losses.append(at)
         elif kind == "probe":
             run.probes.append(at)
+        elif kind == "returned":
+            run.returned.setdefault((words[0], int(words[1])), at)
         elif kind == "moved":
             run.moved.setdefault((words[0], int(words[1])), at)
         elif kind == "state":

@@ -13,6 +13,7 @@ from antiphon.messaging.amqp_doubts import Probe
 from antiphon.messaging.amqp_publisher import Publisher
 from antiphon.messaging.amqp_settling import Consumption
 from antiphon.messaging.subscription_mover import Mover
+from antiphon.messaging.subscription_runner import Runner
 from antiphon.messaging.topology import BROADCAST
 from antiphon.messaging.transport import Message
 from tests.chaos.history import Recorder
@@ -36,6 +37,7 @@ def watch_queues(recorder: Recorder, queue: str, decode: Decode) -> None:
     """Note each end of consuming from *queue* ("" the broadcast one), and what is sent on."""
     _watch_cuts(recorder, queue or BROADCAST)
     _watch_moves(recorder, decode)
+    _watch_returns(recorder)
     opened = Probe.opened
 
     def watched(self: Probe, channel: Any) -> None:
@@ -56,6 +58,19 @@ def _watch_cuts(recorder: Recorder, queue: str) -> None:
         self.__dict__["is_over"] = value
 
     Consumption.is_over = property(is_over, end)  # type: ignore[assignment]
+
+
+def _watch_returns(recorder: Recorder) -> None:
+    open_batch = Runner._batch
+
+    def watched(self: Runner, arrival: Any, since: float, *, is_own: bool) -> Any:
+        batch = open_batch(self, arrival, since, is_own=is_own)
+        if batch is not None and arrival.delivery_count:
+            for event in batch.events:
+                recorder.note("returned", event.publisher, event.number)
+        return batch
+
+    Runner._batch = watched  # type: ignore[method-assign]
 
 
 def _isolation(queue: str) -> str:

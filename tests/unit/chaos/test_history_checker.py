@@ -399,6 +399,9 @@ def test_late_in_a_group() -> None:
     assert ["reordered"] == kinds(published(3), one, other)
 
     one.killed = 4.0
+    assert ["reordered"] == kinds(published(3), one, other)
+
+    other.returned["p", 2] = 4.9
     assert [] == kinds(published(3), one, other)
 
     one.killed = 0.5  # before it was emitted
@@ -410,6 +413,7 @@ def test_late_in_a_group_for_its_own_cut() -> None:
     """What a member gets again itself is in order, unless its old connection was half open."""
     member = listening(hearing(1), hearing(3), hearing(2, at=5.0), mode="group")
     member.cuts.append(4.0)
+    member.returned["p", 2] = 4.9
     assert ["reordered"] == kinds(published(3), member)
 
     assert [] == kinds(published(3), member, troubles=(Trouble("network-silence", "0", 3.5, 4.5),))
@@ -420,6 +424,7 @@ def test_late_in_a_group_after_a_restart(restarted_at: float, expected: list[str
     """A queue that is back may give new events to the consumers of before the kill, at first."""
     member = listening(hearing(1), hearing(3), hearing(2, at=5.0), mode="group")
     member.cuts.append(restarted_at - 5.0)
+    member.returned["p", 2] = 4.9
     kill = Trouble("broker-kill", "", restarted_at - 5.2, restarted_at)
 
     assert expected == kinds(published(3), member, troubles=(kill,))
@@ -446,6 +451,7 @@ def test_late_in_a_group_for_other_reasons(trace: str) -> None:
         other.moved["p", 2] = 4.0
     elif trace == "probed":
         other.probes.append(4.0)
+        member.returned["p", 2] = 4.9
     else:
         publisher.losses.append(2.1)
 
