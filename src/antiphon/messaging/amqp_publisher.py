@@ -306,12 +306,18 @@ class Publisher:
         method = frame.method
         if self._channel is None:
             return
-        if isinstance(method, spec.Basic.Nack):
+        if isinstance(method, spec.Basic.Nack) and not self._refused(method):
             # The queue failed inside the broker.  Everything unconfirmed goes out
             # again over a new connection, which keeps the order; nacks are rare.
             self.link.drop(BrokerUnavailable("the broker could not take a message and said so"))
             return
         self._on_confirms([(method.delivery_tag, method.multiple)])
+
+    def _refused(self, method: spec.Basic.Nack) -> bool:
+        # A quorum queue that was made a moment ago may refuse its first dead letter: whoever
+        # forwarded that tries again, and the events of this bus are none the worse.
+        with self._publishing:
+            return self._flight.refused(method.delivery_tag, is_multiple=method.multiple)
 
     def _on_confirms(self, confirms: Sequence[tuple[int, bool]]) -> None:
         if self._channel is None:

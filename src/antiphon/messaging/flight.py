@@ -89,6 +89,19 @@ class Flight:
             forward.returned()
         return forward is not None
 
+    def refused(self, tag: int, *, is_multiple: bool) -> bool:
+        """Take note of a nack; return whether it concerns forwards only, which can fail alone."""
+        first = self._settled + 1 if is_multiple else tag
+        if not self._settled < first <= tag <= self._published:
+            return False
+        parts = [self._parts[one - self._settled - 1] for one in range(first, tag + 1)]
+        forwards = [part for part in parts if isinstance(part, Forward)]
+        if len(forwards) < len(parts):
+            return False
+        for forward in forwards:
+            forward.returned()
+        return True
+
     def confirmed(self, tag: int, *, is_multiple: bool) -> tuple[int, list[Forward]]:
         """Take note of a confirm.
 

@@ -214,6 +214,29 @@ def test_refused_message(bench: Bench) -> None:
     assert 0 == bench.outgoing.confirmed
 
 
+def test_refused_forward(bench: Bench) -> None:
+    """A nack of what was forwarded fails that alone: the connection and its events go on."""
+    bench.emit(b"1")
+    told = bench.forward(b"2")
+    bench.publisher.woken()
+    bench.publisher._on_confirm(SimpleNamespace(method=spec.Basic.Nack(2)))
+    bench.confirm(1)
+
+    assert [False] == told
+    assert [] == bench.dropped
+    assert 1 == bench.outgoing.confirmed
+
+
+def test_refused_together(bench: Bench) -> None:
+    """A nack of several messages, an event among them, makes the connection anew."""
+    bench.emit(b"1")
+    bench.forward(b"2")
+    bench.publisher.woken()
+    bench.publisher._on_confirm(SimpleNamespace(method=spec.Basic.Nack(2, multiple=True)))
+
+    assert 1 == len(bench.dropped)
+
+
 def test_window(bench: Bench) -> None:
     """No more than a window full is under way; confirms open it."""
     bench.emit(*(b"x" for _ in range(MAX_IN_FLIGHT + 500)))
