@@ -53,7 +53,7 @@ class Forward:
 class Flight:
     """The messages under way on one channel, in the order in which they were published.
 
-    Used on the link's thread only.  A broker confirms in any order, one by one
+    Not thread-safe: its owner holds a lock.  A broker confirms in any order, one by one
     or many at once; here a message counts as confirmed when all older ones are,
     so that what is sent again after a loss is in order.
     """

@@ -84,7 +84,12 @@ class Arrival:
 
 
 class Outgoing(Protocol):
-    """What a transport publishes, in order; all calls come from one thread."""
+    """What a transport publishes, in order.
+
+    ``take`` and ``rewind`` never overlap, but need not come from one thread: AMQP
+    lets the thread that emits take and write a message itself when nothing is
+    under way.  The transport's own thread may call ``settle`` meanwhile.
+    """
 
     def take(self, max_messages: int) -> Sequence[Message]:
         """Return the next messages to publish; empty if there are none now."""
