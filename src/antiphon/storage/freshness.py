@@ -61,17 +61,49 @@ class Freshness:
         if not max_staleness_s > 0:
             raise ValueError(f"max_staleness_s is {max_staleness_s!r}; it must be above 0 seconds")
         self.max_staleness_s = max_staleness_s
-        #: Set by an invalidator of this process while it is connected.
+        #: Whether an invalidator of this process is connected, and vouches.
         self.vouched_here = False
-        #: Set by an invalidator of this process that could not apply a change.
+        #: Whether an invalidator of this process could not apply a change.
         self.is_doubted = False
+        self._why = ""
         self._ledger = ledger
         self._journal = journal
         self._clock = clock
         self._lock = threading.Lock()
+        self._moved = threading.Condition(self._lock)
         self._fresh_until = float("-inf")
         self._ask_again_at = float("-inf")
         self._open: _Question | None = None
+
+    # -- For the invalidators of this process ----------------------------------
+
+    def vouch(self) -> None:
+        """Say that an invalidator here has applied all it heard of, and goes on hearing."""
+        self._why = ""
+        self.is_doubted = False
+        self.vouched_here = True
+
+    def doubt(self, why: str) -> None:
+        """Say that a change may be missing; from now on every read asks for the head.
+
+        Args:
+            why: what readers are told, such as ``"the broker cannot be reached"``.
+        """
+        self._why = why
+        self.is_doubted = True
+        self.vouched_here = False
+
+    def lift(self) -> None:
+        """Take back the doubt of an invalidator that stops; nobody vouches by that."""
+        self._why = ""
+        self.is_doubted = False
+
+    def advanced(self) -> None:
+        """Say that the position in the ledger moved: whoever waits for one looks again."""
+        with self._lock:
+            self._moved.notify_all()
+
+    # -- For readers -----------------------------------------------------------
 
     def is_settled(self) -> bool:
         """Return whether what is looked up from now on is known to be fresh.
