@@ -312,7 +312,7 @@ class CacheInvalidator:
     def _tell(
         self, key: str, version: Version | None, dropped: bool, latency_s: float | None
     ) -> None:
-        base, is_own = self._filler.own_write(key)
+        base, is_own = self._filler.own.look(key)
         if is_own and base != version and self._told.get(key, base) != version:
             self._told[key] = version
             self._conflicts += 1

@@ -115,6 +115,33 @@ class Journal(Protocol):
         """
 
 
+@runtime_checkable
+class WaitingJournal(Journal, Protocol):
+    """A journal that says when it grew, so that nobody has to ask again and again."""
+
+    def wait(self, position: Position, timeout_s: float) -> Position:
+        """Return the head as soon as it is another than *position*.
+
+        At once if it is another already, whichever way: a store that lost its
+        last changes, or has another epoch, is not at *position* either.
+
+        Args:
+            position: where the caller is.
+            timeout_s: at most this many seconds are waited, and then the head
+                is returned, *position* itself if nothing changed; 0: not at all.
+
+        Raises:
+            StoreUnavailable: the head cannot be read.
+            NotConnected: the store was disconnected, also meanwhile.
+        """
+
+
+def version_of(value: object) -> Version | None:
+    """Return the version of *value*; None where its store has none."""
+    version = getattr(value, "version", None)
+    return version if isinstance(version, Version) else None
+
+
 def new_entry_id() -> bytes:
     """Return the random id of a new journal entry.  Thread-safe."""
     try:

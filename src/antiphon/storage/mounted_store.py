@@ -16,17 +16,12 @@ from antiphon.errors import (
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.conditions import condition, honours_expect
-from antiphon.storage.filling_mount import (
-    CacheStats,
-    FillingMount,
-    in_transaction_error,
-    speaking_of,
-    version_of,
-)
+from antiphon.storage.filling_mount import CacheStats, FillingMount
 from antiphon.storage.freshness import MAX_STALENESS_S
-from antiphon.storage.journal import Version
+from antiphon.storage.journal import Version, version_of
 from antiphon.storage.layered_store import LayeredStore, closing_value, writable
 from antiphon.storage.metadata import encode_conditions, matches
+from antiphon.storage.own_writes import in_transaction_error, speaking_of
 from antiphon.storage.value import Value, select_from
 
 _T = TypeVar("_T")
@@ -253,7 +248,7 @@ class MountedStore(LayeredStore):
 
     def _begin_write(self, key: str) -> None:
         if self._filling is not None:
-            self.filling.begin_own(key)
+            self.filling.own.begin(key)
 
     def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
         """Delete *key* from the mount store; what the backing store has shows again.
@@ -268,7 +263,7 @@ class MountedStore(LayeredStore):
         with speaking_of(key, self.mount_store):
             version = self._top().delete(name, **condition(expect))
         if self._filling is not None:
-            self.filling.end_own(key)
+            self.filling.own.end(key)
         return version
 
     def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
@@ -293,7 +288,7 @@ class MountedStore(LayeredStore):
         """
         name = self._name_on_top(checked_key(key))
         if self._filling is not None:
-            self.filling.push(key)
+            self.filling.own.push(key)
             return
         if getattr(self.mount_store, "in_transaction", False):
             raise in_transaction_error(key, self.backing_store)
