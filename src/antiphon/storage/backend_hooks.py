@@ -7,8 +7,10 @@ from typing import Any, BinaryIO, ClassVar
 
 from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIdentity
 from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.journal_watch import JournalWatch, Pauses
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.metadata import copied
+from antiphon.storage.outbox_ledger import OutboxLedger
 from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value
 
@@ -44,6 +46,13 @@ class BackendHooks:
                     f"{cls.__name__} has {', '.join(taken)}, which {base.__name__} has for itself"
                     " and which is no hook; choose another name"
                 )
+
+    #: Seconds between looks for commits of others while somebody waits for one;
+    #: None where nobody else can commit.
+    _look_pauses: ClassVar[Pauses | None] = Pauses(0.001, 0.03)
+
+    #: Set by ``BackendReading``; told of this store's own commits.
+    _watch: JournalWatch
 
     #: How many keys ``multiget`` and its like read at a time; 1 where that saves nothing.
     _read_ahead: ClassVar[int] = 1
@@ -136,6 +145,20 @@ class BackendHooks:
         """Return the entries after *position*; see ``Journal.since``."""
         raise NotImplementedError
 
+    def _wait(self, position: Position, timeout_s: float) -> Position:
+        """Return the head once it is not *position*, or after *timeout_s*; raise once closed.
+
+        Here it is looked for every ``_look_pauses``, and after each own commit.
+        """
+        return self._watch.wait(self._head, position, timeout_s, self._look_pauses)
+
     def cache_ledger(self) -> CacheLedger | None:
         """Return the ledger of the cache entries in this medium; None if it can hold none."""
+        return None
+
+    def outbox_ledger(self) -> OutboxLedger | None:
+        """Return the ledger of the events of this medium; None if all die with its process.
+
+        Called while the medium is open, also before the store counts as connected.
+        """
         return None
