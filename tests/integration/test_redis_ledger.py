@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from redis_checks import raw_client
 
-from antiphon.storage.journal import Version
+from antiphon.storage.journal import Position, Version
 from antiphon.storage.ledger import CacheLedger, Fill
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
@@ -79,10 +80,101 @@ def test_every_trace_ends_by_itself(ledger: CacheLedger, raw: Any) -> None:
         return {-(-raw.ttl(name) // 10) * 10 for name in raw.scan_iter("{n}:" + pattern)}
 
     assert {600} == ttl("cache:r:*")
-    assert {3600} == ttl("cache:n:*")
-    assert 3600 in ttl("cache:p:p/")
+    assert {3600} == ttl("cache:*note*")
     assert {120} == ttl("g:*")
     assert [] == list(raw.scan_iter("{n}:cache:k:*"))
+
+
+def test_all_that_a_cache_is_lies_in_one_slot(ledger: CacheLedger, raw: Any) -> None:
+    """Whatever the ledger writes begins with the namespace in braces, so scripts may touch it."""
+    ledger.fill(ledger.reserve("a"), _value(b"x" * 100_000))
+    ledger.reserve("b")
+    ledger.void_many([("c", _version(1)), ("d", None)])
+    ledger.void_prefix("p/", _version(1))
+    ledger.suspect()
+    ledger.advance(Position(UUID(int=1), 1, 1, b"12345678"))
+    ledger.set_base("a", _version(1))
+    ledger.note_push("a", b"note")
+
+    names = list(raw.scan_iter("*"))
+    assert [] == [name for name in names if not name.startswith(b"{n}:")]
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_the_oldest_notes_make_room(
+    ledger: CacheLedger, raw: Any, monkeypatch: pytest.MonkeyPatch, prefix: bool
+) -> None:
+    """Of too many notes the newest are kept, with their versions."""
+    kept = "PREFIX_NOTES_KEPT" if prefix else "NOTES_KEPT"
+    monkeypatch.setattr(f"antiphon.storage.redis_ledger.{kept}", 3)
+    for number in range(5):
+        (ledger.void_prefix if prefix else ledger.void)(f"k{number}", _version(9))
+
+    tries = (f"k{number}" for number in range(5))
+    assert [True, True, False, False, False] == [
+        ledger.fill(ledger.reserve(key), _value()) is not None for key in tries
+    ]
+    assert 3 == raw.zcard("{n}:cache:pnoted" if prefix else "{n}:cache:noted")
+
+
+def test_what_a_forgotten_note_ended_stays_ended(
+    ledger: CacheLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reservation that was voided does not come back when the note has made room."""
+    monkeypatch.setattr("antiphon.storage.redis_ledger.NOTES_KEPT", 2)
+    reservation = ledger.reserve("a")
+    ledger.void("a", _version(2))
+    ledger.void_many([("b", None), ("c", None), ("d", None)])
+
+    assert ledger.fill(reservation, _value(b"old", 1)) is None
+
+
+def test_notes_end_with_their_time(ledger: CacheLedger, raw: Any) -> None:
+    """Whatever is noted takes two notes along whose time is over."""
+    ledger.void_many([("a", _version(9)), ("b", _version(9)), ("c", _version(9))])
+    for number, key in enumerate("abc"):
+        raw.hset("{n}:cache:notes", key, f"{number + 1} 1 {_version(9)}")
+    ledger.void("d", None)
+
+    assert [b"c", b"d"] == raw.zrange("{n}:cache:noted", 0, -1)
+    assert [b"c", b"d"] == sorted(raw.hkeys("{n}:cache:notes"))
+
+
+def test_a_thousand_invalidations_are_one_call(
+    store: RedisStore, ledger: CacheLedger, raw: Any
+) -> None:
+    """They cost one round trip, in which Redis works for a few milliseconds."""
+    keys = [f"folder/{number}" for number in range(1000)]
+    for key in keys:
+        ledger.fill(ledger.reserve(key), _value())
+    # So that the script is known.
+    ledger.void("other", None)
+    raw.config_resetstat()
+
+    assert [True] * 1000 == ledger.void_many([(key, _version(2)) for key in keys])
+    scripts = raw.info("commandstats")["cmdstat_evalsha"]
+    assert 1 == scripts["calls"]
+    assert scripts["usec"] < 50_000
+    assert (0, 0) == ledger.usage()
+
+
+def test_entries_of_an_older_layout_are_dropped(redis_url: str, raw: Any) -> None:
+    """A cache that another version of the program has filled begins anew, in doubt."""
+    with RedisStore(redis_url, namespace="n") as store:
+        ledger = store.cache_ledger()
+        assert ledger is not None
+        ledger.fill(ledger.reserve("a"), _value())
+        ledger.set_base("mine", _version(4))
+        ledger.beat()
+    known = raw.hget("{n}:cache:state", "run")
+    raw.hset("{n}:cache:state", "run", known.partition(b"/")[2])
+
+    with RedisStore(redis_url, namespace="n") as store:
+        ledger = store.cache_ledger()
+        assert ledger is not None
+        assert (None, None) == ledger.lookup("a")
+        assert (0, 0) == ledger.usage()
+        assert _version(4) == ledger.base("mine")
 
 
 def test_a_large_cache_is_dropped_page_by_page(ledger: CacheLedger) -> None:
@@ -122,7 +214,11 @@ def test_a_full_redis_keeps_nothing_more_and_invalidates(redis_server: Redis) ->
         ledger = store.cache_ledger()
         assert ledger is not None
         ledger.beat()
+        ledger.fill(ledger.reserve("e"), _value(b"e", 1))
+        ledger.suspect()
         ledger.fill(ledger.reserve("a"), _value(b"old", 1))
+        ledger.fill(ledger.reserve("d"), _value(b"old", 1))
+        checking = ledger.reserve("e")
         standing = ledger.reserve("b")
         redis_server.command("CONFIG", "SET", "maxmemory", "1000")
 
@@ -130,8 +226,11 @@ def test_a_full_redis_keeps_nothing_more_and_invalidates(redis_server: Redis) ->
         assert ledger.fill(standing, _value()) is None
         assert ledger.fill(ledger.reserve("b"), _value()) is None
         assert ledger.fill(ledger.reserve("c"), _value(b"x" * 2_000_000)) is None
-        assert ledger.void("a", _version(2))
+        assert [True, True] == ledger.void_many([("a", _version(2)), ("d", _version(2))])
         assert 0 == ledger.void_prefix("p/", _version(2))
+        assert b"e" == read(ledger.confirm(checking, _version(1)))
+        ledger.suspect()
+        assert 1 == ledger.evict(["e"])
         ledger.doubt()
         assert (None, None) == (ledger.lookup("a").entry, ledger.lookup("a").beat)
         redis_server.command("CONFIG", "SET", "maxmemory", "0")

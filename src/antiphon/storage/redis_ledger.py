@@ -1,8 +1,7 @@
 """Cache entries in Redis, right for all processes that share them.
 
 Each method is one script call (``redis_scripts``), so the rules of
-``storage/ledger.py`` hold between processes.  A Redis that was restarted may
-have lost invalidations: its entries are dropped before anybody reads them.
+``storage/ledger.py`` hold between processes.
 """
 
 from __future__ import annotations
@@ -10,45 +9,47 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
-from uuid import UUID
 
-from antiphon.errors import InvalidValue, PositionLost, StoreError, StoreFull
+from antiphon.errors import InvalidValue, StoreError, StoreFull
 from antiphon.storage import metadata as metadata_codec
 from antiphon.storage.changes import Staged
-from antiphon.storage.journal import Position, Version
+from antiphon.storage.journal import Version
 from antiphon.storage.ledger import (
     NOTE_TTL_S,
+    NOTES_KEPT,
+    PREFIX_NOTES_KEPT,
     RESERVATION_TTL_S,
     CachedEntry,
     Fill,
     Lookup,
     Reservation,
+    Usage,
 )
 from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_layout import CHUNK_BYTES, INLINE_BYTES, NO_GENERATION, Header, Layout
 from antiphon.storage.redis_reading import pages
 from antiphon.storage.redis_scripts import load_script
+from antiphon.storage.redis_trust import PAGE, RedisTrust
 from antiphon.storage.redis_values import Values
+from antiphon.storage.redis_wire import pack_command
 
 logger = logging.getLogger(__name__)
 
-#: Entries that one script call drops; a few milliseconds of Redis' time.
-_PAGE = 1000
-
 _READ_BYTES = 256 * 1024
+
+#: The command for what an entry has, packed once; for a key's length and name.
+_ASKING = pack_command("HMGET", "\0", "h", "m", "d", "c").replace(b"$1\r\n\0", b"$%d\r\n%b")
 
 _RESERVE = load_script("reserve", "ledger")
 _FILL = load_script("fill", "ledger")
+_CONFIRM = load_script("confirm", "ledger")
 _VOID = load_script("void", "ledger")
 _VOID_PREFIX = load_script("void_prefix", "ledger")
-_ADVANCE = load_script("advance", "ledger")
-_BEAT = load_script("beat", "ledger")
-_DOUBT = load_script("doubt", "ledger")
-_RESTART = load_script("restart", "ledger")
+_EVICT = load_script("evict", "ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class _Taken:
     size: int
 
 
-class RedisLedger:
+class RedisLedger(RedisTrust):
     """The cache ledger of one namespace.
 
     Args:
@@ -70,62 +71,28 @@ class RedisLedger:
     """
 
     def __init__(self, client: RedisClient, layout: Layout, values: Values) -> None:
-        self._client = client
-        self._layout = layout
+        super().__init__(client, layout, values.grace_s)
         self._values = values
-        self._state = layout.name("cache:state")
-        self._keys = layout.name("cache:keys")
-        self._lengths = layout.name("cache:lengths")
-        #: Run of the server that the caller's position was read from; see restart.lua.
-        self._run: str | None = None
-        client.on_connect.append(self._meet)
-        self._meet(client.call)
-
-    # -- A server that was restarted -----------------------------------------
-
-    def _meet(self, call: Callable[..., Any]) -> None:
-        """Have all entries dropped if the server is not the one that they were kept in."""
-        info = call("INFO", "server").decode(errors="replace")
-        found = re.search(r"^run_id:(\w+)", info, re.MULTILINE)
-        run = found.group(1) if found else ""
-        keys = [self._state, self._keys, self._note(b"p", "")]
-        args = [self._layout.prefix, run, int(NOTE_TTL_S), _PAGE, self._values.grace_s]
-        while not call("EVAL", _RESTART.source, len(keys), *keys, *args):
-            pass
-        if self._run is None:
-            self._run = run
-
-    def _check_run(self, answer: Any) -> None:
-        """Raise unless the position is still counted in the run that the caller knows."""
-        if isinstance(answer, int):
-            return
-        self._run = answer.decode()
-        raise PositionLost(
-            f"Redis at {self._client.address} was restarted, and its cache emptied:"
-            " read position() again, and repair from there"
-        )
-
-    # -- Names ---------------------------------------------------------------
-
-    def _note(self, kind: bytes, name: str) -> bytes:
-        return self._layout.prefix + b"cache:" + kind + b":" + name.encode()
+        self._asking_state = pack_command("HMGET", self._state, "beat", "doubt", "suspected")
 
     # -- Entries -------------------------------------------------------------
 
     def lookup(self, key: str) -> Lookup:
         """Return the cached entry of *key* and the present beat, in one round trip."""
-        # The beat comes first: an entry is then never older than what it vouches for.
-        (beat, doubt), stored = self._client.calls(
-            [
-                ("HMGET", self._state, "beat", "doubt"),
-                ("HMGET", self._layout.cached(key), "h", "m", "d"),
-            ]
+        name = self._layout.cached(key)
+        # The state comes first: an entry is then never older than what its beat vouches
+        # for, and an answer between two is that of the moment of the first.
+        (beat, doubt, suspected), stored = self._client.calls_packed(
+            [self._asking_state, _ASKING % (len(name), name)]
         )
-        entry = None if stored[0] is None else self._entry(key, *stored)
+        entry = None
+        if stored[0] is not None:
+            checked = int(stored[3] or 0) >= int(suspected or 0)
+            entry = self._entry(key, *stored[:3], checked=checked)
         return Lookup(entry, None if beat is None or doubt is not None else int(beat))
 
     def _entry(
-        self, key: str, header_text: bytes, text: bytes, inline: bytes | None
+        self, key: str, header_text: bytes, text: bytes, inline: bytes | None, *, checked: bool
     ) -> CachedEntry:
         header = Header.parse(header_text)
         return CachedEntry(
@@ -135,6 +102,7 @@ class RedisLedger:
             header.created,
             header.modified,
             header.version,
+            checked,
         )
 
     def reserve(self, key: str) -> Reservation:
@@ -193,17 +161,16 @@ class RedisLedger:
         key, staged = reservation.key, taken.staged
         where = (NO_GENERATION, 0) if staged is None else (staged.token, CHUNK_BYTES)
         header = Header(value.version, value.created, value.modified, taken.size, *where)
-        layout = self._layout
-        keys = [
-            self._state,
-            layout.reservation(reservation.token),
-            self._keys,
-            layout.cached(key),
-            self._note(b"n", key),
-            self._lengths,
-        ]
+        keys = self._names_of(reservation)
         header_text = str(header).encode()
-        args = [layout.prefix, key.encode(), header_text, text, taken.data, self._values.grace_s]
+        args = [
+            self._layout.prefix,
+            key.encode(),
+            header_text,
+            text,
+            taken.data,
+            self._values.grace_s,
+        ]
         is_kept = False
         try:
             is_kept = bool(self._client.run(_FILL, keys, args))
@@ -213,7 +180,29 @@ class RedisLedger:
             if staged is not None:
                 self._values.discard(staged.token)
             return None
-        return self._entry(key, header_text, text.encode(), taken.data)
+        return self._entry(key, header_text, text.encode(), taken.data, checked=True)
+
+    def _names_of(self, reservation: Reservation) -> list[bytes]:
+        """Return the keys in Redis that decide about a reservation."""
+        return [
+            self._state,
+            self._layout.reservation(reservation.token),
+            self._keys,
+            self._layout.cached(reservation.key),
+            self._notes[0],
+            self._prefix_notes[0],
+            self._lengths,
+        ]
+
+    def confirm(self, reservation: Reservation, version: Version | None) -> CachedEntry | None:
+        """Note that the backing store was found to have *version* after *reservation*."""
+        key = reservation.key
+        noted = "-" if version is None else str(version)
+        args = [self._layout.prefix, key.encode(), noted, self._values.grace_s]
+        # Asked again after a lost answer it finds the reservation used up: then nothing
+        # is confirmed, and the caller reads the value itself.
+        stored = self._client.run(_CONFIRM, self._names_of(reservation), args)
+        return None if stored is None else self._entry(key, *stored[:3], checked=True)
 
     def keys(self) -> Iterable[str]:
         """Yield the keys that have a cached entry."""
@@ -223,70 +212,75 @@ class RedisLedger:
 
     def void(self, key: str, version: Version | None) -> bool:
         """Invalidate one key; whether an entry was dropped.  Works without memory, too."""
-        keys = [self._state, self._keys, self._layout.cached(key), self._note(b"n", key)]
-        noted = "-" if version is None else str(version)
-        args = [key.encode(), noted, int(NOTE_TTL_S), self._values.grace_s]
-        return bool(self._client.run(_VOID, keys, args))
+        return self.void_many([(key, version)])[0]
+
+    def void_many(self, changes: Sequence[tuple[str, Version | None]]) -> list[bool]:
+        """Invalidate many keys, in the order given; for each whether an entry was dropped.
+
+        A thousand are one call; between these others get a turn.
+        """
+        keys = [self._state, self._keys, *self._notes]
+        fixed = [self._layout.prefix, int(NOTE_TTL_S), NOTES_KEPT, self._values.grace_s]
+        dropped: list[bool] = []
+        for page in _batched(changes, PAGE):
+            words = (
+                word
+                for key, version in page
+                for word in (key.encode(), b"-" if version is None else str(version).encode())
+            )
+            dropped += map(bool, self._client.run(_VOID, keys, [*fixed, *words]))
+        return dropped
 
     def void_prefix(self, prefix: str, version: Version | None) -> int:
         """Invalidate all keys with *prefix*; how many entries were dropped."""
-        keys = [self._state, self._keys, self._lengths, self._note(b"p", prefix)]
-        noted = "-" if version is None else str(version)
-        args = [self._layout.prefix, prefix.encode(), noted, int(NOTE_TTL_S), self._values.grace_s]
+        keys = [self._state, self._keys, *self._prefix_notes, self._lengths]
+        args = [
+            self._layout.prefix,
+            int(NOTE_TTL_S),
+            PREFIX_NOTES_KEPT,
+            self._values.grace_s,
+            prefix.encode(),
+            "-" if version is None else str(version),
+        ]
         dropped = 0
         after = b""
         count: int
         while True:
-            count, last = self._client.run(_VOID_PREFIX, keys, [*args, after, _PAGE])
+            count, last = self._client.run(_VOID_PREFIX, keys, [*args, after, PAGE])
             dropped += count
             if last is None:
                 return dropped
             after = b"(" + last
 
-    # -- How far, and how sure -----------------------------------------------
+    # -- Room ----------------------------------------------------------------
 
-    def position(self) -> Position | None:
-        """Return how far invalidations were applied."""
-        text = self._client.call("HGET", self._state, "position")
-        if text is None:
-            return None
-        store_id, _, version = text.decode().partition("@")
-        return Position(UUID(store_id), *Version.parse(version))
+    def evict(self, keys: Iterable[str]) -> int:
+        """Drop the entries of *keys*, noting nothing; how many there were."""
+        fixed = [self._layout.prefix, self._values.grace_s]
+        return sum(
+            self._client.run(
+                _EVICT, [self._state, self._keys], [*fixed, *(key.encode() for key in page)]
+            )
+            for page in _batched(keys, PAGE)
+        )
 
-    def advance(self, position: Position | None) -> None:
-        """Note that all invalidations up to *position* were applied; None forgets it.
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield key and size of each entry, page by page."""
+        for page in pages(self._client, self._keys):
+            keys = [key.decode() for key in page]
+            asked = [pack_command("HGET", self._layout.cached(key), "h") for key in keys]
+            for key, header in zip(keys, self._client.calls_packed(asked), strict=True):
+                if header is not None:
+                    yield key, Header.parse(header).size
 
-        Raises:
-            PositionLost: Redis was restarted, and may have lost invalidations
-                that the caller applied; nothing was noted.
-        """
-        args = [self._run or "", "" if position is None else str(position)]
-        self._check_run(self._client.run(_ADVANCE, [self._state], args))
+    def usage(self) -> Usage:
+        """Return the room taken, also by what other processes filled."""
+        entries, size = self._client.calls([("ZCARD", self._keys), ("HGET", self._state, "bytes")])
+        return Usage(entries, max(0, int(size or 0)))
 
-    def beat(self) -> None:
-        """Vouch for the cache: count the beat up.
 
-        Raises:
-            PositionLost: as for ``advance``; the cache is in doubt.
-        """
-        # Not repeated: the second would come later than what the caller vouches for.
-        self._check_run(self._client.run(_BEAT, [self._state], [self._run or ""], retry=False))
-
-    def doubt(self) -> None:
-        """Stop vouching."""
-        self._client.run(_DOUBT, [self._state], [])
-
-    # -- The user's own writes -----------------------------------------------
-
-    def base(self, key: str) -> Version | None:
-        """Return the backing version that the user's own write of *key* began from."""
-        text = self._client.call("HGET", self._layout.name("cache:base"), key.encode())
-        return None if text is None else Version.parse(text.decode())
-
-    def set_base(self, key: str, version: Version | None) -> None:
-        """Note it; None takes it back."""
-        name = self._layout.name("cache:base")
-        if version is None:
-            self._client.call("HDEL", name, key.encode())
-        else:
-            self._client.call("HSET", name, key.encode(), str(version))
+def _batched(items: Iterable[Any], count: int) -> Iterator[list[Any]]:
+    """Yield *items* in lists of *count*."""
+    remaining = iter(items)
+    while some := list(islice(remaining, count)):
+        yield some

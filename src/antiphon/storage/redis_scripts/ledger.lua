@@ -1,9 +1,17 @@
 -- Put before the scripts of the cache ledger, after common.lua.
 --
--- Instead of ending each reservation that an invalidation voids, the state has a
--- clock that every invalidation counts up: a reservation stands if no note of its
--- key, or of a prefix of it, is later than itself.  Notes outlive reservations.
--- A note is: clock, clock at which its version was noted, version or "-".
+-- Instead of ending each reservation that an invalidation voids, the state has a clock that
+-- every invalidation counts up.  A reservation is the clock when it was taken; it stands if the
+-- floor, and all notes of its key and of prefixes of it, are no later.  The floor is the clock
+-- of the last invalidation whose note was thrown away.  An entry has the clock when it was
+-- filled or confirmed; it is checked if the cache was not suspected later.
+--
+-- A note is: clock, second until which it is kept, version or "-".  Notes of keys are in one hash
+-- and those of prefixes in another, each with a sorted set of their names by clock.
+
+-- Members a call: Lua's stack holds 8000.
+local BATCH = 2000
+local NOTE = '^(%S+) (%S+) (%S+)$'
 
 -- A medium without memory must still be able to invalidate: HDEL is never
 -- refused, and what follows the first write of a script is not refused either.
@@ -23,44 +31,148 @@ local function is_older(version, noted)
   return sequence < noted_sequence
 end
 
--- Return clock and version of a note; versions from before `forgot` are forgotten.
-local function read_note(name, forgot)
-  local note = redis.call('GET', name)
-  if not note then
-    return 0, '-', 0
+-- Call a command with a list of words, as often as it takes.
+local function call_all(command, name, words)
+  for from = 1, #words, BATCH do
+    redis.call(command, name, unpack(words, from, math.min(from + BATCH - 1, #words)))
   end
-  local clock, noted_at, version = string.match(note, '^(%S+) (%S+) (%S+)$')
-  if tonumber(noted_at) <= forgot then
-    return tonumber(clock), '-', 0
-  end
-  return tonumber(clock), version, tonumber(noted_at)
 end
 
-local function write_note(state, name, version, seconds)
-  local clock = redis.call('HINCRBY', state, 'clock', 1)
-  local forgot = tonumber(redis.call('HGET', state, 'forgot') or 0)
-  local _, present, noted_at = read_note(name, forgot)
-  if present == '-' or (version ~= '-' and not is_older(version, present)) then
-    present, noted_at = version, clock
+local function get_all(name, fields)
+  local found = {}
+  for from = 1, #fields, BATCH do
+    local some =
+      redis.call('HMGET', name, unpack(fields, from, math.min(from + BATCH - 1, #fields)))
+    for i = 1, #some do
+      found[from + i - 1] = some[i]
+    end
   end
-  redis.call('SET', name, text(clock) .. ' ' .. text(noted_at) .. ' ' .. present, 'EX', seconds)
+  return found
 end
 
--- Drop an entry unless it is of that version or a later one; whether it was dropped.
-local function drop(entry, keys, key, version, grace)
-  local header = redis.call('HGET', entry, 'h')
-  if not header then
-    redis.call('ZREM', keys, key)
+-- Throw the oldest notes away that are too many or whose time is over.
+local function tidy_notes(state, notes, noted, added, limit, time)
+  local excess = redis.call('ZCARD', noted) - limit
+  local function is_over(note)
+    return tonumber(string.match(note or '0 0 -', ' (%d+) ')) <= time
+  end
+  local oldest = redis.call('ZRANGE', noted, 0, 0)[1]
+  if excess <= 0 and not is_over(redis.call('HGET', notes, oldest)) then
+    return
+  end
+  -- Two for each that came: so what is over goes as quickly as anything comes.
+  local names = redis.call('ZRANGE', noted, 0, math.max(excess, 2 * added) - 1)
+  local found, gone, floor = get_all(notes, names), {}, 0
+  for i, name in ipairs(names) do
+    if i > excess and not is_over(found[i]) then
+      break
+    end
+    gone[i], floor = name, tonumber(string.match(found[i] or '0', '^%d+'))
+  end
+  call_all('HDEL', notes, gone)
+  call_all('ZREM', noted, gone)
+  if floor > tonumber(redis.call('HGET', state, 'floor') or 0) then
+    redis.call('HSET', state, 'floor', text(floor))
+  end
+end
+
+-- Note an invalidation of each of `names`, at the version of the same place.
+local function write_notes(state, notes, noted, names, versions, seconds, limit)
+  local clock = redis.call('HINCRBY', state, 'clock', #names) - #names
+  local time = tonumber((now()))
+  local keep_until = text(time + tonumber(seconds))
+  local found, latest, fields, scores = get_all(notes, names), {}, {}, {}
+  for i, name in ipairs(names) do
+    local version = versions[i]
+    local present = latest[name] or (found[i] and string.match(found[i], '%S+$')) or '-'
+    if version == '-' or is_older(version, present) then
+      version = present
+    end
+    latest[name] = version
+    local at = text(clock + i)
+    fields[2 * i - 1], fields[2 * i] = name, at .. ' ' .. keep_until .. ' ' .. version
+    scores[2 * i - 1], scores[2 * i] = at, name
+  end
+  call_all('HSET', notes, fields)
+  call_all('ZADD', noted, scores)
+  redis.call('EXPIRE', notes, seconds)
+  redis.call('EXPIRE', noted, seconds)
+  tidy_notes(state, notes, noted, #names, tonumber(limit), time)
+end
+
+-- Whether nothing has ended a reservation; and the versions that were noted of its key.
+local function stands(state, reservation, notes, prefix_notes, lengths, key)
+  local reserved_at = tonumber(redis.call('GET', reservation) or -1)
+  local prefixes, noted = {}, {}
+  for _, length in ipairs(redis.call('ZRANGEBYSCORE', lengths, (now()), '+inf')) do
+    if tonumber(length) <= #key then
+      prefixes[#prefixes + 1] = string.sub(key, 1, tonumber(length))
+    end
+  end
+  local found = get_all(prefix_notes, prefixes)
+  found[#found + 1] = redis.call('HGET', notes, key)
+  local may_stand = reserved_at >= tonumber(redis.call('HGET', state, 'floor') or 0)
+  for _, note in ipairs(found) do
+    if note then
+      local clock, _, version = string.match(note, NOTE)
+      may_stand = may_stand and tonumber(clock) <= reserved_at
+      noted[#noted + 1] = version
+    end
+  end
+  return may_stand, noted
+end
+
+-- Whether an entry was filled or confirmed after the cache was last suspected.
+local function is_checked(filled_at, suspected)
+  return tonumber(filled_at or 0) >= tonumber(suspected or 0)
+end
+
+-- Whether an entry of one version stays when another is voided: it is the one that is told of,
+-- or came after it.  The same numbers with another id are of another history.
+local function outlives(kept, version, checked)
+  if kept == '-' or version == '-' then
     return false
   end
-  local kept, _, _, _, generation = string.match(header, HEADER)
-  if kept ~= '-' and version ~= '-' and not is_older(kept, version) then
-    return false
+  return kept == version or (checked and is_older(version, kept))
+end
+
+-- Drop the entries of keys, unless they outlive the versions of the same places.
+-- Return 1 or 0 for each, and how many were dropped.
+local function drop_all(state, prefix, keys, dropping, versions, grace)
+  local suspected = redis.call('HGET', state, 'suspected')
+  local flags, records, members, dropped, bytes, is_gone = {}, {}, {}, 0, 0, {}
+  for i, key in ipairs(dropping) do
+    flags[i] = 0
+    local entry = prefix .. 'cache:k:' .. key
+    local found = redis.call('HMGET', entry, 'h', 'c')
+    if found[1] and not is_gone[key] then
+      local kept, _, _, size, generation = string.match(found[1], HEADER)
+      if not outlives(kept, versions[i], is_checked(found[2], suspected)) then
+        if generation ~= '-' then
+          redis.call('EXPIRE', prefix .. 'g:' .. generation, grace)
+        end
+        flags[i], is_gone[key] = 1, true
+        dropped, bytes = dropped + 1, bytes + tonumber(size)
+        records[dropped], members[dropped] = entry, key
+      end
+    end
   end
-  if generation ~= '-' then
-    redis.call('EXPIRE', string.match(entry, '^{.-}:') .. 'g:' .. generation, grace)
+  for from = 1, dropped, BATCH do
+    local to = math.min(from + BATCH - 1, dropped)
+    redis.call('UNLINK', unpack(records, from, to))
+    redis.call('ZREM', keys, unpack(members, from, to))
   end
-  redis.call('UNLINK', entry)
-  redis.call('ZREM', keys, key)
-  return true
+  if bytes > 0 then
+    redis.call('HINCRBY', state, 'bytes', text(-bytes))
+  end
+  return flags, dropped
+end
+
+-- Return a list with the same word for each of a list.
+local function same(word, list)
+  local words = {}
+  for i = 1, #list do
+    words[i] = word
+  end
+  return words
 end
