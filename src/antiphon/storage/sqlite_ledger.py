@@ -1,8 +1,8 @@
-"""Cache entries in the tables of a sqlite store (protocol: ``storage/ledger.py``).
+"""Cache entries in a sqlite database (protocol: ``storage/ledger.py``).
 
 Each method is one transaction, so the rules hold between processes too.  None
-waits for the disk: a power cut takes the newest transactions, and the position
-with them, from which the repair then begins.
+waits for the disk, but the notes of pushes: a power cut takes the newest
+transactions, and the position with them, from which the repair then begins.
 """
 
 from __future__ import annotations
@@ -10,37 +10,40 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from antiphon.errors import InvalidValue
-from antiphon.storage.changes import STAGE_ABOVE_BYTES, Staged
+from antiphon.storage.changes import Staged
 from antiphon.storage.journal import Position, Version
 from antiphon.storage.ledger import (
-    NOTE_TTL_S,
     RESERVATION_TTL_S,
     CachedEntry,
     Fill,
     Lookup,
     Reservation,
+    Usage,
+    is_behind,
     is_older,
-    latest,
 )
-from antiphon.storage.metadata import decode, encode, normalise
+from antiphon.storage.metadata import encode, normalise
+from antiphon.storage.sqlite_entries import Entries
 from antiphon.storage.sqlite_medium import Medium
-from antiphon.storage.sqlite_query import keys_of
+from antiphon.storage.sqlite_notes import Notes
+from antiphon.storage.sqlite_query import key_range, keys_of, pages_of
 from antiphon.storage.sqlite_schema import Tables
 from antiphon.storage.sqlite_values import Values
-from antiphon.storage.streams import checked_chunks
-from antiphon.storage.utils import BUFFER_BYTES
 
 # ruff: noqa: S608 - names are quoted, values are bound
 
 #: Invalidations of one process between two sweeps of what has outlived its time.
-_SWEEP_EVERY = 256
+_SWEEP_EVERY = 1024
 
-_LAST_CHARACTER = chr(0x10FFFF)
+#: Changes in one transaction: some tens of milliseconds, for which others wait.
+_AT_A_TIME = 5000
 
 
 class SqliteLedger:
@@ -65,40 +68,20 @@ class SqliteLedger:
         self._tables = tables
         self._values = values
         self._clock = clock
+        self._entries = Entries(tables, values)
+        self._notes = Notes(tables)
         self._until_sweep = _SWEEP_EVERY
 
     # -- Entries -------------------------------------------------------------
 
     def lookup(self, key: str) -> Lookup:
-        t = self._tables
-        row = self._medium.read_one(
-            lambda c: c.execute(
-                "SELECT t.beat, e.key, e.data, e.generation, e.size, e.metadata, e.created,"
-                " e.modified, e.epoch, e.sequence, e.entry_id"
-                f" FROM {t.trust} t LEFT JOIN {t.cache} e ON e.key = ?",
-                (key,),
-            ).fetchone()
-        )
-        beat, found, *fields = row
-        return Lookup(None if found is None else self._entry(key, *fields), beat)
-
-    def _entry(
-        self,
-        key: str,
-        data: bytes | None,
-        generation: int | None,
-        size: int,
-        metadata: str,
-        created: float | None,
-        modified: float | None,
-        *version: Any,
-    ) -> CachedEntry:
-        opener = self._values.opener(generation, data or b"", f"the cached value of {key!r:.200}")
-        return CachedEntry(
-            opener(0, size), size, decode(metadata), created, modified, _version(version)
-        )
+        """Return the cached entry of *key* and the present beat."""
+        row = self._medium.fetch_one(self._entries.select_with_beat, (key,))
+        assert row is not None  # noqa: S101 - the row of the beat is always there
+        return Lookup(None if row[1] is None else self._entries.entry(key, *row[1:]), row[0])
 
     def reserve(self, key: str) -> Reservation:
+        """Note that a read of *key* from the backing store begins now."""
         reservation = Reservation(key, os.urandom(16))
         t, now = self._tables, self._clock()
 
@@ -107,7 +90,8 @@ class SqliteLedger:
                 f"DELETE FROM {t.reservations} WHERE key = ? AND until <= ?", (key, now)
             )
             connection.execute(
-                f"INSERT INTO {t.reservations} (key, token, until) VALUES (?, ?, ?)",
+                f"INSERT INTO {t.reservations} (key, token, until, era)"
+                f" SELECT ?, ?, ?, era FROM {t.trust}",
                 (key, reservation.token, now + RESERVATION_TTL_S),
             )
 
@@ -115,12 +99,14 @@ class SqliteLedger:
         return reservation
 
     def release(self, reservation: Reservation) -> None:
+        """Give a reservation back unused."""
         self._medium.write(lambda c: self._end(c, reservation), durable=False)
 
     def fill(self, reservation: Reservation, value: Fill) -> CachedEntry | None:
+        """Keep *value* if the rules allow it, and return it as cached; else None."""
         try:
             with value.data as stream:
-                data = self._take_in(reservation.key, stream)
+                data = self._entries.take_in(reservation.key, stream)
         except BaseException:
             self.release(reservation)
             raise
@@ -139,24 +125,7 @@ class SqliteLedger:
         if not kept:
             self._drop_staged(data)
             return None
-        return self._entry(
-            reservation.key,
-            None if isinstance(data, Staged) else data,
-            int(data.token) if isinstance(data, Staged) else None,
-            data.size if isinstance(data, Staged) else len(data),
-            metadata,
-            value.created,
-            value.modified,
-            *(value.version or (None, None, None)),
-        )
-
-    def _take_in(self, key: str, stream: object) -> bytes | Staged:
-        chunks = checked_chunks(key, stream, BUFFER_BYTES)
-        head = next(chunks, b"")
-        following = next(chunks, None)
-        if following is None and len(head) <= STAGE_ABOVE_BYTES:
-            return head
-        return self._values.stage(_chain(head, following, chunks))
+        return self._entries.kept(reservation.key, value, data, metadata)
 
     def _drop_staged(self, data: bytes | Staged) -> None:
         if isinstance(data, Staged):
@@ -171,185 +140,179 @@ class SqliteLedger:
         metadata: str,
     ) -> bool:
         """Keep the value if the rules allow it."""
-        t, key = self._tables, reservation.key
+        key = reservation.key
         if not self._end(connection, reservation):
             return False
-        if is_older(value.version, self._noted(connection, key)):
+        if is_older(value.version, self._notes.of(connection, key)):
             return False
-        present = self._present(connection, key)
-        if present is not None and is_older(value.version, present[1]):
+        present = self._entries.present(connection, key)
+        if present is not None and present.checked and is_older(value.version, present.version):
             # Two readers filled at once; the later value is already here.
             return False
-        if present is not None:
-            self._values.release(connection, present[0])
-        generation = self._values.take(connection, data) if isinstance(data, Staged) else None
-        connection.execute(
-            f"INSERT OR REPLACE INTO {t.cache} (key, metadata, created, modified, epoch, sequence,"
-            " entry_id, generation, size, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                key,
-                metadata,
-                value.created,
-                value.modified,
-                *(value.version or (None, None, None)),
-                generation,
-                data.size if isinstance(data, Staged) else len(data),
-                None if isinstance(data, Staged) else data,
-            ),
-        )
+        self._entries.put(connection, key, value, data, metadata, present)
         return True
+
+    def confirm(self, reservation: Reservation, version: Version | None) -> CachedEntry | None:
+        """Note that the backing store was found to have *version* after *reservation*."""
+        key = reservation.key
+
+        def work(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+            if not self._end(connection, reservation):
+                return None
+            present = self._entries.present(connection, key)
+            if present is None:
+                return None
+            if version is None or present.version != version:
+                if not present.checked:
+                    self._entries.remove(connection, key, present)
+                return None
+            return self._entries.check(connection, key)
+
+        row = self._medium.write(work, durable=False)
+        return None if row is None else self._entries.entry(key, *row)
 
     def _end(self, connection: sqlite3.Connection, reservation: Reservation) -> bool:
         """Remove a reservation; whether it still stood."""
         t = self._tables
         arguments = (reservation.key, reservation.token)
         row = connection.execute(
-            f"SELECT until FROM {t.reservations} WHERE key = ? AND token = ?", arguments
+            f"SELECT until, era = (SELECT era FROM {t.trust}) FROM {t.reservations}"
+            " WHERE key = ? AND token = ?",
+            arguments,
         ).fetchone()
         connection.execute(f"DELETE FROM {t.reservations} WHERE key = ? AND token = ?", arguments)
-        return row is not None and row[0] > self._clock()
-
-    def _present(
-        self, connection: sqlite3.Connection, key: str
-    ) -> tuple[int | None, Version | None] | None:
-        row = connection.execute(
-            f"SELECT generation, epoch, sequence, entry_id FROM {self._tables.cache} WHERE key = ?",
-            (key,),
-        ).fetchone()
-        return None if row is None else (row[0], _version(row[1:]))
+        return row is not None and row[0] > self._clock() and bool(row[1])
 
     def keys(self) -> Iterable[str]:
+        """Return the keys that have a cached entry."""
         return list(keys_of(self._medium, self._tables.cache))
 
     # -- Invalidation --------------------------------------------------------
 
     def void(self, key: str, version: Version | None) -> bool:
-        t = self._tables
+        """Invalidate one key; whether an entry was dropped."""
+        return self.void_many([(key, version)])[0]
 
-        def work(connection: sqlite3.Connection) -> bool:
-            connection.execute(f"DELETE FROM {t.reservations} WHERE key = ?", (key,))
-            self._note(connection, key, version, is_prefix=False)
-            return self._drop(connection, key, version)
-
-        dropped = self._medium.write(work, durable=False)
-        self._sweep()
+    def void_many(self, changes: Sequence[tuple[str, Version | None]]) -> list[bool]:
+        """Invalidate many keys, in the order given; for each whether an entry was dropped."""
+        dropped: list[bool] = []
+        remaining = iter(changes)
+        while some := list(islice(remaining, _AT_A_TIME)):
+            dropped.extend(self._medium.write(self._voiding(some), durable=False))
+            self._sweep(len(some))
         return dropped
 
+    def _voiding(
+        self, changes: Sequence[tuple[str, Version | None]]
+    ) -> Callable[[sqlite3.Connection], list[bool]]:
+        t, now = self._tables, self._clock()
+
+        def work(connection: sqlite3.Connection) -> list[bool]:
+            if connection.execute(f"SELECT 1 FROM {t.reservations} LIMIT 1").fetchone():
+                keys = ((key,) for key, _ in changes)
+                connection.executemany(f"DELETE FROM {t.reservations} WHERE key = ?", keys)
+            self._notes.add(connection, changes, now=now)
+            return self._entries.drop(connection, changes)
+
+        return work
+
     def void_prefix(self, prefix: str, version: Version | None) -> int:
-        t = self._tables
-        condition, bounds = _range(prefix)
+        """Invalidate all keys with *prefix*; how many entries were dropped."""
+        t, now = self._tables, self._clock()
+        condition, bounds = key_range(prefix)
 
         def work(connection: sqlite3.Connection) -> int:
             connection.execute(f"DELETE FROM {t.reservations} WHERE {condition}", bounds)
-            self._note(connection, prefix, version, is_prefix=True)
+            self._notes.add(connection, [(prefix, version)], now=now, is_prefix=True)
             rows = connection.execute(f"SELECT key FROM {t.cache} WHERE {condition}", bounds)
-            keys = [key for (key,) in rows.fetchall()]
-            return sum(self._drop(connection, key, version) for key in keys)
+            changes = [(key, version) for (key,) in rows.fetchall()]
+            return sum(self._entries.drop(connection, changes))
 
         dropped = self._medium.write(work, durable=False)
-        self._sweep()
+        self._sweep(1)
         return dropped
 
-    def _drop(self, connection: sqlite3.Connection, key: str, version: Version | None) -> bool:
-        present = self._present(connection, key)
-        if present is None:
-            return False
-        generation, kept = present
-        if kept is not None and version is not None and not is_older(kept, version):
-            # A late invalidation of a value that was replaced since.
-            return False
-        self._values.release(connection, generation)
-        connection.execute(f"DELETE FROM {self._tables.cache} WHERE key = ?", (key,))
-        return True
-
-    def _note(
-        self, connection: sqlite3.Connection, name: str, version: Version | None, *, is_prefix: bool
-    ) -> None:
-        if version is None:
-            return
-        t = self._tables
-        row = connection.execute(
-            f"SELECT epoch, sequence, entry_id FROM {t.notes} WHERE is_prefix = ? AND name = ?",
-            (is_prefix, name),
-        ).fetchone()
-        newest = latest(None if row is None else _version(row), version) or version
-        connection.execute(
-            f"INSERT OR REPLACE INTO {t.notes} (is_prefix, name, epoch, sequence, entry_id, until)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (is_prefix, name, *newest, self._clock() + NOTE_TTL_S),
-        )
-
-    def _noted(self, connection: sqlite3.Connection, key: str) -> Version | None:
-        """Return the version of the last invalidation that concerns *key*."""
-        rows = connection.execute(
-            f"SELECT name, epoch, sequence, entry_id FROM {self._tables.notes}"
-            " WHERE (is_prefix = 0 AND name = ?) OR is_prefix = 1",
-            (key,),
-        )
-        noted: Version | None = None
-        for name, *version in rows:
-            if key.startswith(name):
-                noted = latest(noted, _version(version))
-        return noted
-
-    def _sweep(self) -> None:
-        self._until_sweep -= 1
+    def _sweep(self, changes: int) -> None:
+        self._until_sweep -= changes
         if self._until_sweep > 0:
             return
         self._until_sweep = _SWEEP_EVERY
         t, now = self._tables, self._clock()
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(f"DELETE FROM {t.notes} WHERE until <= ?", (now,))
-            connection.execute(f"DELETE FROM {t.reservations} WHERE until <= ?", (now,))
+            self._notes.sweep(connection, now)
+            connection.execute(
+                f"DELETE FROM {t.reservations}"
+                f" WHERE until <= ? OR era != (SELECT era FROM {t.trust})",
+                (now,),
+            )
 
         self._medium.write(work, durable=False)
         self._values.collect()
 
+    def suspect(self) -> None:
+        """Make all entries unchecked, and end all reservations."""
+        self._set_trust("era = era + 1")
+
     # -- Trust ---------------------------------------------------------------
 
     def position(self) -> Position | None:
-        return self._medium.read_one(self._position)
+        """Return how far invalidations were applied, if it is of one store."""
+        positions = self.positions()
+        return next(iter(positions.values())) if len(positions) == 1 else None
 
-    def _position(self, connection: sqlite3.Connection) -> Position | None:
-        row = connection.execute(
-            f"SELECT store_id, epoch, sequence, entry_id FROM {self._tables.trust}"
-        ).fetchone()
-        return None if row[0] is None else Position(UUID(row[0]), *row[1:])
+    def positions(self) -> dict[UUID, Position]:
+        """Return how far invalidations of each store were applied."""
+        sql = f"SELECT store_id, epoch, sequence, entry_id FROM {self._tables.positions}"
+        rows = self._medium.read_one(lambda c: c.execute(sql).fetchall())
+        return {(position := _position(row)).store_id: position for row in rows}
 
     def advance(self, position: Position | None) -> None:
+        """Note that all invalidations up to *position* were applied; None forgets everything."""
         t = self._tables
 
         def work(connection: sqlite3.Connection) -> None:
-            present = self._position(connection)
             if position is None:
-                connection.execute(f"DELETE FROM {t.notes}")
-            elif present is not None and _is_behind(position, present):
+                self._notes.clear(connection)
+                connection.execute(f"DELETE FROM {t.positions}")
                 return
-            store_id = None if position is None else str(position.store_id)
-            connection.execute(
-                f"UPDATE {t.trust} SET store_id = ?, epoch = ?, sequence = ?, entry_id = ?",
-                (store_id, *(position[1:] if position is not None else (None, None, None))),
-            )
+            store_id = str(position.store_id)
+            row = connection.execute(
+                f"SELECT store_id, epoch, sequence, entry_id FROM {t.positions} WHERE store_id = ?",
+                (store_id,),
+            ).fetchone()
+            if row is None or not is_behind(position, _position(row)):
+                connection.execute(
+                    f"INSERT OR REPLACE INTO {t.positions} (store_id, epoch, sequence, entry_id)"
+                    " VALUES (?, ?, ?, ?)",
+                    (store_id, *position[1:]),
+                )
 
         self._medium.write(work, durable=False)
 
     def beat(self) -> None:
-        t = self._tables
+        """Vouch for the cache: count the beat up."""
         # Both columns are set from the row as it was.
-        sql = f"UPDATE {t.trust} SET beats = beats + 1, beat = beats + 1"
-        self._medium.write(lambda c: c.execute(sql), durable=False)
+        self._set_trust("beats = beats + 1, beat = beats + 1")
 
     def doubt(self) -> None:
-        sql = f"UPDATE {self._tables.trust} SET beat = NULL"
+        """Stop vouching."""
+        self._set_trust("beat = NULL")
+
+    def _set_trust(self, assignments: str) -> None:
+        sql = f"UPDATE {self._tables.trust} SET {assignments}"
         self._medium.write(lambda c: c.execute(sql), durable=False)
 
+    # -- The user's own writes -----------------------------------------------
+
     def base(self, key: str) -> Version | None:
+        """Return the backing version that the user's own write of *key* began from."""
         sql = f"SELECT epoch, sequence, entry_id FROM {self._tables.bases} WHERE key = ?"
-        row = self._medium.read_one(lambda c: c.execute(sql, (key,)).fetchone())
-        return None if row is None else _version(row)
+        row = self._medium.fetch_one(sql, (key,))
+        return None if row is None else Version(row[0], row[1], bytes(row[2]))
 
     def set_base(self, key: str, version: Version | None) -> None:
+        """Note it; None takes it back."""
         t = self._tables
 
         def work(connection: sqlite3.Connection) -> None:
@@ -362,33 +325,46 @@ class SqliteLedger:
 
         self._medium.write(work, durable=False)
 
+    def note_push(self, key: str, note: bytes | None) -> None:
+        """Note that a push of *key* begins, or with None that it is over."""
+        t = self._tables
+        sql = f"INSERT OR REPLACE INTO {t.pushes} (key, note) VALUES (?, ?)"
+        if note is None:
+            sql = f"DELETE FROM {t.pushes} WHERE key = ?"
+        arguments = (key,) if note is None else (key, bytes(note))
+        # A note that a power cut takes is of no use; that a push is over may be forgotten.
+        self._medium.write(lambda c: c.execute(sql, arguments), durable=note is not None)
 
-def _is_behind(position: Position, present: Position) -> bool:
-    return position[:2] == present[:2] and position.sequence < present.sequence
+    def pushes(self) -> dict[str, bytes]:
+        """Return the notes of the pushes that have begun and are not over."""
+        sql = f"SELECT key, note FROM {self._tables.pushes}"
+        rows = self._medium.read_one(lambda c: c.execute(sql).fetchall())
+        return {key: bytes(note) for key, note in rows}
+
+    # -- Room ----------------------------------------------------------------
+
+    def evict(self, keys: Iterable[str]) -> int:
+        """Drop the entries of *keys*, noting nothing; how many there were."""
+        evicted = 0
+        remaining = iter(keys)
+        while some := list(islice(remaining, _AT_A_TIME)):
+            # Without a version an entry is dropped whatever it is.
+            drop = partial(self._entries.drop, changes=[(key, None) for key in some])
+            evicted += sum(self._medium.write(drop, durable=False))
+        self._values.collect()
+        return evicted
+
+    def sizes(self) -> Iterable[tuple[str, int]]:
+        """Yield key and size of each entry."""
+        return pages_of(self._medium, f"SELECT key, size FROM {self._tables.cache} WHERE", "key")
+
+    def usage(self) -> Usage:
+        """Return the room taken."""
+        row = self._medium.fetch_one(f"SELECT entries, bytes FROM {self._tables.trust}", ())
+        assert row is not None  # noqa: S101 - it is always there
+        return Usage(*row)
 
 
-def _version(fields: Any) -> Version | None:
-    epoch, sequence, entry_id = fields
-    return None if epoch is None else Version(epoch, sequence, bytes(entry_id))
-
-
-def _range(prefix: str) -> tuple[str, tuple[str, ...]]:
-    """Return the condition that ``key`` begins with *prefix*, and its arguments.
-
-    A range, for LIKE and GLOB give signs a meaning, and sqlite's functions end
-    a text at its first NUL.
-    """
-    begin = prefix.rstrip(_LAST_CHARACTER)
-    if not begin:
-        return "key >= ?", (prefix,)
-    after = ord(begin[-1]) + 1
-    # No text has a character from 0xD800 to 0xDFFF.
-    successor = begin[:-1] + chr(0xE000 if after == 0xD800 else after)
-    return "key >= ? AND key < ?", (prefix, successor)
-
-
-def _chain(head: bytes, following: bytes | None, rest: Iterable[bytes]) -> Iterable[bytes]:
-    yield head
-    if following is not None:
-        yield following
-    yield from rest
+def _position(row: Any) -> Position:
+    store_id, epoch, sequence, entry_id = row
+    return Position(UUID(store_id), epoch, sequence, bytes(entry_id))

@@ -27,11 +27,33 @@ logger = logging.getLogger(__name__)
 #: Rows read at a time.
 _PAGE = 500
 
+_LAST_CHARACTER = chr(0x10FFFF)
+
 
 def keys_of(medium: Medium, table: str) -> Iterator[str]:
     """Yield all keys in *table* (its quoted name), in order."""
     for (key,) in _pages(medium, f"SELECT key FROM {table} WHERE", "key", ()):
         yield key
+
+
+def pages_of(medium: Medium, select: str, key: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of *select*, which ends with ``WHERE``, in the order of the column *key*."""
+    return _pages(medium, select, key, ())
+
+
+def key_range(prefix: str) -> tuple[str, tuple[str, ...]]:
+    """Return the condition that ``key`` begins with *prefix*, and its arguments.
+
+    A range, for LIKE and GLOB give signs a meaning, and sqlite's functions end
+    a text at its first NUL.
+    """
+    begin = prefix.rstrip(_LAST_CHARACTER)
+    if not begin:
+        return "key >= ?", (prefix,)
+    after = ord(begin[-1]) + 1
+    # No text has a character from 0xD800 to 0xDFFF.
+    successor = begin[:-1] + chr(0xE000 if after == 0xD800 else after)
+    return "key >= ? AND key < ?", (prefix, successor)
 
 
 class Search:

@@ -63,6 +63,8 @@ class Tables:
     notes: str
     bases: str
     trust: str
+    positions: str
+    pushes: str
 
     @classmethod
     def of(cls, table: str) -> Tables:
@@ -132,7 +134,6 @@ def create(connection: sqlite3.Connection, table: str) -> StoreIdentity:
         [("format", FORMAT), ("store_id", str(identity.store_id)), ("epoch", FIRST_EPOCH)],
     )
     connection.execute(f"INSERT INTO {names.writer} (own) VALUES (0)")
-    connection.execute(f"INSERT INTO {names.trust} (beats) VALUES (0)")
     return identity
 
 
@@ -149,7 +150,6 @@ def claim(connection: sqlite3.Connection, names: Tables, system: str) -> str:
 
 def _tables(t: Tables) -> list[str]:
     version = "epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, entry_id BLOB NOT NULL"
-    maybe = version.replace(" NOT NULL", "")
     return [
         f"""CREATE TABLE {t.main} (
             key TEXT NOT NULL PRIMARY KEY CHECK (typeof(key) = 'text'),
@@ -171,18 +171,6 @@ def _tables(t: Tables) -> list[str]:
             state TEXT NOT NULL, touched FLOAT NOT NULL)""",
         f"CREATE TABLE {t.chunks} (id INTEGER PRIMARY KEY, data BLOB NOT NULL)",
         f"CREATE TABLE {t.columns} (name TEXT PRIMARY KEY) WITHOUT ROWID",
-        f"""CREATE TABLE {t.cache} (
-            key TEXT PRIMARY KEY, metadata TEXT NOT NULL, created FLOAT, modified FLOAT, {maybe},
-            generation INTEGER, size INTEGER NOT NULL, data BLOB)""",
-        f"""CREATE TABLE {t.reservations} (
-            key TEXT NOT NULL, token BLOB NOT NULL, until FLOAT NOT NULL,
-            PRIMARY KEY (key, token)) WITHOUT ROWID""",
-        f"""CREATE TABLE {t.notes} (
-            is_prefix INTEGER NOT NULL, name TEXT NOT NULL, {version}, until FLOAT NOT NULL,
-            PRIMARY KEY (is_prefix, name)) WITHOUT ROWID""",
-        f"CREATE TABLE {t.bases} (key TEXT PRIMARY KEY, {version}) WITHOUT ROWID",
-        f"""CREATE TABLE {t.trust} (
-            store_id TEXT, {maybe}, beat INTEGER, beats INTEGER NOT NULL)""",
     ]
 
 

@@ -16,6 +16,7 @@ from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIde
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.opening import url_flag, url_parameters, url_path
+from antiphon.storage.sqlite_cache_schema import prepare_cache
 from antiphon.storage.sqlite_commit import Committer, decoded
 from antiphon.storage.sqlite_encore import Takeover, is_encore_table
 from antiphon.storage.sqlite_index import Index
@@ -311,6 +312,7 @@ class SqliteStore(BackendStore):
     def cache_ledger(self) -> CacheLedger:
         """Return the ledger of the cache entries beside this store's own keys."""
         parts = self._connected_parts()
+        prepare_cache(parts.medium, self._tables)
         return SqliteLedger(parts.medium, self._tables, parts.values)
 
 
