@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import weakref
 from typing import NamedTuple
 
 #: Bytes in a publisher id: 96 random bits, as unlikely to repeat as a UUID.
@@ -37,9 +38,30 @@ class EventId(NamedTuple):
         return cls(bytes.fromhex(publisher), int(counter))
 
 
+class EventIds:
+    """Ids of a publisher of its own, for whoever vouches for the events that have them.
+
+    Attributes:
+        publisher: drawn at random; another one in a forked child.
+    """
+
+    def __init__(self) -> None:
+        self._start_over()
+        _publishers.add(self)
+
+    def _start_over(self) -> None:
+        self.publisher = os.urandom(PUBLISHER_BYTES)
+        self._next_counter = itertools.count(1).__next__
+
+    def next(self) -> EventId:
+        """Return an id that no other event has or will have.  Thread-safe."""
+        return _new_tuple(EventId, (self.publisher, self._next_counter()))
+
+
 _new_tuple = tuple.__new__
 _publisher = os.urandom(PUBLISHER_BYTES)
 _next_counter = itertools.count(1).__next__
+_publishers: weakref.WeakSet[EventIds] = weakref.WeakSet()
 
 
 def _start_over_after_fork() -> None:
@@ -47,6 +69,8 @@ def _start_over_after_fork() -> None:
     global _publisher, _next_counter
     _publisher = os.urandom(PUBLISHER_BYTES)
     _next_counter = itertools.count(1).__next__
+    for each in list(_publishers):
+        each._start_over()
 
 
 if hasattr(os, "register_at_fork"):

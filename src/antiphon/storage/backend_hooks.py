@@ -15,7 +15,11 @@ from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value
 
 #: Where ``BackendStore`` is made: private names there are no backend's to use.
-_BASE_MODULES = ("antiphon.storage.backend_reading", "antiphon.storage.backend_store")
+_BASE_MODULES = (
+    "antiphon.storage.backend_reading",
+    "antiphon.storage.backend_telling",
+    "antiphon.storage.backend_store",
+)
 
 
 class BackendHooks:

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -26,42 +26,31 @@ from antiphon.errors import (
 )
 from antiphon.events.api import BaseEventManager
 from antiphon.events.event_id import next_event_id
-from antiphon.storage.backend_reading import BackendReading
+from antiphon.storage.backend_telling import BackendTelling
 from antiphon.storage.changes import (
     STAGE_ABOVE_BYTES,
     Change,
-    Committed,
     Staged,
     StoreIdentity,
 )
 from antiphon.storage.checks import checked_expect
-from antiphon.storage.commits import note_commits
 from antiphon.storage.events import (
-    StoreDeleteEvent,
-    StoreModificationEvent,
-    StoreSetEvent,
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
-    StoreUpdateEvent,
 )
-from antiphon.storage.journal import Position, Version, new_entry_id
+from antiphon.storage.journal import Version, new_entry_id
 from antiphon.storage.metadata import copied, normalise
 from antiphon.storage.overlay import UNREAD, Overlay, Pending
 from antiphon.storage.streams import checked_chunks
+from antiphon.storage.tellings import Turn
 from antiphon.storage.transaction_block import TransactionBlock
 from antiphon.storage.utils import BUFFER_BYTES, Readable, with_progress
 from antiphon.storage.value import Value, split_value
 
 logger = logging.getLogger(__name__)
 
-_EVENT_OF_ACTION: dict[str, type[StoreModificationEvent]] = {
-    "set": StoreSetEvent,
-    "update": StoreUpdateEvent,
-    "delete": StoreDeleteEvent,
-}
 
-
-class BackendStore(BackendReading):
+class BackendStore(BackendTelling):
     """A store over a medium; subclasses fill the hooks.
 
     Attributes:
@@ -97,6 +86,7 @@ class BackendStore(BackendReading):
             self._check_system(manager)
             _call_if_any(self._event_manager, "remove_source", self)
             _call_if_any(manager, "add_source", self)
+            self._join_outbox(manager)
         self._event_manager = manager
 
     def connect(self, credentials: Any = None) -> None:
@@ -110,6 +100,7 @@ class BackendStore(BackendReading):
                 self._close_medium()
                 raise
             self.store_id = self._identity.store_id
+            self._join_outbox(self._event_manager)
             self._connected = True
         # So that events that arrive from elsewhere have this very object as source.
         _call_if_any(self._event_manager, "add_source", self)
@@ -120,7 +111,9 @@ class BackendStore(BackendReading):
                 return
             self._connected = False
             _call_if_any(self._event_manager, "remove_source", self)
+            self._leave_outbox()
             self._close_medium()
+        self._watch.tell()
 
     def _check_system(self, manager: BaseEventManager) -> None:
         """Claim the medium for the manager's system, or refuse if it has another."""
@@ -270,11 +263,15 @@ class BackendStore(BackendReading):
         overlay = self._overlay
         try:
             if overlay is None:
-                committed = self._commit(
+                tellings = self._tellings
+                turn = None if tellings is None else tellings.begin()
+                event_id = next_event_id() if tellings is None else tellings.new_event_id()
+                committed = self._commit_in_turn(
+                    turn,
                     [
                         Change(
                             key,
-                            next_event_id(),
+                            event_id,
                             new_entry_id(),
                             delete,
                             data,
@@ -283,7 +280,7 @@ class BackendStore(BackendReading):
                             must_exist,
                             expect,
                         )
-                    ]
+                    ],
                 )
             else:
                 change = Pending(key, delete, data, metadata, merge, must_exist, expect)
@@ -296,7 +293,7 @@ class BackendStore(BackendReading):
             raise
         if overlay is not None:
             return None
-        self._tell(committed)
+        self._tell(committed, turn)
         return committed[0].entry.version
 
     def _drop_staged(self, staged: Iterable[Staged], why: BaseException | None) -> None:
@@ -307,31 +304,6 @@ class BackendStore(BackendReading):
                 self._discard(each)
             except StoreError as exc:
                 logger.warning("cannot discard a staged value now, it is collected later: %s", exc)
-
-    def _tell(self, committed: Sequence[Committed]) -> None:
-        """Emit the events of what was committed."""
-        note_commits(self.store_id, committed)
-        manager = self._event_manager
-        # Asked of the class: what only passes on to another manager what it
-        # lacks, as users' wrappers do, must not pass on this.
-        hears = getattr(type(manager), "hears", None)
-        failure: BaseException | None = None
-        for done in committed:
-            entry = done.entry
-            kind = _EVENT_OF_ACTION[entry.action]
-            if hears is not None and not hears(manager, kind):
-                continue
-            event = kind(self, key=entry.key, metadata=done.metadata)
-            event._event_id = entry.event_id
-            if self.store_id is not None:
-                event._position = Position(self.store_id, *entry.version)
-            try:
-                manager.emit(event)
-            except Exception as exc:  # the others are due all the same; raised below
-                exc.add_note(f"the change of {entry.key!r:.80} is committed; only its event failed")
-                failure = failure or exc
-        if failure is not None:
-            raise failure
 
     # -- Transactions --------------------------------------------------------
 
@@ -363,10 +335,14 @@ class BackendStore(BackendReading):
             self._drop_staged(overlay.staged(), None)  # nothing was tried to commit
             self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
             return
+        turn: Turn | None = None
         try:
             self._check_connected()
-            changes = [change.as_change() for change in overlay.changes]
-            committed = self._commit(changes) if changes else []
+            tellings = self._tellings
+            turn = None if tellings is None else tellings.begin()
+            new_id = next_event_id if tellings is None else tellings.new_event_id
+            changes = [change.as_change(new_id()) for change in overlay.changes]
+            committed = self._commit_in_turn(turn, changes) if changes else []
         except BaseException as exc:
             self._drop_staged(overlay.staged(), exc)
             self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
@@ -375,7 +351,7 @@ class BackendStore(BackendReading):
             self._event_manager.emit(StoreTransactionEndEvent(self, state="done"))
         finally:
             # It is committed: whoever asked hears of it, whatever the other event met.
-            self._tell(committed)
+            self._tell(committed, turn)
 
 
 def _whole(source: BytesIO, buffer_size: int) -> bytes | None:

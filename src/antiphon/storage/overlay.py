@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.errors import VersionConflict
-from antiphon.events.event_id import next_event_id
+from antiphon.events.event_id import EventId
 from antiphon.storage.changes import Change, Record, Staged, conflict, missing
 from antiphon.storage.journal import ABSENT, Version, new_entry_id
 
@@ -43,12 +43,12 @@ class Pending:
     must_exist: bool = False
     expect: Version | None = None
 
-    def as_change(self) -> Change:
+    def as_change(self, event_id: EventId) -> Change:
         """Return the change, with the ids of its event and of its journal entry."""
         # Ids are drawn at the commit, so that their order is that of the events.
         return Change(
             key=self.key,
-            event_id=next_event_id(),
+            event_id=event_id,
             entry_id=new_entry_id(),
             delete=self.delete,
             data=self.data,
