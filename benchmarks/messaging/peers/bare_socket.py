@@ -37,7 +37,9 @@ _id = struct.Struct(">HH")
 _confirm = struct.Struct(">QB")
 
 
-class _Connection:
+class BareConnection:
+    """A connection with one channel and one exchange, as bare as it gets."""
+
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.socket = socket.create_connection((parts.hostname, parts.port or 5672))
@@ -89,7 +91,7 @@ class _Connection:
 
 class _Sender:
     def __init__(self, url: str, case: Case) -> None:
-        self._connection = _Connection(url)
+        self._connection = BareConnection(url)
         self._is_confirmed = case.persistent
         if case.persistent:
             self._connection.call(spec.Confirm.Select(), spec.Confirm.SelectOk)
@@ -137,7 +139,7 @@ def open_sender(url: str, case: Case) -> _Sender:
 def receive(url: str, case: Case, tally: Tally, *, is_timed: bool) -> None:
     """Count what comes, for ever."""
     handle = tally.of_body(is_timed=is_timed)
-    connection = _Connection(url)
+    connection = BareConnection(url)
     if case.persistent:
         queue, arguments = f"{EXCHANGE}.{case.name}", {"x-queue-type": "quorum"}
         declared = spec.Queue.Declare(queue=queue, durable=True, arguments=arguments)

@@ -1,0 +1,52 @@
+"""Ours: a store in Redis with its journal, and a mounted cache that an invalidator keeps right."""
+
+from __future__ import annotations
+
+import threading
+from io import BytesIO
+
+from antiphon import CacheInvalidator, MountedStore, open_bus, open_store
+from antiphon.caching.events import CacheInvalidatedEvent
+from benchmarks.caches.case import KEY, Servers, Write, stamped
+
+NAME = "antiphon"
+SAYS = "set on a Redis store (journal, version, event); MountedStore over memory, which fills again"
+SYSTEM = "bench-caches"
+
+
+def open_writer(servers: Servers, system: str = SYSTEM) -> Write:
+    """Connect."""
+    bus = open_bus(servers.amqp, system=system)
+    store = open_store(f"{servers.redis}?namespace={system}", event_manager=bus)
+    store.connect()
+    return lambda value: store.set_data(KEY, BytesIO(value))
+
+
+class MountReader:
+    """A mounted cache, and an event that tells of its invalidations."""
+
+    def __init__(self, servers: Servers, system: str = SYSTEM) -> None:
+        self._bus = open_bus(servers.amqp, system=system)
+        source = open_store(f"{servers.redis}?namespace={system}", event_manager=self._bus)
+        source.connect()
+        source.set_data(KEY, BytesIO(stamped(-1)))
+        self._store = MountedStore("prices/", open_store("memory:"), source, fill=True)
+        self._store.connect()
+        self._told = threading.Event()
+        self._bus.connect(CacheInvalidatedEvent, self._changed)
+        self._invalidator = CacheInvalidator(self._store, self._bus).start()
+
+    def _changed(self, _event: CacheInvalidatedEvent) -> None:
+        self._told.set()
+
+    def read(self) -> bytes:
+        return self._store.get(KEY).data.read()
+
+    def wait(self, timeout_s: float) -> None:
+        self._told.wait(timeout_s)
+        self._told.clear()
+
+
+def open_reader(servers: Servers) -> MountReader:
+    """Connect, and begin to keep the cache right."""
+    return MountReader(servers)
