@@ -44,6 +44,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
+from antiphon.storage.cached_entry import CachedEntry as CachedEntry
 from antiphon.storage.journal import Position, Version
 
 
@@ -76,29 +77,6 @@ class Fill:
     created: float | None
     modified: float | None
     version: Version | None
-
-
-class CachedEntry(NamedTuple):
-    """An entry as the cache holds it.
-
-    Attributes:
-        data: a stream of its own, at the first byte.
-        size: bytes of the data.
-        metadata: a copy that belongs to the caller.
-        created, modified: seconds since the Unix epoch, or None if unknown.
-        version: version in the backing store; None if that store has none.
-        checked: False if the entry is from before the last ``suspect()``: it is
-            to be confirmed before it is served as fresh.  One without a version
-            cannot be confirmed, only filled anew.
-    """
-
-    data: BinaryIO
-    size: int
-    metadata: dict[str, Any]
-    created: float | None
-    modified: float | None
-    version: Version | None
-    checked: bool = True
 
 
 class Lookup(NamedTuple):

@@ -7,9 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from io import BytesIO
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from antiphon.errors import InvalidValue
@@ -27,21 +26,48 @@ from antiphon.storage.ledger import (
     outlives,
 )
 from antiphon.storage.memory_notes import Notes, PrefixNotes
-from antiphon.storage.metadata import is_flat, normalise
+from antiphon.storage.metadata import normalise
 
 #: Changes that are applied while others wait: about a millisecond.
 _AT_A_TIME = 1000
 
+_new_tuple = tuple.__new__
 
-class _Stored(NamedTuple):
-    data: bytes
-    metadata: dict[str, Any]
-    is_flat: bool
-    created: float | None
-    modified: float | None
-    version: Version | None
-    #: Number of the ``suspect()`` after which it was checked.
-    era: int
+
+class _Entry(CachedEntry):
+    """An entry that knows the number of the ``suspect()`` after which it was checked."""
+
+    __slots__ = ("era",)
+
+    def __init__(
+        self,
+        content: bytes,
+        metadata: dict[str, Any],
+        created: float | None,
+        modified: float | None,
+        version: Version | None,
+        era: int,
+    ) -> None:
+        super().__init__(content, len(content), metadata, created, modified, version)
+        self.era = era
+
+    def of_era(self, era: int, *, checked: bool) -> _Entry:
+        """Return the same entry, checked in *era* or not."""
+        other = copy.copy(self)
+        other.era, other.checked = era, checked
+        return other
+
+
+class _OddEntry(_Entry):
+    """An entry whose metadata another kind of store may have, and ours could not keep."""
+
+    __slots__ = ()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata; a copy that belongs to the caller."""
+        kept: Any = self._metadata
+        return dict(copy.deepcopy(kept))
 
 
 class MemoryLedger:
@@ -54,7 +80,7 @@ class MemoryLedger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._entries: dict[str, _Stored] = {}
+        self._entries: dict[str, _Entry] = {}
         self._bytes = 0
         self._era = 0
         self._reservations: dict[str, dict[bytes, float]] = {}
@@ -74,10 +100,11 @@ class MemoryLedger:
         # than what it vouches for; the era last, for an entry is then never
         # called checked that was suspected before it was found.
         beat = self._beat
-        stored = self._entries.get(key)
-        if stored is None:
-            return Lookup(None, beat)
-        return Lookup(_as_entry(stored, self._era), beat)
+        entry = self._entries.get(key)
+        if entry is not None and entry.era != self._era:
+            entry = entry.of_era(entry.era, checked=False)
+        # Without the call of a constructor in Python: this is what every hit is made of.
+        return _new_tuple(Lookup, (entry, beat))
 
     def reserve(self, key: str) -> Reservation:
         """Note that a read of *key* from the backing store begins now."""
@@ -94,8 +121,7 @@ class MemoryLedger:
         """Keep *value* if the rules allow it, and return it as cached; else None."""
         try:
             with value.data as stream:
-                data = stream.read()
-            metadata, flat = _kept_metadata(value)
+                entry = _entry(stream.read(), value)
         except BaseException:
             self.release(reservation)
             raise
@@ -106,16 +132,16 @@ class MemoryLedger:
             noted = latest(self._key_notes.of(key), self._prefix_notes.of_key(key))
             if is_older(version, noted):
                 return None
-            present, era = self._entries.get(key), self._era
+            present = self._entries.get(key)
             if present is not None:
-                if present.era == era and is_older(version, present.version):
+                if present.era == self._era and is_older(version, present.version):
                     # Two readers filled at once; the later value is already here.
                     return None
-                self._bytes -= len(present.data)
-            stored = _Stored(data, metadata, flat, value.created, value.modified, version, era)
-            self._entries[key] = stored
-            self._bytes += len(data)
-        return _as_entry(stored, era)
+                self._bytes -= present.size
+            entry.era = self._era
+            self._entries[key] = entry
+            self._bytes += entry.size
+        return entry
 
     def confirm(self, reservation: Reservation, version: Version | None) -> CachedEntry | None:
         """Note that the backing store was found to have *version* after *reservation*."""
@@ -130,8 +156,8 @@ class MemoryLedger:
                 if present.era != era:
                     self._remove(key)
                 return None
-            self._entries[key] = stored = present._replace(era=era)
-        return _as_entry(stored, era)
+            self._entries[key] = confirmed = present.of_era(era, checked=True)
+        return confirmed
 
     def release(self, reservation: Reservation) -> None:
         """Give a reservation back unused."""
@@ -184,7 +210,7 @@ class MemoryLedger:
         return True
 
     def _remove(self, key: str) -> None:
-        self._bytes -= len(self._entries.pop(key).data)
+        self._bytes -= self._entries.pop(key).size
 
     def void_prefix(self, prefix: str, version: Version | None) -> int:
         """Invalidate all keys with *prefix*; how many entries were dropped."""
@@ -278,7 +304,7 @@ class MemoryLedger:
     def sizes(self) -> list[tuple[str, int]]:
         """Return key and size of each entry."""
         with self._lock:
-            return [(key, len(stored.data)) for key, stored in self._entries.items()]
+            return [(key, entry.size) for key, entry in self._entries.items()]
 
     def usage(self) -> Usage:
         """Return the room taken."""
@@ -286,24 +312,13 @@ class MemoryLedger:
             return Usage(len(self._entries), self._bytes)
 
 
-def _kept_metadata(value: Fill) -> tuple[dict[str, Any], bool]:
-    """Return a copy of the metadata, and whether a flat copy of it is one of its own."""
+def _entry(data: bytes, value: Fill) -> _Entry:
+    """Return the entry of *value*, whose era is to be set."""
+    # A subclass of bytes may have more to say than its bytes.
+    content = data if type(data) is bytes else bytes(data)
+    made: type[_Entry] = _Entry
     try:
         metadata = normalise(value.metadata)
     except InvalidValue:
-        # Another kind of store may have what ours could not keep.
-        return copy.deepcopy(dict(value.metadata)), False
-    return metadata, is_flat(metadata)
-
-
-def _as_entry(stored: _Stored, era: int) -> CachedEntry:
-    data, metadata, flat, created, modified, version, checked_in = stored
-    return CachedEntry(
-        BytesIO(data),
-        len(data),
-        dict(metadata) if flat else copy.deepcopy(metadata),
-        created,
-        modified,
-        version,
-        checked_in == era,
-    )
+        made, metadata = _OddEntry, copy.deepcopy(dict(value.metadata))
+    return made(content, metadata, value.created, value.modified, value.version, 0)

@@ -96,9 +96,12 @@ class RedisLedger(RedisTrust):
     ) -> CachedEntry:
         header = Header.parse(header_text)
         return CachedEntry(
-            self._values.opener(key, header, inline)(0, header.size),
+            # What is staged was given back without its data.
+            (inline or b"")
+            if header.generation == NO_GENERATION
+            else self._values.opener(key, header, None),
             header.size,
-            metadata_codec.decode(text.decode()),
+            text.decode(),
             header.created,
             header.modified,
             header.version,

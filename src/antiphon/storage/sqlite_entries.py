@@ -6,13 +6,12 @@ Each function is a part of the caller's transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 from antiphon.storage.changes import STAGE_ABOVE_BYTES, Staged
 from antiphon.storage.journal import Version
 from antiphon.storage.ledger import CachedEntry, Fill, outlives
-from antiphon.storage.metadata import decode
 from antiphon.storage.sqlite_schema import Tables
 from antiphon.storage.sqlite_values import Values
 from antiphon.storage.streams import checked_chunks
@@ -68,16 +67,18 @@ class Entries:
         *version: Any,
     ) -> CachedEntry:
         """Return an entry, made of the columns of its row."""
-        opener = self._values.opener(generation, data or b"", f"the cached value of {key!r:.200}")
         return CachedEntry(
-            opener(0, size),
+            data or b"" if generation is None else self._opener(key, generation),
             size,
-            decode(metadata),
+            metadata,
             created,
             modified,
             _version(*version),
-            bool(checked),
+            checked != 0,
         )
+
+    def _opener(self, key: str, generation: int) -> Callable[[int, int], BinaryIO]:
+        return self._values.opener(generation, b"", f"the cached value of {key!r:.200}")
 
     def kept(self, key: str, value: Fill, data: bytes | Staged, metadata: str) -> CachedEntry:
         """Return the entry that ``put`` made of *value*."""
