@@ -9,7 +9,7 @@ import pytest
 from redis_checks import assert_consistent, raw_client
 
 from antiphon.errors import StoreUnavailable
-from antiphon.storage.redis_client import PackedCall
+from antiphon.storage.redis_calls import PackedCall
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.servers import Redis

@@ -15,6 +15,8 @@ from redis_data import make_durable, restart
 from redis_proxy import RedisProxy
 
 from antiphon.errors import StoreUnavailable, VersionConflict
+from antiphon.events.event_manager import EventManager
+from antiphon.storage.events import StoreDeleteEvent
 from antiphon.storage.journal import ABSENT
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
@@ -64,10 +66,15 @@ def test_a_large_value_is_kept_through_a_lost_answer(redis_url: str, proxy: Redi
 def test_a_lost_answer_is_told_with_its_metadata(redis_url: str, proxy: RedisProxy) -> None:
     """What the event of a delete carries comes through a lost answer, although the key is gone."""
     heard: list[dict[str, object]] = []
+
+    def hear(event: StoreDeleteEvent) -> None:
+        heard.append(event.metadata)
+
     with _open(proxy.url) as store:
+        store.event_manager = EventManager()
+        store.event_manager.connect(StoreDeleteEvent, hear)
         store.set("a", StringValue(b"", {"n": 1}))
         proxy.lose_next_answer()
-        store._tell = lambda committed: heard.extend(c.metadata for c in committed)  # type: ignore[method-assign, assignment]
         store.delete("a")
 
     assert [{"n": 1}] == heard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -28,6 +29,14 @@ from antiphon.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from antiphon.storage.redis_calls import (
+    PackedCall,
+    ScriptCall,
+    by_digest,
+    by_source,
+    in_one,
+    packed,
+)
 from antiphon.storage.redis_refusals import refusal, unreachable
 from antiphon.storage.redis_scripts import Script
 from antiphon.storage.redis_url import RedisAddress
@@ -39,26 +48,8 @@ _T = TypeVar("_T")
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 
-#: Commands of together no more than this are sent in one piece; copying more costs more.
-_JOINED_BYTES = 1 << 18
-
 #: As good as no limit: redis-py's own is 100, and a program with more threads would fail.
 _MAX_CONNECTIONS = 1 << 20
-
-#: A script, its keys and its arguments.
-ScriptCall = tuple[Script, Sequence[Any], Sequence[Any]]
-
-
-class PackedCall:
-    """A call of a script that is made often with the same keys and arguments.
-
-    Attributes:
-        by_digest, by_source: the call as bytes, for a Redis that knows the script and not.
-    """
-
-    def __init__(self, call: ScriptCall) -> None:
-        self.by_digest = pack_command(*_by_digest(*call))
-        self.by_source = pack_command(*_by_source(*call))
 
 
 class RedisClient:
@@ -82,6 +73,8 @@ class RedisClient:
         # Connections that nobody uses now, the last used one last.  The pool of redis-py
         # takes as long to give one out as Redis takes to answer.
         self._idle: list[Any] = []
+        # Connections on which Redis has been asked to answer when something happens.
+        self._waiting: set[Any] = set()
 
     def _settings(self) -> dict[str, Any]:
         address = self.address
@@ -113,11 +106,19 @@ class RedisClient:
             listener(call)
 
     def close(self) -> None:
-        """Close all connections.  Twice is fine."""
+        """Close all connections; who waits in ``wait_for`` is let go.  Twice is fine."""
         self._is_closed = True
+        if self._pid == os.getpid():
+            for connection in list(self._waiting):
+                _interrupt(connection)
         self._disconnect_idle()
         with contextlib.suppress(RedisError, OSError):
             self._redis.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._is_closed
 
     def _disconnect_idle(self) -> None:
         taken = []
@@ -133,7 +134,7 @@ class RedisClient:
     def _take(self, *, may_be_stale: bool) -> Any:
         if self._pid != os.getpid():
             # What a child would send on them, its parent would read the answers of.
-            self._pid, self._idle = os.getpid(), []
+            self._pid, self._idle, self._waiting = os.getpid(), [], set()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -178,6 +179,16 @@ class RedisClient:
         """Do what ``calls`` does with commands that ``pack_command`` made."""
         return self._again(lambda: _checked(self._exchange(commands, len(commands), retry)), retry)
 
+    def wait_for(self, commands: Sequence[bytes], wait_s: float) -> list[Any]:
+        """Send several commands, the first of which Redis may answer as late as in *wait_s*.
+
+        On a connection that nobody else uses meanwhile; nothing is sent again, and
+        ``close()`` ends it.  Raises as ``call`` does.
+        """
+        return self._again(
+            lambda: _checked(self._exchange(commands, len(commands), wait_s=wait_s)), retry=False
+        )
+
     def run(
         self, script: Script, keys: Sequence[Any], args: Sequence[Any], *, retry: bool = True
     ) -> Any:
@@ -202,34 +213,41 @@ class RedisClient:
         def send() -> list[Any]:
             given = calls(bool(tried))
             tried.append(True)
-            answers = self._exchange([_packed(call) for call in given], len(given))
+            answers = self._exchange([packed(call) for call in given], len(given))
             if any(isinstance(answer, NoScriptError) for answer in answers):
                 answers = self._exchange(
-                    [_packed(call, by_source=True) for call in given], len(given)
+                    [packed(call, with_source=True) for call in given], len(given)
                 )
             return _checked(answers)
 
         return self._again(send, retry=True)
 
     def _run(self, script: Script, keys: Sequence[Any], args: Sequence[Any], retry: bool) -> Any:
-        answers = self._exchange([pack_command(*_by_digest(script, keys, args))], 1, retry)
+        answers = self._exchange([pack_command(*by_digest(script, keys, args))], 1, retry)
         if isinstance(answers[0], NoScriptError):
-            answers = self._exchange([pack_command(*_by_source(script, keys, args))], 1)
+            answers = self._exchange([pack_command(*by_source(script, keys, args))], 1)
         return _checked(answers)[0]
 
     def _exchange(
-        self, commands: Sequence[bytes], count: int, may_be_stale: bool = True
+        self,
+        commands: Sequence[bytes],
+        count: int,
+        may_be_stale: bool = True,
+        wait_s: float = 0.0,
     ) -> list[Any]:
         """Send commands, and return the *count* answers, refusals among them.
 
         Args:
             may_be_stale: whether a connection may be used that Redis has closed
                 meanwhile; who cannot repeat what it sends finds out before.
+            wait_s: how much later than usual the first answer may come.
         """
         connection = self._take(may_be_stale=may_be_stale)
         answers: list[Any] = []
         try:
-            connection.send_packed_command(_in_one(commands))
+            connection.send_packed_command(in_one(commands))
+            if wait_s:
+                self._await(connection, wait_s)
             for _ in range(count):
                 try:
                     answers.append(connection.read_response())
@@ -243,6 +261,17 @@ class RedisClient:
         finally:
             self._give_back(connection)
         return answers
+
+    def _await(self, connection: Any, wait_s: float) -> None:
+        self._waiting.add(connection)
+        try:
+            # Whoever closes looks who waits after having said so.
+            if self._is_closed:
+                raise redis.exceptions.ConnectionError("it was closed meanwhile")
+            if not connection.can_read(wait_s + self.address.timeout_s):
+                raise redis.exceptions.TimeoutError("no answer")
+        finally:
+            self._waiting.discard(connection)
 
     def _again(self, send: Callable[[], _T], retry: bool) -> _T:
         began = time.monotonic()
@@ -312,6 +341,15 @@ class RedisClient:
         )
 
 
+def _interrupt(connection: Any) -> None:
+    """Have whoever reads from *connection* find it at its end."""
+    # Not closed: its thread still has the number of the file, which another one would get.
+    sock = getattr(connection, "_sock", None)
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
 def _refresh(connection: Any) -> None:
     """Have *connection* connect anew, if the server has closed it."""
     try:
@@ -328,32 +366,6 @@ def _checked(answers: list[Any]) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
     return answers
-
-
-def _in_one(commands: Sequence[bytes]) -> Sequence[bytes]:
-    """Return *commands* as what is sent at once.
-
-    Redis answers, and writes its log, as often as something arrives.
-    """
-    if len(commands) == 1 or sum(map(len, commands)) > _JOINED_BYTES:
-        return commands
-    return [b"".join(commands)]
-
-
-def _packed(call: ScriptCall | PackedCall | bytes, *, by_source: bool = False) -> bytes:
-    if isinstance(call, bytes):
-        return call
-    if isinstance(call, PackedCall):
-        return call.by_source if by_source else call.by_digest
-    return pack_command(*(_by_source if by_source else _by_digest)(*call))
-
-
-def _by_digest(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> tuple[Any, ...]:
-    return ("EVALSHA", script.sha1, len(keys), *keys, *args)
-
-
-def _by_source(script: Script, keys: Sequence[Any], args: Sequence[Any]) -> tuple[Any, ...]:
-    return ("EVAL", script.source, len(keys), *keys, *args)
 
 
 def _short(exc: Exception) -> Exception:

@@ -23,7 +23,8 @@ from antiphon.errors import (
 from antiphon.storage.changes import Change, Committed, Staged, conflict, missing
 from antiphon.storage.journal import ABSENT, JournalEntry, Version
 from antiphon.storage.metadata import MAX_TEXT, copied
-from antiphon.storage.redis_client import PackedCall, RedisClient, ScriptCall
+from antiphon.storage.redis_calls import PackedCall, ScriptCall
+from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_layout import (
     CHUNK_BYTES,
     INLINE_BYTES,

@@ -53,6 +53,8 @@ class Reader:
         self._client = client
         self._layout = layout
         self._values = values
+        #: The command that asks for what ``position_of`` takes.
+        self.asking_head = pack_command("HMGET", layout.name("meta"), "store_id", "head")
 
     def record(self, key: str) -> Record | None:
         """Return what is under *key*, in one round trip; large data come when they are read."""
@@ -143,11 +145,10 @@ class Reader:
 
     def head(self) -> Position:
         """Return the position of the newest commit."""
-        return self._position(
-            self._client.call("HMGET", self._layout.name("meta"), "store_id", "head")
-        )
+        return self.position_of(self._client.call_packed(self.asking_head))
 
-    def _position(self, meta: list[bytes | None]) -> Position:
+    def position_of(self, meta: list[bytes | None]) -> Position:
+        """Return the head that the answer to ``asking_head`` names."""
         store_id, head = meta
         if store_id is None or head is None:
             raise IncompatibleStore(
@@ -168,13 +169,10 @@ class Reader:
     def _page(self, after: Position) -> tuple[Position, list[JournalEntry]]:
         """Return the head, and the entries from *after* on, itself included."""
         begin = f"{after.epoch}-{after.sequence}"
-        meta, raw = self._client.calls(
-            [
-                ("HMGET", self._layout.name("meta"), "store_id", "head"),
-                ("XRANGE", self._layout.name("journal"), begin, "+", "COUNT", _PAGE + 1),
-            ]
-        )
-        return self._position(meta), [parse_entry(*entry) for entry in raw]
+        journal = self._layout.name("journal")
+        entries = pack_command("XRANGE", journal, begin, "+", "COUNT", _PAGE + 1)
+        meta, raw = self._client.calls_packed([self.asking_head, entries])
+        return self.position_of(meta), [parse_entry(*entry) for entry in raw]
 
     def _checked(
         self, position: Position, head: Position, entries: list[JournalEntry]

@@ -17,14 +17,17 @@ from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIdentity
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.outbox_ledger import OutboxLedger
 from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_commit import Committer
 from antiphon.storage.redis_layout import FORMAT, Layout
 from antiphon.storage.redis_ledger import RedisLedger
+from antiphon.storage.redis_outbox import RedisOutbox
 from antiphon.storage.redis_reading import Reader
 from antiphon.storage.redis_scripts import load_script
 from antiphon.storage.redis_url import RedisAddress, check_options, parse_url
 from antiphon.storage.redis_values import GRACE_S, Values
+from antiphon.storage.redis_waiting import Waiter
 
 logger = logging.getLogger(__name__)
 
@@ -193,9 +196,16 @@ class RedisStore(BackendStore):
     def _since(self, position: Position) -> Iterable[JournalEntry]:
         return self._here.reader.since(position)
 
+    def _wait(self, position: Position, timeout_s: float) -> Position:
+        return self._here.waiter.wait(position, timeout_s)
+
     def cache_ledger(self) -> CacheLedger | None:
         """Return the ledger of the cache entries in this namespace, shared by all processes."""
         return self._here.ledger()
+
+    def outbox_ledger(self) -> OutboxLedger | None:
+        """Return what the outbox keeps in this namespace, shared by all processes."""
+        return self._here.outbox
 
 
 class _Medium:
@@ -208,6 +218,8 @@ class _Medium:
         self.client = client
         self.values = Values(client, layout, grace_s=grace_s)
         self.reader = Reader(client, layout, self.values)
+        self.waiter = Waiter(client, layout, self.reader)
+        self.outbox = RedisOutbox(client, layout)
         self.committer = Committer(client, layout, self.values, identity.store_id, store)
         self._layout = layout
         self._ledger: RedisLedger | None = None

@@ -91,7 +91,7 @@ class RedisTrust:
         """Return how far invalidations of each store were applied."""
         words = self._client.call("HGETALL", self._state)
         found = (
-            _parse_position(text.decode())
+            parse_position(text.decode())
             for field, text in zip(words[::2], words[1::2], strict=True)
             if field.startswith(b"p:")
         )
@@ -155,6 +155,7 @@ class RedisTrust:
         return {key.decode(): note for key, note in zip(words[::2], words[1::2], strict=True)}
 
 
-def _parse_position(text: str) -> Position:
+def parse_position(text: str) -> Position:
+    """Return the position that ``str()`` wrote."""
     store_id, _, version = text.partition("@")
     return Position(UUID(store_id), *Version.parse(version))

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from antiphon.errors import StoreError
 from antiphon.storage.changes import Staged
-from antiphon.storage.redis_client import PackedCall, RedisClient, ScriptCall
+from antiphon.storage.redis_calls import PackedCall, ScriptCall
+from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_layout import CHUNK_BYTES, NO_GENERATION, Header, Layout
 from antiphon.storage.redis_scripts import load_script
 from antiphon.storage.redis_wire import pack_command
