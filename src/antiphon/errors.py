@@ -227,6 +227,10 @@ class VersionConflict(StoreError):
     """A conditional write found another version; nothing was written."""
 
 
+class InvalidFreshness(StoreError, ValueError):
+    """How fresh a cache or one read of it has to be was said in a way that makes no sense."""
+
+
 class ReadOnlyStore(StoreError, TypeError):
     """The store, or this part of it, cannot be written."""
 

@@ -4,21 +4,50 @@ The cache knows up to which position the backing store's changes were applied.
 A reader asks the backing store for its head now and then; once the position
 has reached a head that was asked for at time *t*, every entry is fresh as of
 *t*, whoever applies the changes and whatever was lost on the way (DESIGN
-section 8).  Only this process's own clock counts.
+section 8, docs/explanation/freshness.md).  Only this process's own clock counts.
+
+Who asks and who waits is told in ``freshness_inquiry.py``.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
-from antiphon.storage.journal import Journal, Position
+from antiphon.errors import InvalidFreshness
+from antiphon.storage.freshness_inquiry import NEVER, Inquiry
+from antiphon.storage.freshness_modes import (
+    MAX_STALENESS_S,
+    FreshnessMode,
+    FreshnessReport,
+    available,
+    bounded,
+    mode_of,
+)
+from antiphon.storage.freshness_questions import Question, has_reached
+from antiphon.storage.journal import Journal, Position, Version
 from antiphon.storage.ledger import CacheLedger
+from antiphon.storage.outage import Outage
 
-#: Seconds by which a cached read may be older than the backing store.
-MAX_STALENESS_S = 3.0
+__all__ = [
+    "MAX_STALENESS_S",
+    "Freshness",
+    "FreshnessMode",
+    "FreshnessReport",
+    "available",
+    "boot_clock",
+    "bounded",
+]
+
+#: Seconds that a reader in mode ``available`` waits for an answer, at most.
+ANSWER_WAIT_S = 0.05
+
+#: Seconds that a read waits for the position it asked for (``at_least``): an
+#: event takes some milliseconds, and one that was lost will not come.
+POSITION_WAIT_S = 0.25
+
+#: Seconds between two looks whether another process advanced the position.
+_LOOK_S = 0.01
 
 
 def boot_clock() -> float:
@@ -31,57 +60,69 @@ def boot_clock() -> float:
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-class _Question(NamedTuple):
-    """A head that the position has to reach, and when it was asked for."""
-
-    sent_at: float
-    head: Position
-
-
 class Freshness:
     """Whether the entries of one cache are fresh, for the readers of one process.
 
     Args:
-        ledger: the cache's ledger, which knows the position.
-        journal: the backing store; None if it has no journal.  Such a cache is
-            fresh only while an invalidator in this process vouches for it.
-        max_staleness_s: the bound: a read served from the cache is never older
-            than this many seconds.
+        ledger: the cache's ledger, which knows the positions.
+        journal: the backing store, or the journals of one that joins several;
+            None if it has none.  Such a cache is fresh only while an
+            invalidator in this process vouches for it.
+        mode: how fresh a read has to be.
+        max_staleness_s: in place of *mode*: ``bounded`` by so many seconds.
         clock: seconds that never go back.
+        outage: what is known of whether the backing store answers.
+
+    Raises:
+        InvalidFreshness: the bound is not above 0 seconds, or the mode is
+            ``strict`` and there is no journal that could be asked.
     """
 
     def __init__(
         self,
         ledger: CacheLedger,
-        journal: Journal | None,
+        journal: Journal | Sequence[Journal] | None,
         *,
-        max_staleness_s: float = MAX_STALENESS_S,
+        mode: FreshnessMode | None = None,
+        max_staleness_s: float | None = None,
         clock: Callable[[], float] = boot_clock,
+        outage: Outage | None = None,
     ) -> None:
-        if not max_staleness_s > 0:
-            raise ValueError(f"max_staleness_s is {max_staleness_s!r}; it must be above 0 seconds")
-        self.max_staleness_s = max_staleness_s
-        #: Whether an invalidator of this process is connected, and vouches.
-        self.vouched_here = False
-        #: Whether an invalidator of this process could not apply a change.
-        self.is_doubted = False
-        self._why = ""
+        self.mode = mode_of(mode, max_staleness_s)
+        self.max_staleness_s = self.mode.max_age_s
+        self._journals = _journals(journal)
+        if self.mode.name == "strict" and not self._journals:
+            raise InvalidFreshness(
+                "freshness='strict' asks the backing store for its head at every read, and this"
+                " one has no journal; use 'bounded(<seconds>)'"
+            )
         self._ledger = ledger
-        self._journal = journal
         self._clock = clock
-        self._lock = threading.Lock()
-        self._moved = threading.Condition(self._lock)
-        self._fresh_until = float("-inf")
-        self._ask_again_at = float("-inf")
-        self._open: _Question | None = None
+        self._outage = Outage(clock) if outage is None else outage
+        self._is_vouched = False
+        self._doubt: str | None = None
+        #: Moves of the position, and readers that wait for one.
+        self._moves = self._waiting = 0
+        #: Until when readers need not ask; see ``_settle``.
+        self._settled_until = NEVER
+        self._inquiry = Inquiry(
+            ledger,
+            self._journals,
+            clock=clock,
+            outage=self._outage,
+            pause_s=(self.max_staleness_s or MAX_STALENESS_S) / 3,
+            on_shown=self._settle,
+        )
+        self._lock, self._moved = self._inquiry.lock, self._inquiry.moved
 
     # -- For the invalidators of this process ----------------------------------
 
     def vouch(self) -> None:
         """Say that an invalidator here has applied all it heard of, and goes on hearing."""
-        self._why = ""
-        self.is_doubted = False
-        self.vouched_here = True
+        with self._lock:
+            self._doubt = None
+            self._is_vouched = True
+            self._settle()
 
     def doubt(self, why: str) -> None:
         """Say that a change may be missing; from now on every read asks for the head.
@@ -89,19 +130,47 @@ class Freshness:
         Args:
             why: what readers are told, such as ``"the broker cannot be reached"``.
         """
-        self._why = why
-        self.is_doubted = True
-        self.vouched_here = False
+        with self._lock:
+            self._doubt = why
+            self._is_vouched = False
+            self._settle()
 
     def lift(self) -> None:
         """Take back the doubt of an invalidator that stops; nobody vouches by that."""
-        self._why = ""
-        self.is_doubted = False
+        with self._lock:
+            self._doubt = None
+            self._settle()
 
     def advanced(self) -> None:
-        """Say that the position in the ledger moved: whoever waits for one looks again."""
+        """Say that a position in the ledger moved: whoever waits for one looks again."""
+        # Called after each change that is applied, so without the lock: who
+        # waits looks by itself a moment later, should this be overtaken.
+        self._moves += 1
+        if self._waiting:
+            with self._lock:
+                self._moved.notify_all()
+
+    @property
+    def vouched_here(self) -> bool:
+        """Whether an invalidator of this process is connected, and vouches."""
+        return self._is_vouched
+
+    @vouched_here.setter
+    def vouched_here(self, is_vouched: bool) -> None:
         with self._lock:
-            self._moved.notify_all()
+            self._is_vouched = is_vouched
+            self._settle()
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether an invalidator of this process doubts the cache."""
+        return self._doubt is not None
+
+    @is_doubted.setter
+    def is_doubted(self, is_doubted: bool) -> None:
+        with self._lock:
+            self._doubt = "a change may be missing" if is_doubted else None
+            self._settle()
 
     # -- For readers -----------------------------------------------------------
 
@@ -111,90 +180,140 @@ class Freshness:
         Otherwise ``covers`` finds it out, and then speaks of the entries that
         are there *then*: one looked up before may be dropped meanwhile.
         """
-        if self.is_doubted:
-            return False
-        if self._journal is None:
-            return self.vouched_here
-        return self._clock() < self._ask_again_at
+        # One comparison, without a lock: it is all that most reads do here.
+        return self._clock() < self._settled_until
 
-    def covers(self, beat: int | None) -> bool:
-        """Return whether an entry may be served now.
+    def is_within(self, max_age_s: float) -> bool:
+        """Return whether what is looked up from now on is known to be so fresh."""
+        return self._inquiry.is_within(max_age_s)
+
+    def covers(self, beat: int | None, *, max_age_s: float | None = None) -> bool:
+        """Return whether what is looked up from now on may be served as fresh.
 
         Args:
             beat: what the lookup found; None means that no invalidator vouches
                 for the cache, and then the head is asked for at every read.
+            max_age_s: the bound of this read, in place of the mode's.
 
         Raises:
-            StoreUnavailable: the backing store's head cannot be read.
+            StoreError: the cache itself cannot be read.  Of a backing store
+                that cannot be reached nothing is shown, and False returned.
         """
-        if self.is_doubted:
-            beat = None
-        if self._journal is None:
-            return beat is not None and self.vouched_here
-        now = self._clock()
-        if beat is not None and now < self._ask_again_at:
-            return True
-        with self._lock:
-            if beat is None:
-                return self._ask(self._journal)
-            if self._clock() < self._ask_again_at or self._answered():
-                return True
-            # Between a third of the bound and the bound itself entries are
-            # still fresh: a store under steady change is not asked at every
-            # read, and an answer that is behind empties no cache of its use.
-            if self._is_waiting():
-                return self._clock() < self._fresh_until
-            return self._ask(self._journal) or self._clock() < self._fresh_until
+        if not self._journals:
+            heard = beat is not None and self._is_vouched and self._doubt is None
+            return heard and max_age_s is None
+        inquiry = self._inquiry
+        bound = self.max_staleness_s if max_age_s is None else max_age_s
+        if bound == 0:
+            return inquiry.ask_now().is_shown
+        if max_age_s is None and (beat is None or self._doubt is not None):
+            # No event comes: only what is asked during this read is believed,
+            # or, if there is no answer, what is within the bound still.
+            asking = inquiry.ask_now()
+            return asking.is_shown or (asking.has_failed and inquiry.is_within(bound))
+        if inquiry.is_within(bound):
+            inquiry.keep_up(bound)
+            return inquiry.is_within(bound)
+        return inquiry.look(bound) or inquiry.ask_once(bound)
 
-    def _is_waiting(self) -> bool:
-        """Whether a head was asked for so lately that asking again tells nothing new."""
-        question = self._open
-        return question is not None and (
-            self._clock() < question.sent_at + self.max_staleness_s / 3
+    def covers_soon(self) -> bool:
+        """Do what ``covers`` does within ``ANSWER_WAIT_S``; the asking goes on beside it."""
+        if not self._journals:
+            return self._is_vouched and self._doubt is None
+        inquiry, bound = self._inquiry, self.max_staleness_s
+        if inquiry.is_within(bound):
+            inquiry.keep_up(bound, beside=True)
+            return True
+        return inquiry.look(bound) or inquiry.ask_soon(bound, ANSWER_WAIT_S)
+
+    def wait_for(self, wanted: Position, timeout_s: float = POSITION_WAIT_S) -> bool:
+        """Wait until all changes up to *wanted* are applied; whether they are.
+
+        Raises:
+            StoreError: the cache itself cannot be read.
+        """
+        if self.has_reached(wanted):
+            return True
+        ends_at = self._clock() + timeout_s
+        with self._lock:
+            self._waiting += 1
+        try:
+            while True:
+                moves = self._moves
+                if self.has_reached(wanted):
+                    return True
+                left = ends_at - self._clock()
+                if left <= 0:
+                    return False
+                with self._lock:
+                    if self._moves == moves:
+                        # Not for long: another process may be the one that advances it.
+                        self._moved.wait(min(left, _LOOK_S))
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def has_reached(self, wanted: Position) -> bool:
+        """Return whether all changes up to *wanted* are applied."""
+        return has_reached(self._ledger.positions().get(wanted.store_id), wanted)
+
+    def position_of(self, wanted: Position | Version) -> Position:
+        """Return the position that *wanted* names in this cache.
+
+        Raises:
+            InvalidFreshness: it is of no journal of the backing store, or a
+                version where there are several.
+        """
+        ids = [journal.store_id for journal in self._journals]
+        if isinstance(wanted, Position):
+            if wanted.store_id in ids:
+                return wanted
+            raise InvalidFreshness(
+                f"at_least={wanted} is of another store than those that the cache is filled from:"
+                f" {', '.join(map(str, ids)) or 'they have no journal'}"
+            )
+        if len(ids) == 1 and ids[0] is not None:
+            return Position(ids[0], *wanted)
+        raise InvalidFreshness(
+            f"at_least={wanted} is a version, and the cache is filled from {len(ids)} journals:"
+            " give a Position, which names one"
         )
 
-    def _answered(self) -> bool:
-        """Whether the position has now reached the head asked for earlier."""
-        question = self._open
-        if question is None:
-            return False
-        position = self._ledger.position()
-        if position is None or not _reaches(position, question.head):
-            return False
-        self._note(question.sent_at)
-        return self._clock() < self._fresh_until
+    # -- What is told ----------------------------------------------------------
 
-    def _ask(self, journal: Journal) -> bool:
-        before = self._ledger.position()
-        if before is None:
-            return False
-        sent_at = self._clock()
-        head = journal.head()
-        if (before.store_id, before.epoch) == (head.store_id, head.epoch) and (
-            head.sequence < before.sequence
-        ):
-            # The store went back in time: a restored backup, a lost second.
-            self._open = None
-            self._fresh_until = self._ask_again_at = float("-inf")
-            return False
-        position = self._ledger.position()
-        if position is not None and _reaches(position, head):
-            self._note(sent_at)
-            return True
-        # Events are on their way; a later read looks whether they came.
-        self._open = _Question(sent_at, head)
-        return False
+    @property
+    def shown(self) -> Question:
+        """The newest question that was answered; how fresh a value is follows from it."""
+        return self._inquiry.shown
 
-    def _note(self, sent_at: float) -> None:
-        self._open = None
-        self._fresh_until = max(self._fresh_until, sent_at + self.max_staleness_s)
-        self._ask_again_at = max(self._ask_again_at, sent_at + self.max_staleness_s / 3)
+    def now(self) -> float:
+        """Return the time of the clock that counts."""
+        return self._clock()
+
+    def doubts(self) -> str:
+        """Return why the cache is not known to be fresh, in words."""
+        doubt, down = self._doubt, self._outage.why
+        if down is not None:
+            return f"the backing store cannot be reached: {down}"
+        return doubt if doubt is not None else self._inquiry.trouble
+
+    def report_of(self, shown: Question, at: float, *, is_fresh: bool, why: str) -> FreshnessReport:
+        """Return what is to be told of a value served at the time *at*."""
+        age_s = None if shown.sent_at == NEVER else max(0.0, at - shown.sent_at)
+        return FreshnessReport("fresh" if is_fresh else "unsure", age_s, why, shown.heads)
+
+    def _settle(self) -> None:
+        """Work out until when readers need not ask; the lock is held."""
+        if self._doubt is not None:
+            self._settled_until = NEVER
+        elif not self._journals:
+            self._settled_until = float("inf") if self._is_vouched else NEVER
+        else:
+            # A third of the bound; 0 in mode strict, where every read asks.
+            self._settled_until = self._inquiry.shown.sent_at + self.max_staleness_s / 3
 
 
-def _reaches(position: Position, head: Position) -> bool:
-    if (position.store_id, position.epoch) != (head.store_id, head.epoch):
-        return False
-    if position.sequence == head.sequence:
-        # The same number with another id is another history.
-        return position.entry_id == head.entry_id
-    return position.sequence > head.sequence
+def _journals(journal: Journal | Sequence[Journal] | None) -> tuple[Journal, ...]:
+    if journal is None:
+        return ()
+    return (journal,) if isinstance(journal, Journal) else tuple(journal)
