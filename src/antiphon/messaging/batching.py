@@ -34,6 +34,8 @@ class BufferPolicy:
         persistent: see ``Message``.
         batch_events: events that one message holds at most; 1 joins none.
         batch_bytes: bytes of events in a message that holds several, at most.
+        bulk_events, bulk_bytes: the same for events that are known to come together
+            (``holding.Hold``).
         when_full: what becomes of an event for which there is no room.
         block_timeout_s: seconds that ``"block"`` waits for room.
     """
@@ -42,6 +44,8 @@ class BufferPolicy:
     persistent: bool = False
     batch_events: int = 1
     batch_bytes: int = 65536
+    bulk_events: int = 1
+    bulk_bytes: int = 65536
     when_full: WhenFull = "raise"
     block_timeout_s: float = 5.0
 

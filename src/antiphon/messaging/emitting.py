@@ -11,9 +11,11 @@ from antiphon.events.event_manager import check_event
 from antiphon.events.origin import origin_of
 from antiphon.messaging.batching import BufferPolicy
 from antiphon.messaging.event_publisher import EventPublisher
+from antiphon.messaging.holding import BULK_BYTES, BULK_EVENTS, Gathering
 from antiphon.messaging.observing import ObservingManager
 from antiphon.messaging.options import BusOptions
 from antiphon.messaging.outgoing import OutgoingBuffer
+from antiphon.wire.envelope import BODY_HEAD_BYTES
 
 
 class EmittingManager(ObservingManager):
@@ -84,6 +86,15 @@ class EmittingManager(ObservingManager):
         self._dispatch(event)
         event.post_emit()
 
+    def gather(self) -> Gathering:
+        """Return a block in which this thread emits many events, which then share messages.
+
+        For stores that commit many changes at once.  Each ``emit`` is to be followed
+        by ``Gathering.emitted()``; what other threads emit meanwhile may wait for up to
+        ``holding.MAX_HELD_S`` seconds, and for one call of a listener beyond.
+        """
+        return Gathering(self._outgoing.hold)
+
     def flush(self, timeout_s: float) -> None:
         """Wait until the broker has confirmed everything emitted so far.
 
@@ -142,6 +153,8 @@ def outgoing_buffer(
         persistent=options.persistent,
         batch_events=options.batch_events,
         batch_bytes=options.batch_bytes,
+        bulk_events=1 if options.batch_events == 1 else BULK_EVENTS,
+        bulk_bytes=min(BULK_BYTES, options.max_message_bytes - BODY_HEAD_BYTES),
         when_full=options.when_full,
         block_timeout_s=options.block_timeout_s,
     )

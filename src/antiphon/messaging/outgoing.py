@@ -19,6 +19,7 @@ from operator import itemgetter
 
 from antiphon.errors import MessagingError, PublishBufferFull
 from antiphon.messaging.batching import Address, BufferPolicy, joined
+from antiphon.messaging.holding import Hold
 from antiphon.messaging.room import Waiter, may_wait
 from antiphon.messaging.transport import Message
 from antiphon.wire.encoding import Encoder
@@ -61,6 +62,8 @@ class OutgoingBuffer:
         self.max_events = max_events
         self.max_bytes = max_bytes
         self._policy = policy
+        #: For those who emit many events that come together.
+        self.hold = Hold(policy, lambda: self.appended, wake)
         self._wake = wake
         # Emitting threads do one thing with it, which is atomic; all else is done under the lock.
         self._fresh: deque[tuple[Address | Message, bytes]] = deque()
@@ -212,14 +215,14 @@ class OutgoingBuffer:
 
         After ``settle`` it is to be called again: what is held back waits for that.
         """
-        if len(self._again) < max_messages:
-            self._gather(max_messages - len(self._again))
+        is_held = len(self._again) < max_messages and self._gather(max_messages - len(self._again))
         batch = [self._again.popleft() for _ in range(min(max_messages, len(self._again)))]
         self._taken.extend(batch)
         # While much is under way a confirm will soon have this called, which then takes all
         # that has come; a wake for each event would cost more than publishing it.  Set only
         # now, and then a look: an event that came just before has woken nobody.
-        self._is_hungry = len(self._taken) < GATHER_AT and self._in_hand < MAX_UNDER_WAY
+        is_much = len(self._taken) >= GATHER_AT or self._in_hand >= MAX_UNDER_WAY
+        self._is_hungry = not is_held and not is_much
         if self._is_hungry and self._waiting():
             self._is_hungry = False
             self._wake()
@@ -251,22 +254,20 @@ class OutgoingBuffer:
 
     # -- Taking ------------------------------------------------------------------
 
-    def _holds_back(self, under_way: int) -> bool:
-        return self._policy.batch_events > 1 and under_way >= GATHER_AT
-
-    def _gather(self, max_messages: int) -> None:
-        """Make messages of what waits, except for a part that may still grow."""
+    def _gather(self, max_messages: int) -> bool:
+        """Make messages of what waits; return whether the rest wakes the taker when it is due."""
         with self._lock:
             self._refill()
-            count = min(
-                len(self._fresh),
-                max_messages * self._policy.batch_events,
-                MAX_UNDER_WAY - self._in_hand,
-            )
-            if self._holds_back(len(self._taken) + len(self._again)):
-                count -= count % self._policy.batch_events
+            policy, is_bulk = self.hold.policy_at(self._position)
+            ready = self.hold.ready(self._position, len(self._fresh))
+            is_held = self.hold.is_on
+            count = min(ready, max_messages * policy.batch_events, MAX_UNDER_WAY - self._in_hand)
+            under_way = len(self._taken) + len(self._again)
+            if policy.batch_events > 1 and under_way >= (1 if is_bulk else GATHER_AT):
+                is_held = is_held or (is_bulk and count % policy.batch_events > 0)
+                count -= count % policy.batch_events
             if count <= 0:
-                return
+                return is_held
             if self.max_bytes - self._bytes_room > MAX_TAKEN_BYTES:
                 count = self._within_bytes(count)
             # First, so that the bound holds at every moment: who finds no room waits for the lock.
@@ -274,12 +275,13 @@ class OutgoingBuffer:
             self._update_room()
             items = [self._fresh.popleft() for _ in range(count)]
             size = 0
-            for message in joined(items, self._policy):
+            for message in joined(items, policy):
                 self._position += message.count
                 size += len(message.body)
                 self._again.append((message, self._position))
                 self._messages += 1
             self._bytes_room -= size - sum(map(len, map(_envelope_of, items)))
+            return is_held
 
     def _within_bytes(self, count: int) -> int:
         size = 0
@@ -297,7 +299,9 @@ class OutgoingBuffer:
                 raise self._ending()
             if not self._waiters and self._has_room(size):
                 self._put(address, envelope)
-            elif self._policy.when_full == "drop_oldest":
+                return
+            self.hold.step()  # there is never room while it holds all
+            if self._policy.when_full == "drop_oldest":
                 while not self._has_room(size) and self._drop_some():
                     pass
                 if self._has_room(size):

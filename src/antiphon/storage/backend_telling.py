@@ -7,6 +7,7 @@ from uuid import UUID
 
 from antiphon.events.api import BaseEventManager
 from antiphon.storage.backend_reading import BackendReading
+from antiphon.storage.bulk_telling import Gathering, gathering, in_runs
 from antiphon.storage.changes import Change, Committed
 from antiphon.storage.commits import note_commits
 from antiphon.storage.events import (
@@ -67,7 +68,8 @@ class BackendTelling(BackendReading):
         manager = self._event_manager
         untold: list[Committed] = []
         try:
-            self._emit_all(committed, manager, turn, untold)
+            with gathering(manager, committed) as block:
+                self._emit_all(in_runs(committed), manager, turn, untold, block)
         finally:
             if turn is not None:
                 turn.ended(committed, untold, manager)
@@ -78,6 +80,7 @@ class BackendTelling(BackendReading):
         manager: BaseEventManager,
         turn: Turn | None,
         untold: list[Committed],
+        block: Gathering,
     ) -> None:
         """Emit the events of *committed*; note in *untold* what *manager* did not take."""
         # Asked of the class: what only passes on to another manager what it
@@ -97,6 +100,7 @@ class BackendTelling(BackendReading):
                 turn.event = event
             try:
                 manager.emit(event)
+                block.emitted()
             except Exception as exc:  # the others are due all the same; raised below
                 exc.add_note(f"the change of {entry.key!r:.80} is committed; only its event failed")
                 failure = failure or exc

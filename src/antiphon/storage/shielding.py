@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.events.api import BaseEvent, BaseEventManager
 from antiphon.storage.abstract_store import AbstractReadOnlyStore
+from antiphon.storage.bulk_telling import gathered_by
 from antiphon.storage.events import StoreKeyEvent
 
 #: Held while shields are put up: two that come at once must not put up one each,
@@ -88,6 +89,10 @@ class ShieldingManager(BaseEventManager):
         # passes on what it lacks, and must not pass on this.
         hears = getattr(type(self.target), "hears", None)
         return hears is None or bool(hears(self.target, cls))
+
+    def gather(self) -> Any:
+        """Return what ``gather`` of the manager behind the shield returns; None without."""
+        return gathered_by(self.target)
 
     def _outgoing(self, event: BaseEvent) -> BaseEvent | None:
         # Of the event as it was made: what one has redacted another cannot tell.
