@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 from uuid import UUID
@@ -13,14 +14,18 @@ from antiphon.storage.abstract_store import AbstractAuthorizingStore, AbstractSt
 from antiphon.storage.authorized_value import AuthorizedValue, without_permissions
 from antiphon.storage.authorized_writes import AuthorizedWrites
 from antiphon.storage.authorizing_events import UserEvents
-from antiphon.storage.checks import checked_key, checked_select
+from antiphon.storage.checks import checked_key, checked_select, checked_timeout
 from antiphon.storage.conditions import honours_expect
-from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.journal import Journal, JournalEntry, Position
+from antiphon.storage.journals import journals_of, visible, wait_for_change
 from antiphon.storage.permissions import OWNED, PERMISSIONS_NAME, User, has_right, may_see
 from antiphon.storage.shielding import assign_behind_shield, shield
 from antiphon.storage.value import Value, metadata_of, select_from
 
 _T = TypeVar("_T")
+
+#: Seconds after which one who waits finds out that the user was disconnected.
+_WAIT_SLICE_S = 1.0
 
 
 class AuthorizedReading(AbstractAuthorizingStore):
@@ -248,7 +253,27 @@ class AuthorizedReading(AbstractAuthorizingStore):
         """
         user = self._present_user()
         entries = self._journal().since(position)
-        return (entry if self._may_name(user, entry) else _without_key(entry) for entry in entries)
+        return (
+            entry if self._may_name(user, entry) else entry._replace(key=None) for entry in entries
+        )
+
+    def wait(self, position: Position, timeout_s: float) -> Position:
+        """Return the head as soon as it is another than *position*, by whatever key."""
+        deadline = time.monotonic() + checked_timeout(timeout_s)
+        while True:
+            self._present_user()
+            left_s = max(0.0, deadline - time.monotonic())
+            # The wrapped store stays connected when this one is not any more.
+            found = wait_for_change(self._journal(), position, min(left_s, _WAIT_SLICE_S))
+            if found != position or left_s == 0:
+                return found
+
+    def journals(self) -> tuple[Journal, ...] | None:
+        """Return those of the wrapped store, without a key where the user may not see it."""
+        self._present_user()
+        return visible(
+            journals_of(self.store), lambda entry: self._may_name(self._present_user(), entry)
+        )
 
     def _may_name(self, user: User, entry: JournalEntry) -> bool:
         if entry.key is None:
@@ -273,15 +298,3 @@ def _beside(
         except KeyError:
             value = None
         yield key, value
-
-
-def _without_key(entry: JournalEntry) -> JournalEntry:
-    return JournalEntry(
-        entry.version,
-        None,
-        entry.action,
-        entry.event_id,
-        entry.owner,
-        entry.last,
-        entry.time_ns,
-    )

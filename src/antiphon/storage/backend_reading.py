@@ -7,12 +7,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar, TypeVar
 
-from antiphon.errors import NotConnected
+from antiphon.errors import NotConnected, StoreUnavailable
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.backend_hooks import BackendHooks
 from antiphon.storage.changes import Record, missing
-from antiphon.storage.checks import MAX_KEY_BYTES, checked_key, checked_select
+from antiphon.storage.checks import (
+    MAX_KEY_BYTES,
+    checked_key,
+    checked_select,
+    checked_timeout,
+)
 from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.journal_watch import JournalWatch
 from antiphon.storage.metadata import copied, encode_conditions, matches
 from antiphon.storage.overlay import Overlay
 from antiphon.storage.stored_value import StoredValue
@@ -36,6 +42,7 @@ class BackendReading(BackendHooks, AbstractStore):
     def __init__(self) -> None:
         self._open = _Open()
         self._connected = False
+        self._watch = JournalWatch()
         super().__init__()
 
     def _check_connected(self) -> None:
@@ -218,3 +225,12 @@ class BackendReading(BackendHooks, AbstractStore):
         """
         self._check_connected()
         return self._since(position)
+
+    def wait(self, position: Position, timeout_s: float) -> Position:
+        """Return the head as soon as it is another than *position*; see ``WaitingJournal``."""
+        self._check_connected()
+        try:
+            return self._wait(position, checked_timeout(timeout_s))
+        except StoreUnavailable:
+            self._check_connected()  # for then it was disconnected meanwhile, nothing worse
+            raise

@@ -54,3 +54,14 @@ def checked_expect(expect: object) -> Version | None:
     raise InvalidValue(
         f"expect must be a Version, as value.version is, ABSENT or None; not {expect!r:.80}"
     )
+
+
+def checked_timeout(timeout_s: object) -> float:
+    """Return *timeout_s* if it is a number of seconds, 0 and ``inf`` included.
+
+    Raises:
+        InvalidValue: it is not.
+    """
+    if isinstance(timeout_s, (int, float)) and timeout_s >= 0:
+        return float(timeout_s)
+    raise InvalidValue(f"timeout_s must be a number of seconds from 0 on, not {timeout_s!r:.80}")

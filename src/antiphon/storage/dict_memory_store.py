@@ -23,6 +23,7 @@ from antiphon.storage.changes import (
     action_of,
 )
 from antiphon.storage.journal import JournalEntry, Position, Version
+from antiphon.storage.journal_watch import Pauses
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.memory_entry import Entry, EntryValue, entry_of, metadata_of
 from antiphon.storage.memory_index import MemoryIndex
@@ -52,6 +53,7 @@ class DictMemoryStore(BackendStore):
     """
 
     _needs_connecting: ClassVar[bool] = False
+    _look_pauses: ClassVar[Pauses | None] = None
 
     def __init__(self, *, origin: str | None = None) -> None:
         super().__init__(origin=origin)

@@ -21,7 +21,8 @@ from antiphon.storage.abstract_store import (
 from antiphon.storage.changes import conflict, missing
 from antiphon.storage.checks import checked_expect, checked_key, checked_select
 from antiphon.storage.conditions import check_honours, condition
-from antiphon.storage.journal import ABSENT, Version
+from antiphon.storage.journal import ABSENT, Journal, Version
+from antiphon.storage.journals import journals_of, united
 from antiphon.storage.layered_store import LayeredStore, writable
 from antiphon.storage.utils import BUFFER_BYTES
 from antiphon.storage.value import Value
@@ -204,6 +205,12 @@ class JoinedStore(LayeredStore, AbstractAuthorizingStore):
             if store.exists(key):
                 return number, store
         raise missing(key, self)
+
+    # -- The journals --------------------------------------------------------
+
+    def journals(self) -> tuple[Journal, ...] | None:
+        """Return those of all stores within, once each; None if one of them has none."""
+        return united(*map(journals_of, self.stores))
 
     # -- Permissions ---------------------------------------------------------
 

@@ -18,7 +18,8 @@ from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.conditions import condition, honours_expect
 from antiphon.storage.filling_mount import CacheStats, FillingMount
 from antiphon.storage.freshness import MAX_STALENESS_S
-from antiphon.storage.journal import Version, version_of
+from antiphon.storage.journal import Journal, Version, version_of
+from antiphon.storage.journals import journals_of, prefixed, united
 from antiphon.storage.layered_store import LayeredStore, closing_value, writable
 from antiphon.storage.metadata import encode_conditions, matches
 from antiphon.storage.own_writes import in_transaction_error, speaking_of
@@ -229,6 +230,16 @@ class MountedStore(LayeredStore):
     def _is_own(self, key: str) -> bool:
         own = checked_key(key).startswith(self.mount_point)
         return own and self.mount_store.exists(self._short(key))
+
+    def journals(self) -> tuple[Journal, ...] | None:
+        """Return those of both stores, with the keys that they have here; None with ``fill``.
+
+        What a cache serves may be older than what its source's journal tells.
+        """
+        mounted = journals_of(self.mount_store)
+        if self._filling is not None or mounted is None:
+            return None
+        return united(prefixed(mounted, self.mount_point), journals_of(self.backing_store))
 
     # -- Writing -------------------------------------------------------------
 

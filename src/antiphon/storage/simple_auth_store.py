@@ -13,7 +13,8 @@ from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import missing
 from antiphon.storage.checks import checked_key, checked_select
 from antiphon.storage.conditions import check_honours, condition, honours_expect
-from antiphon.storage.journal import Version
+from antiphon.storage.journal import Journal, Version
+from antiphon.storage.journals import journals_of, visible
 from antiphon.storage.passwords import PasswordEncoder, make_encoder, sha1_hasher
 from antiphon.storage.shielding import HiddenKeys, shield
 from antiphon.storage.utils import BUFFER_BYTES, Readable
@@ -305,6 +306,13 @@ class SimpleAuthStore(AbstractStore):
             elif tells_all:
                 yield key, {}
 
+    def journals(self) -> tuple[Journal, ...] | None:
+        """Return those of the wrapped store, without a key where the user may not see it."""
+        self._check_connected()
+        return visible(
+            journals_of(self.store), lambda entry: "exists" in self._permissions_of(entry.key or "")
+        )
+
     # -- Writing -------------------------------------------------------------
 
     @property
@@ -367,9 +375,8 @@ class SimpleAuthStore(AbstractStore):
         return self.store.transaction(notes)
 
     def _writable(self, key: str, operation: str, expect: Version | None) -> str:
-        key = self._permitted(key, operation)
         check_honours(self.store, expect)
-        return key
+        return self._permitted(key, operation)
 
 
 def _checked_credentials(credentials: Any) -> tuple[str, str]:

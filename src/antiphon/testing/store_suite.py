@@ -37,7 +37,7 @@ pytest.register_assert_rewrite(
         for part in (
             "base", "committing", "concurrency", "hostile", "histories", "journalling", "model",
             "progressing", "querying", "read_only", "reading", "strategies", "streaming", "telling",
-            "transacting", "versioning", "writing",
+            "transacting", "versioning", "waiting", "writing",
         )
     )
 )  # fmt: skip
@@ -62,6 +62,7 @@ from antiphon.testing.store_tests.streaming import Snapshots, Streaming  # noqa:
 from antiphon.testing.store_tests.telling import Telling  # noqa: E402
 from antiphon.testing.store_tests.transacting import Transacting  # noqa: E402
 from antiphon.testing.store_tests.versioning import Versioning  # noqa: E402
+from antiphon.testing.store_tests.waiting import Waiting  # noqa: E402
 from antiphon.testing.store_tests.writing import Writing  # noqa: E402
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "Telling",
     "Transacting",
     "Versioning",
+    "Waiting",
     "Writing",
 ]
 
@@ -101,6 +103,7 @@ class StoreSuite(
     Concurrency,
     Versioning,
     Journalling,
+    Waiting,
     Committing,
     Histories,
 ):
