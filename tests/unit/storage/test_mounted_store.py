@@ -440,7 +440,9 @@ def test_a_source_whose_changes_nobody_tells_is_refused(kind: str) -> None:
 
     source: AbstractStore = PlainServer()
     if kind == "passwords":
-        source = SimpleAuthStore(DictMemoryStore(), make_encoder(b"salt", lambda given: given))
+        users = DictMemoryStore()
+        encoder = make_encoder(b"salt", lambda given: given)
+        source = SimpleAuthStore(EncoreStore(), encoder, user_key_store=users)
         source.set_password("alice", "secret")
         source.connect({"username": "alice", "password": "secret"})
     elif kind == "permissions":
