@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from antiphon.events.origin import Prefix as Prefix
     from antiphon.messaging.bus import BrokerEventManager as BrokerEventManager
     from antiphon.messaging.bus import BusOptions as BusOptions
-    from antiphon.messaging.bus import open_bus as open_bus
     from antiphon.messaging.events import EventsMayBeMissing as EventsMayBeMissing
     from antiphon.messaging.subscription import Subscription as Subscription
     from antiphon.messaging.subscription_options import SubscriptionOptions as SubscriptionOptions
+    from antiphon.outbox.opening import open_bus as open_bus
     from antiphon.storage.mounted_store import MountedStore as MountedStore
     from antiphon.storage.opening import open_store as open_store
     from antiphon.storage.string_value import StringValue as StringValue
@@ -43,7 +43,7 @@ _HOMES = {
     "Subscription": "antiphon.messaging.subscription",
     "SubscriptionOptions": "antiphon.messaging.subscription_options",
     "delivery_of": "antiphon.events.delivery",
-    "open_bus": "antiphon.messaging.bus",
+    "open_bus": "antiphon.outbox.opening",
     "open_store": "antiphon.storage.opening",
 }
 

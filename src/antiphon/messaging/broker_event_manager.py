@@ -53,6 +53,7 @@ class BrokerEventManager(
         system: the system whose events it carries.
         origin: origin of events that name none themselves.
         publisher_id: identifies this bus at the broker.
+        outbox: publishes what other processes did not live to; None without one.
     """
 
     def __init__(
@@ -220,6 +221,8 @@ class BrokerEventManager(
                     left,
                     "; they stay in the spool" if self._outgoing.spooled_bytes else "",
                 )
+            if self.outbox is not None:
+                self.outbox.stop(max(timeout_s, 1.0))
             self._canary.stop()
             self._transport.stop(2.0)
             if not self._inbox.stop(max(timeout_s, 1.0)):
@@ -233,6 +236,8 @@ class BrokerEventManager(
         self._closed_because = (
             "it belongs to the parent process, which was forked; open a bus in the child"
         )
+        if self.outbox is not None:
+            self.outbox.abandon()
         self._transport.abandon()
         self._outgoing.abandon()
 

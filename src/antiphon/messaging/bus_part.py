@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from antiphon.errors import BusClosed
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_manager import EventManager
 from antiphon.messaging.topology import Topology
 from antiphon.messaging.transport import Transport
 from antiphon.wire.codec import Codec
+
+
+class BusOutbox(Protocol):
+    """What vouches for the events of the stores of one bus; ``antiphon.outbox`` makes it."""
+
+    def stop(self, timeout_s: float) -> None:
+        """Say what is confirmed by now, and end; the bus has sent what it could."""
+
+    def abandon(self) -> None:
+        """In a forked child: do nothing any more."""
 
 
 class BusPart(EventManager):
@@ -18,12 +30,14 @@ class BusPart(EventManager):
         system: the system whose events it carries.
         origin: origin of events that name none themselves.
         publisher_id: identifies this bus at the broker.
+        outbox: publishes what other processes did not live to; None without one.
     """
 
     url: str
     system: str
     origin: str | None
     publisher_id: str
+    outbox: BusOutbox | None = None
     _transport: Transport
     _topology: Topology
     _codec: Codec

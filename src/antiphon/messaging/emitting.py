@@ -78,6 +78,65 @@ class EmittingManager(ObservingManager):
         thread.start()
         return thread
 
+    def publish_again(
+        self,
+        event: BaseEvent,
+        *,
+        happened_ns: int,
+        heard: bool = False,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Send *event* for a publisher that may have died before the broker had it.
+
+        For outboxes: with the same id it may come any number of times, and is
+        heard once.  Listeners of this process are called on the thread of the
+        bus, as with any event of another process.
+
+        Args:
+            event: with the ``_event_id`` that its publisher gave it, or would have given.
+            happened_ns: when it happened, in nanoseconds since the Unix epoch.
+            heard: whether the listeners of this process have heard it already.
+            then: called after them, on the same thread, if they had not heard it.
+
+        Raises:
+            MessagingError: as ``emit``; nothing happened.
+        """
+        self._check_open()
+        event_id = event._event_id
+        if event_id is None:
+            raise ValueError(f"{event!r} has no id, by which receivers know it again")
+        self._publisher.publish_again(event, origin_of(event, self.origin), event_id, happened_ns)
+        if not heard:
+            self._inbox.tell(self._hear_again, (event, then))
+
+    def _hear_again(self, told: tuple[BaseEvent, Callable[[], None] | None]) -> None:
+        event, then = told
+        has_heard = event._event_id is not None and self._inbox.has_heard(event._event_id)
+        if self._closed_because is not None or has_heard:
+            return
+        self.emit_observed(event)
+        if then is not None:
+            then()
+
+    def vouch_for(self, publisher: bytes) -> None:
+        """Take note that all events with ids of *publisher* are emitted here first.
+
+        So listeners here have heard them when others publish them once more.
+        """
+        self._inbox.knows(publisher)
+
+    @property
+    def sending(self) -> tuple[int, int]:
+        """How many events were ever put into the buffer, and how many of all were given up."""
+        return self._outgoing.appended, self._outgoing.dropped
+
+    def wait_sent(self, count: int, timeout_s: float) -> bool:
+        """Wait until the first *count* events are confirmed or given up; return whether they are.
+
+        For outboxes; ``flush`` is for everybody.
+        """
+        return not self._outgoing.wait_settled(count, timeout_s)
+
     def _note(self, event: BaseEvent) -> None:
         if event._event_id is not None:
             self._inbox.remember(event._event_id)

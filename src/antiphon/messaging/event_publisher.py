@@ -61,3 +61,13 @@ class EventPublisher:
         state["_sent"] = (self._publisher_id, publisher, counter)
         if "_event_id" in state:
             event._event_id = EventId(publisher, counter)
+
+    def publish_again(
+        self, event: BaseEvent, origin: str | None, event_id: EventId, happened_ns: int
+    ) -> None:
+        """Put *event* into the buffer as the one with *event_id*, which happened before; see above.
+
+        Receivers are told that it is a replayed one.
+        """
+        keyed, envelope = self._pack(event, origin, event_id, happened_ns, True)
+        self._add(keyed, envelope)

@@ -85,6 +85,11 @@ class Inbox:
         self._recent = RecentIds(MAX_REMEMBERED)
         #: Notes that listeners hear of the event with an id; False if they have heard.
         self.remember: Callable[[EventId], bool] = self._recent.add
+        #: Whether listeners have heard the event with an id, lately.
+        self.has_heard: Callable[[EventId], bool] = self._recent.__contains__
+        #: Notes a publisher whose events listeners hear when they are emitted; others that
+        #: publish them once more bring nothing new.
+        self.knows: Callable[[bytes], None] = self._recent.know
         #: Called with each message that cannot be read, on the thread of the events.
         self.when_corrupt: Callable[[Arrival, CorruptMessage], None] = _do_nothing
         #: Called with each change of the connection, on a thread of the transport.

@@ -42,6 +42,10 @@ class BusOptions:
             durable; costs nothing where none is.
         canary_interval_s: seconds between two messages of the bus to itself, which
             show that the broker delivers; 0 sends none.
+        outbox: whether the bus vouches for the events of stores, and publishes what other
+            processes on the same stores committed and did not live to publish; of
+            ``antiphon.open_bus`` only.  Processes without it leave that to others, which
+            publish all their events a second time, with the same ids.
         answers_roll_call: whether the bus tells who asks (``antiphon topology``)
             its host, process id, bindings, subscriptions and counters.
     """
@@ -58,6 +62,7 @@ class BusOptions:
     max_message_bytes: int = MAX_BODY_BYTES
     persistent: bool = True
     canary_interval_s: float = 5.0
+    outbox: bool = True
     answers_roll_call: bool = True
 
     def __post_init__(self) -> None:

@@ -25,6 +25,16 @@ _MAX_IDS = 64 * PER_PUBLISHER
 _NONE: set[int] = set()
 
 
+class _All(set[int]):
+    """What has every number."""
+
+    def __contains__(self, counter: object) -> bool:
+        return True
+
+
+_ALL = _All()
+
+
 class HandledIds:
     """The ids of events that a subscription has done with; its owner holds a lock, or is alone.
 
@@ -97,12 +107,18 @@ class RecentIds(HandledIds):
     def __init__(self, at_least: int) -> None:
         super().__init__(at_least)
         self.repeated = 0
+        self._known: frozenset[bytes] = frozenset()
         self._lock = threading.RLock()  # reentrant: a finalizer may emit at any point
 
     def add(self, event_id: Id) -> bool:
         """Remember *event_id*; return False if it was known."""
         with self._lock:
             return _add(self, event_id)
+
+    def know(self, publisher: bytes) -> None:
+        """Have ``new_of`` leave out all events of *publisher*: they come from this process."""
+        with self._lock:
+            self._known |= {publisher}
 
     def new_of(self, events: Iterable[BaseEvent]) -> Iterator[BaseEvent]:
         """Yield those of *events*, which arrived, that are not known when it is their turn.
@@ -122,6 +138,8 @@ class RecentIds(HandledIds):
                     publisher, new = came[0], self._new
                     counters = new.setdefault(publisher, set())
                     before = self._old.get(publisher, _NONE)
+                    if publisher in self._known:
+                        before = _ALL
                 if counter in counters or counter in before:
                     self.repeated += 1
                     continue

@@ -96,11 +96,11 @@ class BackendStore(BackendTelling):
             self._identity = self._open_medium(credentials)
             try:
                 self._check_system(self._event_manager)
+                self.store_id = self._identity.store_id
+                self._join_outbox(self._event_manager)
             except BaseException:
                 self._close_medium()
                 raise
-            self.store_id = self._identity.store_id
-            self._join_outbox(self._event_manager)
             self._connected = True
         # So that events that arrive from elsewhere have this very object as source.
         _call_if_any(self._event_manager, "add_source", self)

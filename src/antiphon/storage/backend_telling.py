@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from antiphon.errors import ReadOnlyStore
 from antiphon.events.api import BaseEventManager
 from antiphon.storage.backend_reading import BackendReading
 from antiphon.storage.bulk_telling import Gathering, gathering, in_runs
@@ -17,6 +18,7 @@ from antiphon.storage.events import (
     StoreUpdateEvent,
 )
 from antiphon.storage.journal import Position
+from antiphon.storage.outbox_ledger import OutboxLedger
 from antiphon.storage.tellings import StoreOutbox, Tellings, Turn, outbox_of
 
 #: The event that tells of each action of the journal.
@@ -44,8 +46,22 @@ class BackendTelling(BackendReading):
         outbox = outbox_of(manager)
         if outbox is not self._outbox:
             self._leave_outbox()
+        ledger = None if outbox is None else self._begun_ledger()
+        if outbox is None or ledger is None:
+            return
         self._outbox = outbox
-        self._tellings = None if outbox is None else outbox.add(self, manager)
+        self._tellings = outbox.add(self, ledger, manager)
+
+    def _begun_ledger(self) -> OutboxLedger | None:
+        """Return the ledger, with a position in it: of old history nothing is published."""
+        ledger = self.outbox_ledger()
+        try:
+            # Now, not by a thread in a while: a process may commit and die before that.
+            if ledger is not None and ledger.swept() is None:
+                ledger.sweep_to(None, self._head())
+        except ReadOnlyStore:
+            return None
+        return ledger
 
     def _leave_outbox(self) -> None:
         outbox, self._outbox, self._tellings = self._outbox, None, None

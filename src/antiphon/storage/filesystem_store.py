@@ -25,6 +25,7 @@ from antiphon.storage.file_identity import MAGIC
 from antiphon.storage.file_layout import READ, Layout
 from antiphon.storage.file_medium import Medium
 from antiphon.storage.file_names import file_name
+from antiphon.storage.file_outbox import FileOutboxLedger
 from antiphon.storage.file_reading import held, open_data, record_of
 from antiphon.storage.file_rescan import all_steps, key_steps
 from antiphon.storage.file_value import OpenFile
@@ -32,6 +33,7 @@ from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.metadata import decode, encode_conditions
 from antiphon.storage.opening import url_flag, url_parameters, url_path
+from antiphon.storage.outbox_ledger import OutboxLedger
 from antiphon.storage.sqlite_store import SqliteStore
 
 #: What Encore called the error of a path that is no store.
@@ -282,6 +284,7 @@ class FileSystemStore(BackendStore):
         with mapping(f"cannot look at the files of {self!r}"), parts.medium.locked() as index:
             steps = all_steps(parts.layout, index)
             self._take_up(parts.medium, steps)
+        self._watch.tell()
         return len(steps)
 
     @staticmethod
@@ -315,6 +318,10 @@ class FileSystemStore(BackendStore):
                 cache.connect()
                 parts.cache = cache
             return parts.cache.cache_ledger()
+
+    def outbox_ledger(self) -> OutboxLedger:
+        """Return the ledger of the events of this directory."""
+        return FileOutboxLedger(self._connected_parts().medium)
 
 
 _PARAMETERS: dict[str, Callable[[str], Any]] = {

@@ -10,12 +10,13 @@ id, and a position holds both (DESIGN section 7).
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
-from antiphon.events.event_id import EventId
+from antiphon.events.event_id import PUBLISHER_BYTES, EventId
 
 #: Bytes of an entry id: random, so that a rewritten history is recognised.
 ENTRY_ID_BYTES = 8
@@ -63,6 +64,14 @@ class Position(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.store_id}@{self.epoch}-{self.sequence}-{self.entry_id.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Return the position that ``str()`` wrote; ``ValueError`` if *text* is none."""
+        store_id, at, version = text.partition("@")
+        if not at:
+            raise ValueError(f"no position: {text!r} (expected '<store id>@<version>')")
+        return cls(UUID(store_id), *Version.parse(version))
 
     @property
     def version(self) -> Version:
@@ -140,6 +149,16 @@ def version_of(value: object) -> Version | None:
     """Return the version of *value*; None where its store has none."""
     version = getattr(value, "version", None)
     return version if isinstance(version, Version) else None
+
+
+def foreign_event_id(store_id: UUID, entry_id: bytes) -> EventId:
+    """Return the id of the event of an entry that no process of ours made, the same for all.
+
+    Made of the random id of the entry, never of its number: another history
+    counts the same numbers again.
+    """
+    digest = hashlib.blake2b(store_id.bytes, digest_size=PUBLISHER_BYTES, person=b"foreign writer")
+    return EventId(digest.digest(), int.from_bytes(entry_id[:ENTRY_ID_BYTES]))
 
 
 def new_entry_id() -> bytes:

@@ -19,7 +19,7 @@ from antiphon.storage.events import (
     StoreSetEvent,
     StoreUpdateEvent,
 )
-from antiphon.storage.journal import JournalEntry, Position, Version
+from antiphon.storage.journal import JournalEntry, Position, Version, foreign_event_id
 from antiphon.storage.observing import emit_observed
 
 logger = logging.getLogger(__name__)
@@ -166,6 +166,8 @@ class Poller:
         if entry.event_id is not None:
             event._event_id = entry.event_id
         if store.store_id is not None:
+            if entry.event_id is None:  # as an outbox that publishes it will call it
+                event._event_id = foreign_event_id(store.store_id, entry.version.entry_id)
             event._position = Position(store.store_id, *entry.version)
         emit_observed(manager, event)
         return True

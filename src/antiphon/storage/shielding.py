@@ -8,16 +8,21 @@ goes out, and tells the wrapper's own listeners what they may hear.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from antiphon.errors import ReadOnlyStore
 from antiphon.events.abstract_event_manager import Filter, Listener
 from antiphon.events.api import BaseEvent, BaseEventManager
 from antiphon.storage.abstract_store import AbstractReadOnlyStore
 from antiphon.storage.bulk_telling import gathered_by
 from antiphon.storage.events import StoreKeyEvent
+from antiphon.storage.tellings import StoreOutbox, outbox_of
+
+logger = logging.getLogger(__name__)
 
 #: Held while shields are put up: two that come at once must not put up one each,
 #: and lose what the first one hides.
@@ -64,22 +69,27 @@ class ShieldingManager(BaseEventManager):
 
     def emit(self, event: BaseEvent, block: bool = True) -> threading.Thread | None:
         """Emit what the policies make of *event*, then tell who may hear it as it was."""
-        outgoing = self._outgoing(event)
+        outgoing = self.outgoing(event)
         if outgoing is None:
             return None
         try:
             return self.target.emit(outgoing, block)
         finally:
             # Also if the bus refuses it: the change is committed all the same.
-            self._tell(event)
+            self.tell(event)
 
     def emit_observed(self, event: BaseEvent) -> None:
         """Do as ``emit`` does with an event that another process published."""
-        outgoing = self._outgoing(event)
+        outgoing = self.outgoing(event)
         if outgoing is None:
             return
         getattr(self.target, "emit_observed", self.target.emit)(outgoing)
-        self._tell(event)
+        self.tell(event)
+
+    @property
+    def outbox(self) -> StoreOutbox | None:
+        """The outbox of the bus behind the shield; None without one."""
+        return outbox_of(self.target)
 
     def hears(self, cls: type[BaseEvent]) -> bool:
         """Return False if an event of class *cls* would have no effect at all."""
@@ -94,7 +104,8 @@ class ShieldingManager(BaseEventManager):
         """Return what ``gather`` of the manager behind the shield returns; None without."""
         return gathered_by(self.target)
 
-    def _outgoing(self, event: BaseEvent) -> BaseEvent | None:
+    def outgoing(self, event: BaseEvent) -> BaseEvent | None:
+        """Return *event* as it may go out; None if nobody may hear of it."""
         # Of the event as it was made: what one has redacted another cannot tell.
         if any(policy.hides(event) for policy in self.policies):
             return None
@@ -102,7 +113,8 @@ class ShieldingManager(BaseEventManager):
             event = policy.outgoing(event)
         return event
 
-    def _tell(self, event: BaseEvent) -> None:
+    def tell(self, event: BaseEvent) -> None:
+        """Tell those of *event* as it was made who may hear it here."""
         for policy in self.policies:
             policy.tell(event)
 
@@ -131,7 +143,8 @@ class ShieldingManager(BaseEventManager):
         return self.target.is_enabled(cls)
 
     def add_source(self, source: object) -> None:
-        """Tell the event manager behind the shield of *source*."""
+        """Tell the event manager behind the shield of *source*, and its medium of the shield."""
+        note_shield(source)
         _call_if_any(self.target, "add_source", source)
 
     def remove_source(self, source: object) -> None:
@@ -172,7 +185,7 @@ def shield(store: AbstractReadOnlyStore, policy: EventPolicy) -> None:
     event manager may have been assigned meanwhile.
     """
     for each in _stores_of(store):
-        standing = _shield_of(each.event_manager)
+        standing = shield_of(each.event_manager)
         if standing is None or policy not in standing.policies:
             with _shielding:
                 _put_before(each, policy)
@@ -182,14 +195,26 @@ def assign_behind_shield(store: AbstractReadOnlyStore, manager: BaseEventManager
     """Make *manager* the one behind the shields of *store* and of all stores below it."""
     with _shielding:
         for each in _stores_of(store):
-            standing = _shield_of(each.event_manager)
+            standing = shield_of(each.event_manager)
             policies = () if standing is None else standing.policies
             # A new one, assigned: so the store tells both managers what they have to know.
             each.event_manager = ShieldingManager(manager, policies)
 
 
+def note_shield(store: Any) -> None:
+    """Note in the medium of *store* that its keys are not to be published in clear."""
+    make_ledger = getattr(store, "outbox_ledger", None)
+    ledger = None if make_ledger is None else make_ledger()
+    if ledger is None or ledger.is_shielded():
+        return
+    try:
+        ledger.shield()
+    except ReadOnlyStore:
+        logger.debug("%r cannot be written, and so needs no note of its shield", store)
+
+
 def _put_before(store: Any, policy: EventPolicy) -> None:
-    standing = _shield_of(store.event_manager)
+    standing = shield_of(store.event_manager)
     if standing is None:
         store.event_manager = ShieldingManager(store.event_manager, (policy,))
     elif policy not in standing.policies:
@@ -207,7 +232,8 @@ def _stores_of(store: Any) -> Iterator[Any]:
             yield from _stores_of(each)
 
 
-def _shield_of(manager: Any) -> ShieldingManager | None:
+def shield_of(manager: Any) -> ShieldingManager | None:
+    """Return the shield that *manager* is, or passes events on to; None without one."""
     # Behind what holds events back while a transaction of utils is open.
     while manager is not None and not isinstance(manager, ShieldingManager):
         manager = getattr(manager, "__dict__", {}).get("event_manager")

@@ -88,13 +88,13 @@ class Medium:
         self.timeout_s = timeout_s
         self._durable = durable
         # A database in memory belongs to its one connection.
-        self._in_memory = location in ("", ":memory:")
+        self.in_memory = location in ("", ":memory:")
         self._is_closed = False
         self._forget_connections()
         _media.add(self)
         try:
             with self._mapped(), self._borrowed() as connection:
-                if not self._in_memory:
+                if not self.in_memory:
                     _use_write_ahead_log(connection, timeout_s)
         except BaseException:
             self.close()
@@ -116,7 +116,7 @@ class Medium:
 
     def _leave_to_parent(self) -> None:
         """Go on with connections of this process's own; called in the child of a fork."""
-        if not self._in_memory:
+        if not self.in_memory:
             _of_parents.extend(self._idle)
             self._forget_connections()
 
@@ -225,7 +225,7 @@ class Medium:
             self._give_back(connection)
 
     def _borrow(self) -> _Connection:
-        if self._in_memory:
+        if self.in_memory:
             return self._borrow_only()
         # Taking from a list is one step for other threads.
         try:
@@ -259,7 +259,7 @@ class Medium:
         raise self._locked()
 
     def _give_back(self, connection: _Connection) -> None:
-        if not self._in_memory:
+        if not self.in_memory:
             self._idle.append(connection)
             if self._is_closed or len(self._idle) > _IDLE_CONNECTIONS:
                 self._close_some()

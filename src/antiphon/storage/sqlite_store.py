@@ -16,6 +16,7 @@ from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIde
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.opening import url_flag, url_parameters, url_path
+from antiphon.storage.outbox_ledger import OutboxLedger
 from antiphon.storage.sqlite_cache_schema import prepare_cache
 from antiphon.storage.sqlite_commit import Committer, decoded
 from antiphon.storage.sqlite_encore import Takeover, is_encore_table
@@ -23,6 +24,7 @@ from antiphon.storage.sqlite_index import Index
 from antiphon.storage.sqlite_journal import JournalReader
 from antiphon.storage.sqlite_ledger import SqliteLedger
 from antiphon.storage.sqlite_medium import TIMEOUT_S, Medium
+from antiphon.storage.sqlite_outbox import SqliteOutboxLedger
 from antiphon.storage.sqlite_query import Search, keys_of
 from antiphon.storage.sqlite_schema import (
     STAMP,
@@ -314,6 +316,13 @@ class SqliteStore(BackendStore):
         parts = self._connected_parts()
         prepare_cache(parts.medium, self._tables)
         return SqliteLedger(parts.medium, self._tables, parts.values)
+
+    def outbox_ledger(self) -> OutboxLedger | None:
+        """Return the ledger of the events of this table; None for a database in memory."""
+        medium = self._connected_parts().medium
+        if medium.in_memory:
+            return None
+        return SqliteOutboxLedger(medium, self._tables, self.table)
 
 
 def _as_bytes(data: object) -> bytes:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from antiphon.errors import StoreError, StoreUnavailable
 from antiphon.events.api import BaseEvent, BaseEventManager
 from antiphon.events.event_id import EventId, EventIds
 from antiphon.storage.changes import Change, Committed
 from antiphon.storage.journal import Version
+from antiphon.storage.outbox_ledger import OutboxLedger
 
 _T = TypeVar("_T")
 
@@ -135,11 +136,8 @@ class Tellings:
 class StoreOutbox(Protocol):
     """What vouches for the events of stores; ``antiphon.outbox`` makes one for each bus."""
 
-    def add(self, store: object, manager: BaseEventManager) -> Tellings | None:
-        """Look after *store*, which is open and gets *manager*, that of this outbox.
-
-        None if its medium keeps nothing for an outbox.
-        """
+    def add(self, store: Any, ledger: OutboxLedger, manager: BaseEventManager) -> Tellings:
+        """Look after *store*, which is open and gets *manager*, that of this outbox."""
 
     def remove(self, store: object) -> None:
         """Look after *store* no more: its medium is being closed."""
@@ -149,7 +147,7 @@ def outbox_of(manager: BaseEventManager) -> StoreOutbox | None:
     """Return the outbox of the bus that *manager* is; None if it is none, or has none."""
     # Asked of the class: what only passes on to a bus what it lacks, as users'
     # wrappers do, may keep events back, and nobody may vouch for those.
-    if getattr(type(manager), "outbox", None) is None:
+    if not hasattr(type(manager), "outbox"):
         return None
     found: StoreOutbox | None = getattr(manager, "outbox", None)
     return found

@@ -1,0 +1,1 @@
+"""Publishes what was committed and never told: by processes that died, and by plain SQL."""

@@ -1,0 +1,239 @@
+"""Goes through a store's journal and publishes what nobody else will.
+
+An entry is done if its owner's lease says so, is waited for while its owner may
+live, and is published else.  The position moves only over what is done, after
+the broker has confirmed what was published: a sweeper that dies in between
+leaves the same entries to the next one, and receivers know the events by their
+ids.  Of several that sweep at once one moves the position; so that they do not
+all publish the same, who moved it last goes on, and the others look on until it
+stays where it is for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from antiphon.errors import (
+    NameConflict,
+    PositionLost,
+    UnencodableAttribute,
+    WireError,
+)
+from antiphon.events.event_id import EventId
+from antiphon.messaging.broker_event_manager import BrokerEventManager
+from antiphon.outbox.entries import publish_entry
+from antiphon.outbox.options import Counts, Timing
+from antiphon.outbox.vouching import Vouching
+from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.outbox_ledger import Lease, OutboxLedger
+from antiphon.storage.shielding import shield_of
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait for the broker to confirm what was published; then it is asked again later.
+CONFIRM_TIMEOUT_S = 5.0
+
+#: An owner's lease is forgotten so many times its length after it ended.
+_FORGET_AFTER = 10
+
+
+class Sweeper:
+    """Sweeps one store; for one thread.
+
+    Args:
+        bus: publishes.
+        owner: as the entries name this process.
+        vouching: knows this process's own entries.
+        timing: how long to wait for whom.
+        counts: counts.
+    """
+
+    def __init__(
+        self,
+        bus: BrokerEventManager,
+        owner: bytes,
+        vouching: Vouching,
+        timing: Timing,
+        counts: Counts,
+    ) -> None:
+        self._bus = bus
+        self._owner = owner
+        self._vouching = vouching
+        self._timing = timing
+        self._counts = counts
+        #: Entries behind the position at the last look, and since when the oldest is there.
+        self.waiting = 0
+        self.waits_since_ns: int | None = None
+        self._seen: Position | None = None
+        self._seen_at = 0.0
+        self._put: Position | None = None
+        self._patience_s = 0.0
+        # What was published since the position moved: it is not published again because
+        # the broker takes its time.
+        self._published: set[EventId | bytes] = set()
+
+    def sweep(self, store: Any, ledger: OutboxLedger, is_ending: Callable[[], bool]) -> bool:
+        """Sweep a batch; return whether there is more to do at once.
+
+        Raises:
+            StoreError, MessagingError: the rest is for the next time.
+        """
+        swept, head = ledger.swept(), store.head()
+        self._look_at(swept)
+        if swept is None:
+            # Made anew, or damaged: what was before is not known.
+            ledger.sweep_to(None, head)
+            return False
+        self.waiting = max(0, head.sequence - swept.sequence)
+        if swept == head:
+            self.waiting, self.waits_since_ns = 0, None
+            return False
+        if self.waits_since_ns is None:
+            self.waits_since_ns = time.time_ns()
+        if not self._is_my_turn() or not self._bus.is_connected:
+            return False
+        if ledger.is_shielded() and shield_of(store.event_manager) is None:
+            return False
+        try:
+            return self._go_on(store, ledger, swept, is_ending)
+        except PositionLost as exc:
+            self._counts.position_lost += 1
+            logger.error(
+                "events of changes of %r may never have been published; going on at its head: %s",
+                store,
+                exc,
+            )
+            self._move(ledger, swept, head)
+            return False
+
+    # -- Whose turn it is ------------------------------------------------------
+
+    def _look_at(self, swept: Position | None) -> None:
+        if swept == self._seen and self._patience_s:
+            return
+        self._seen, self._seen_at = swept, time.monotonic()
+        self._patience_s = self._timing.patience_s * random.uniform(0.5, 1.5)  # noqa: S311
+
+    def _is_my_turn(self) -> bool:
+        if self._seen == self._put or self._vouching.is_doubtful:
+            return True
+        return time.monotonic() - self._seen_at >= self._patience_s
+
+    # -- Sweeping --------------------------------------------------------------
+
+    def _go_on(
+        self, store: Any, ledger: OutboxLedger, swept: Position, is_ending: Callable[[], bool]
+    ) -> bool:
+        fates = _Fates(ledger.leases(), self._owner, self._vouching, self._timing)
+        done: list[JournalEntry] = []
+        has_more = False
+        dropped = self._bus.sending[1]
+        for commit in _commits(store.since(swept)):
+            dues = [fates.is_due(entry) for entry in commit]
+            if None in dues:
+                self.waits_since_ns = commit[0].time_ns
+                break
+            for entry, is_due in zip(commit, dues, strict=True):
+                if is_due:
+                    self._publish(store, entry)
+            done += commit
+            if len(done) >= self._timing.batch:
+                has_more = True
+                break
+        if not done:
+            return False
+        if self._published and not self._is_confirmed(dropped, is_ending):
+            return False
+        self._move(ledger, swept, Position(swept.store_id, *done[-1].version))
+        self._vouching.is_out([entry for entry in done if entry.owner == self._owner])
+        self._forget(ledger, fates.leases.values(), done[-1])
+        self._counts.swept += len(done)
+        return has_more
+
+    def _publish(self, store: Any, entry: JournalEntry) -> None:
+        if entry.version.entry_id in self._published:
+            return
+        heard = entry.owner == self._owner and self._vouching.was_given_up(entry)
+        try:
+            publish_entry(self._bus, store, entry, heard=heard)
+        except (UnencodableAttribute, NameConflict, WireError) as exc:
+            self._counts.unpublishable += 1
+            logger.error("the event of %s in %r cannot be sent: %s", entry.version, store, exc)
+        else:
+            self._counts.orphaned += 1
+        self._published.add(entry.version.entry_id)
+
+    def _is_confirmed(self, dropped: int, is_ending: Callable[[], bool]) -> bool:
+        mark = self._bus.sending[0]
+        deadline = time.monotonic() + CONFIRM_TIMEOUT_S
+        while not self._bus.wait_sent(mark, 0.2):
+            if is_ending() or time.monotonic() >= deadline:
+                return False
+        if self._bus.sending[1] != dropped:
+            # The buffer gave some event up to make room, this one perhaps: all of them again.
+            self._published.clear()
+            return False
+        return True
+
+    def _move(self, ledger: OutboxLedger, swept: Position, position: Position) -> None:
+        # Confirmed first: a crash between the two repeats events, the other order loses them.
+        if ledger.sweep_to(swept, position):
+            self._put = position
+        self._published.clear()
+        self._look_at(position)
+
+    def _forget(self, ledger: OutboxLedger, leases: Iterable[Lease], last: JournalEntry) -> None:
+        ended_ns = time.time_ns() - int(_FORGET_AFTER * self._timing.lease_s * 1e9)
+        for lease in leases:
+            place = (lease.epoch, lease.confirmed)
+            if (
+                lease.owner != self._owner
+                and lease.until_ns < ended_ns
+                and place < last.version[:2]
+            ):
+                ledger.release(lease)
+
+
+class _Fates:
+    """Tells what is to be done about entries.
+
+    Args:
+        leases: of the medium.
+        owner, vouching, timing: as of the sweeper.
+    """
+
+    def __init__(
+        self, leases: Iterable[Lease], owner: bytes, vouching: Vouching, timing: Timing
+    ) -> None:
+        self.leases = {lease.owner: lease for lease in leases}
+        self._owner = owner
+        self._vouching = vouching
+        self._lease_ns = int(timing.lease_s * 1e9)
+        self._now_ns = time.time_ns()
+
+    def is_due(self, entry: JournalEntry) -> bool | None:
+        """Return whether to publish *entry*; None: that is not known yet."""
+        if not entry.owner or entry.event_id is None:
+            return True
+        if entry.owner == self._owner:
+            return self._vouching.is_due(entry)
+        lease = self.leases.get(entry.owner)
+        until_ns = entry.time_ns + self._lease_ns
+        if lease is not None:
+            if entry.version[:2] <= (lease.epoch, lease.confirmed):
+                return False
+            until_ns = max(until_ns, lease.until_ns)
+        return True if self._now_ns > until_ns else None
+
+
+def _commits(entries: Iterable[JournalEntry]) -> Iterator[list[JournalEntry]]:
+    commit: list[JournalEntry] = []
+    for entry in entries:
+        commit.append(entry)
+        if entry.last:
+            yield commit
+            commit = []

@@ -1,0 +1,111 @@
+"""What a sqlite store keeps for outboxes (protocol: ``storage/outbox_ledger.py``).
+
+Nothing waits for the disk: what a power cut takes from here costs a second copy
+of some events.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from antiphon.storage.journal import Position
+from antiphon.storage.outbox_ledger import Lease
+from antiphon.storage.sqlite_medium import Medium
+from antiphon.storage.sqlite_schema import Tables, quoted
+
+# ruff: noqa: S608 - names are quoted, values are bound
+
+
+class SqliteOutboxLedger:
+    """The outbox ledger of one sqlite store.
+
+    Args:
+        medium: the database.
+        tables: the names of its tables.
+        table: name of the store's table.
+    """
+
+    def __init__(self, medium: Medium, tables: Tables, table: str) -> None:
+        self._medium = medium
+        self._meta = tables.meta
+        self._leases = quoted(f"{table}.leases")
+        self._is_made = False
+
+    def renew(self, lease: Lease) -> None:
+        self._make()
+        self._medium.write(
+            lambda c: c.execute(
+                f"INSERT OR REPLACE INTO {self._leases} (owner, until_ns, confirmed, epoch)"
+                " VALUES (?, ?, ?, ?)",
+                (lease.owner, lease.until_ns, lease.confirmed, lease.epoch),
+            ),
+            durable=False,
+        )
+
+    def leases(self) -> Sequence[Lease]:
+        self._make()
+        rows = self._medium.read_one(
+            lambda c: c.execute(
+                f"SELECT owner, until_ns, confirmed, epoch FROM {self._leases}"
+            ).fetchall()
+        )
+        return [Lease(bytes(owner), *rest) for owner, *rest in rows]
+
+    def release(self, lease: Lease) -> None:
+        self._make()
+        self._medium.write(
+            lambda c: c.execute(
+                f"DELETE FROM {self._leases}"
+                " WHERE owner = ? AND until_ns = ? AND confirmed = ? AND epoch = ?",
+                (lease.owner, lease.until_ns, lease.confirmed, lease.epoch),
+            ),
+            durable=False,
+        )
+
+    def swept(self) -> Position | None:
+        text = self._medium.read_one(lambda c: self._noted(c, "swept"))
+        return None if text is None else Position.parse(str(text))
+
+    def sweep_to(self, expected: Position | None, position: Position) -> bool:
+        wanted = None if expected is None else str(expected)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if self._noted(connection, "swept") != wanted:
+                return False
+            self._note(connection, "swept", str(position))
+            return True
+
+        return self._medium.write(work, durable=False)
+
+    def shield(self) -> None:
+        self._medium.write(lambda c: self._note(c, "shielded", 1))
+
+    def is_shielded(self) -> bool:
+        return self._medium.read_one(lambda c: self._noted(c, "shielded")) is not None
+
+    def _noted(self, connection: sqlite3.Connection, name: str) -> object:
+        row = connection.execute(
+            f"SELECT value FROM {self._meta} WHERE name = ?", (name,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _note(self, connection: sqlite3.Connection, name: str, value: object) -> None:
+        connection.execute(
+            f"INSERT OR REPLACE INTO {self._meta} (name, value) VALUES (?, ?)", (name, value)
+        )
+
+    def _make(self) -> None:
+        if self._is_made:
+            return
+        present = "SELECT 1 FROM pragma_table_info(?) LIMIT 1"
+        name = self._leases[1:-1].replace('""', '"')
+        if self._medium.read_one(lambda c: c.execute(present, (name,)).fetchone()) is None:
+            self._medium.write(
+                lambda c: c.execute(
+                    f"CREATE TABLE IF NOT EXISTS {self._leases} (owner BLOB PRIMARY KEY,"
+                    " until_ns INTEGER NOT NULL, confirmed INTEGER NOT NULL,"
+                    " epoch INTEGER NOT NULL) WITHOUT ROWID"
+                )
+            )
+        self._is_made = True
