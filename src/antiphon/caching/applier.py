@@ -1,29 +1,40 @@
 """Applies the changes of a backing store to a cache, in the right order.
 
-Invalidation comes first, then the position advances, and it advances only over
-changes that are all applied: events of several writers may overtake each other
-(trap 6).  What is missing is read from the backing store's journal.
+Invalidation comes first, then the position advances, then readers are told;
+and it advances only over changes that are all applied: events of several
+writers may overtake each other (trap 6).  What is missing is read from the
+backing store's journals.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
 
+from antiphon.caching.changes import Applied, Heard, Outcome, Tell, coalesced, common_prefix
+from antiphon.caching.history import REMEMBERED, History
 from antiphon.errors import PositionLost
-from antiphon.storage.journal import Journal, Position, Version
+from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 
 logger = logging.getLogger(__name__)
 
-#: Entry ids remembered, so that a second history under the same numbers is
-#: recognised from a single event.
-_REMEMBERED = 4096
+#: Changes that are applied at a time, so that fills get their turn in between.
+BATCH = 20_000
 
-#: ``applied(key, version, dropped)``: told of each change below the prefix.
-Applied = Callable[[str, Version | None, bool], None]
+#: Keys above which everything under their common prefix is dropped instead, if
+#: the cache holds fewer entries.  Below it costs little to note each version,
+#: which a drop by prefix cannot: it would keep older values of unchanged keys out.
+PREFIX_ABOVE = 10_000
+
+#: ``applied(key, version, dropped)``: told of each key, or prefix, that was invalidated.
+ToldOne = Callable[[str, Version | None, bool], None]
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -31,90 +42,184 @@ class ApplierCounts:
     """What an applier did so far."""
 
     applied: int = 0
+    coalesced: int = 0
     dropped: int = 0
-    gaps: int = 0
+    prefixes: int = 0
     repairs: int = 0
     rebuilds: int = 0
     foreign: int = 0
 
 
 class Applier:
-    """Keeps one ledger right against one journal.  Thread-safe.
+    """Keeps one ledger right against its journals.  Thread-safe.
 
     Args:
-        ledger: where entries are dropped and the position is kept.
-        journal: the backing store; None if it has no journal.
-        prefix: only keys that begin with it are cached; the position counts all.
+        ledger: where entries are dropped and the positions are kept.
+        journals: those of the backing store; one, several, or None if some of
+            its changes are in no journal.
+        prefix: only keys that begin with it are cached; positions count all.
+        moved: called after each advance of a position.
+
+    Versions of several stores cannot be compared, so with several journals
+    changes are applied without one.
     """
 
-    def __init__(self, ledger: CacheLedger, journal: Journal | None, prefix: str) -> None:
+    def __init__(
+        self,
+        ledger: CacheLedger,
+        journals: Journal | Sequence[Journal] | None,
+        prefix: str,
+        *,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self.counts = ApplierCounts()
         self._ledger = ledger
-        self._journal = journal
         self._prefix = prefix
-        self._lock = threading.RLock()
-        self._position: Position | None = None
-        self._ahead: dict[int, bytes] = {}
-        self._recent: dict[int, bytes] = {}
-        #: Changes that redacted events told of, not yet found in the journal.
-        self._announced: dict[int, bytes] = {}
-        #: The newest position that was seen in the journal itself.
-        self._verified: Position | None = None
+        self._moved = moved
+        self._histories = {_id_of(journal): History(journal) for journal in _several(journals)}
+        #: Held while anything is applied; never while a journal is read.
+        self._lock = threading.Lock()
+        #: Held while the journals are read.
+        self._reading = threading.Lock()
 
     @property
     def has_gap(self) -> bool:
         """Whether a change was heard of before one that precedes it."""
-        return bool(self._ahead)
+        return any(history.has_gap for history in self._histories.values())
 
-    def apply(self, key: str, position: Position | None, applied: Applied) -> bool:
-        """Apply one change that an event told of.
+    @property
+    def gaps(self) -> int:
+        """How often that was so."""
+        return sum(history.gaps for history in self._histories.values())
+
+    @property
+    def is_long_unverified(self) -> bool:
+        """Whether it is time to look into the journal, since so many changes came by events."""
+        return any(h.unverified > REMEMBERED // 2 for h in self._histories.values())
+
+    def positions(self) -> dict[UUID, Position]:
+        """Return up to where changes are applied here."""
+        return {i: h.position for i, h in self._histories.items() if h.position is not None}
+
+    # -- What events tell ----------------------------------------------------
+
+    def apply(self, key: str, position: Position | None, applied: ToldOne) -> bool:
+        """Apply one change that an event told of; see ``apply_many``.
 
         Returns:
-            False if the event shows that the journal has to be read at once:
-            the store has another history than the one this cache follows.
+            False if the journal has to be read at once: the store has another
+            history than the one that is followed.
         """
-        with self._lock:
-            if position is not None and self._is_foreign(position):
-                self.counts.foreign += 1
-                return True
-            self._void(key, None if position is None else position.version, applied)
-            return position is None or self._follow(position)
+        outcome = self.apply_many((Heard(key, position),))
+        for done in outcome.applied:
+            applied(done.key, done.version, bool(done.dropped))
+        return outcome.is_consistent
 
     def apply_redacted(self, position: Position | None) -> bool:
-        """Take up an event that tells of a change and does not say of which key.
-
-        Nothing is applied and the position stays, unless there is no journal:
-        then any entry may be stale, and all are dropped.
+        """Take up one event that does not say which key changed; see ``apply_many``.
 
         Returns:
             False if the journal has to be read at once: it knows the key.
         """
+        return not self.apply_many((Heard("", position, redacted=True),)).is_unnamed
+
+    def apply_many(self, heard: Sequence[Heard]) -> Outcome:
+        """Apply what events told of: one transaction, then the positions, then the readers.
+
+        A redacted event changes nothing, unless there is no journal: then any
+        entry may be stale, and all are dropped.
+
+        Raises:
+            StoreUnavailable: the cache cannot be reached; the positions are
+                where they were.
+        """
         with self._lock:
-            if self._journal is None:
-                self._void_all()
-                return True
-            if position is None:
-                return False
-            if self._is_foreign(position):
+            clear, is_unnamed, drops_all = self._sorted(heard)
+            done = self._void(clear, drops_all=drops_all)
+            is_consistent = True
+            moved: dict[UUID, Position] = {}
+            for change in clear:
+                position = change.position
+                history = self._history_of(position)
+                if position is None or history is None:
+                    continue
+                before = history.position
+                is_consistent = history.hear(position) and is_consistent
+                if history.position is not None and history.position is not before:
+                    moved[position.store_id] = history.position
+            for reached in moved.values():
+                self._ledger.advance(reached)
+        if moved:
+            self._moved()
+        return Outcome(is_consistent, is_unnamed, done)
+
+    def _sorted(self, heard: Sequence[Heard]) -> tuple[list[Heard], bool, bool]:
+        """Return the changes to apply, whether the journal is to be read, and to drop all."""
+        clear: list[Heard] = []
+        is_unnamed = drops_all = False
+        for change in heard:
+            position = change.position
+            history = self._history_of(position)
+            if self._histories and position is not None and history is None:
                 self.counts.foreign += 1
-                return True
-            if self._recent.get(position.sequence) == position.entry_id:
-                return True
-            self._announced[position.sequence] = position.entry_id
-            if len(self._announced) > _REMEMBERED:
-                del self._announced[next(iter(self._announced))]
-            return False
+            elif change.redacted:
+                if not self._histories:
+                    drops_all = True
+                elif position is None or history is None or history.announce(position):
+                    is_unnamed = True
+            elif position is None or history is None or not history.is_known(position):
+                clear.append(change)
+        return clear, is_unnamed, drops_all
 
-    def _is_foreign(self, position: Position) -> bool:
-        return self._journal is not None and position.store_id != self._journal.store_id
+    def _history_of(self, position: Position | None) -> History | None:
+        return None if position is None else self._histories.get(position.store_id)
 
-    def _void(self, key: str, version: Version | None, applied: Applied) -> None:
-        if not key.startswith(self._prefix):
-            return
-        dropped = self._ledger.void(key, version)
-        self.counts.applied += 1
-        self.counts.dropped += dropped
-        applied(key, version, dropped)
+    # -- Dropping ------------------------------------------------------------
+
+    def _void(self, changes: Sequence[Heard], *, drops_all: bool = False) -> list[Applied]:
+        wanted = coalesced(
+            (change.key, self._version_of(change.position), change.sent_ns)
+            for change in changes
+            if change.key.startswith(self._prefix)
+        )
+        done = list(wanted.values())
+        if done:
+            done = self._void_keys(done)
+        if drops_all:
+            self._void_all()
+        return done
+
+    def _version_of(self, position: Position | None) -> Version | None:
+        if position is None or len(self._histories) > 1:
+            return None
+        return position.version
+
+    def _void_keys(self, wanted: list[Applied]) -> list[Applied]:
+        changes = sum(one.changes for one in wanted)
+        if len(wanted) == 1:
+            ((key, version, *_),) = wanted
+            done = [wanted[0]._replace(dropped=int(self._ledger.void(key, version)))]
+        elif len(wanted) > PREFIX_ABOVE and len(wanted) > self._ledger.usage().entries:
+            done = [self._void_prefix(wanted, changes)]
+        else:
+            drops = self._ledger.void_many([(one.key, one.version) for one in wanted])
+            done = [
+                one._replace(dropped=int(dropped))
+                for one, dropped in zip(wanted, drops, strict=True)
+            ]
+        self.counts.applied += changes
+        self.counts.coalesced += changes - len(wanted)
+        self.counts.dropped += sum(one.dropped for one in done)
+        return done
+
+    def _void_prefix(self, wanted: list[Applied], changes: int) -> Applied:
+        prefix = common_prefix(one.key for one in wanted)
+        logger.info("%d changes at once: all that begins with %r is dropped", changes, prefix)
+        self.counts.prefixes += 1
+        # Without a version, as below.
+        dropped = self._ledger.void_prefix(prefix, None)
+        covered = {one.key: one.version for one in wanted}
+        return Applied(prefix, None, dropped, changes, wanted[0].sent_ns, covered)
 
     def _void_all(self) -> None:
         # Without a version: a noted one would keep every older value of every
@@ -122,131 +227,162 @@ class Applier:
         self.counts.applied += 1
         self.counts.dropped += self._ledger.void_prefix("", None)
 
-    def _follow(self, position: Position) -> bool:
-        present = self._position
-        if present is None:
-            return True
-        if position.epoch != present.epoch:
-            return False
-        if position.sequence == present.sequence:
-            return position.entry_id == present.entry_id
-        if position.sequence < present.sequence:
-            known = self._recent.get(position.sequence, position.entry_id)
-            return known == position.entry_id
-        if position.sequence > present.sequence + 1 and not self._ahead:
-            self.counts.gaps += 1
-        self._ahead[position.sequence] = position.entry_id
-        self._advance_over_known(present)
-        return True
+    # -- What the journals tell ----------------------------------------------
 
-    def _advance_over_known(self, present: Position) -> None:
-        reached = present
-        while (entry_id := self._ahead.pop(reached.sequence + 1, None)) is not None:
-            reached = reached._replace(sequence=reached.sequence + 1, entry_id=entry_id)
-        if reached is not present:
-            self._set_position(reached)
+    def catch_up(
+        self, applied: ToldOne | None = None, *, after_doubt: bool, tell: Tell | None = None
+    ) -> int:
+        """Read the journals from the positions on and apply what was not heard of.
 
-    def _remember(self, sequence: int, entry_id: bytes) -> None:
-        self._recent[sequence] = entry_id
-        if len(self._recent) > _REMEMBERED:
-            del self._recent[next(iter(self._recent))]
-
-    def _set_position(self, position: Position) -> None:
-        self._position = position
-        self._remember(position.sequence, position.entry_id)
-        self._ledger.advance(position)
-
-    def catch_up(self, applied: Applied, *, after_doubt: bool) -> int:
-        """Read the journal from the position on and apply what was not heard of.
-
-        Without a position, or when history was rewritten, everything is
-        dropped and the cache begins anew.
+        Without a position, or when history was rewritten or truncated, all
+        entries become unchecked, and are confirmed when they are read.
 
         Args:
-            applied: told of each change.
+            applied: told of each key.
             after_doubt: whether events may have been missed; a store without a
                 journal then has its whole cache dropped.
+            tell: told of all keys of one step at a time.
 
         Returns:
-            How many changes the journal had that events had not told of yet.
+            How many changes the journals had that events had not told of yet.
 
         Raises:
             StoreUnavailable: the backing store or the cache cannot be reached;
-                the position is where it was.
+                the positions are where they were, or further on.
         """
-        with self._lock:
-            if self._journal is None:
+
+        def told(done: list[Applied]) -> None:
+            if applied is not None:
+                for one in done:
+                    applied(one.key, one.version, bool(one.dropped))
+            if tell is not None:
+                tell(done)
+
+        with self._reading:
+            if not self._histories:
                 if after_doubt:
                     self._ledger.void_prefix("", None)
                 return 0
-            position = self._ledger.position()
-            if position is None or position.store_id != self._journal.store_id:
-                self._rebuild(self._journal)
+            positions = self._ledger.positions()
+            if any(store_id not in self._histories for store_id in positions):
+                logger.warning("the cache was filled from another store; all of it is checked anew")
+                self._begin_anew(list(self._histories.values()))
                 return 0
-            self._position = position
-            try:
-                return self._read_on(self._journal, position, applied)
-            except PositionLost as exc:
-                logger.warning("cache begins anew: %s", exc)
-                self._rebuild(self._journal)
-                return 0
+            missed = 0
+            for store_id, history in self._histories.items():
+                missed += self._follow(history, positions.get(store_id), told)
+            return missed
 
-    def _read_on(self, journal: Journal, position: Position, applied: Applied) -> int:
+    def _follow(self, history: History, position: Position | None, tell: Tell) -> int:
+        if position is None:
+            self._begin_anew([history])
+            return 0
+        if history.verified is None and (verified := _verified(self._ledger)) is not None:
+            if position.store_id not in verified:
+                # Only events led there, as far as is known: perhaps over a loss.
+                self._begin_anew([history])
+                return 0
+            history.verified = verified[position.store_id]
+        with self._lock:
+            begin = history.resume(position)
+        try:
+            return self._read_on(history, begin, tell)
+        except PositionLost as exc:
+            logger.warning("the cache is checked anew, entry by entry: %s", exc)
+            self._begin_anew([history])
+            return 0
+
+    def _read_on(self, history: History, begin: Position, tell: Tell) -> int:
         missed = 0
-        reached = begin = self._begin(position)
-        hidden = False
-        for entry in journal.since(begin):
-            reached = Position(position.store_id, *entry.version)
-            if self._recent.get(reached.sequence, reached.entry_id) != reached.entry_id:
-                raise PositionLost(f"{reached} had another id when its event came")
-            known = reached.sequence in self._recent
-            if reached.sequence > position.sequence:
-                known = False
-                missed += not self._was_told(reached)
-            if entry.key is None:
-                hidden = hidden or not known
-            elif not known:
-                self._void(entry.key, entry.version, applied)
-            if entry.last:
-                # A key that one may not see now is cached perhaps from when one might.
-                if hidden:
-                    self._void_all()
-                hidden = False
-                if reached.sequence > position.sequence:
-                    self._set_position(reached)
-        self._verified = reached
-        if self._position is not None:
-            at = self._position
-            self._ahead = {n: i for n, i in self._ahead.items() if n > at.sequence}
-            self._advance_over_known(at)
+        for page in _pages(history.journal.since(begin)):
+            with self._lock:
+                done, news = self._apply_page(history, page)
+            missed += news
+            self._moved()
+            tell(done)
+        self._note_verified(history)
         self.counts.repairs += missed > 0
         return missed
 
-    def _was_told(self, reached: Position) -> bool:
-        announced = self._announced.pop(reached.sequence, None) == reached.entry_id
-        return announced or reached.sequence in self._ahead
+    def _apply_page(self, history: History, page: list[JournalEntry]) -> tuple[list[Applied], int]:
+        store_id, missed, is_hidden = _id_of(history.journal), 0, False
+        reached: Position | None = None
+        changes: list[Heard] = []
+        for entry in page:
+            is_wanted, is_missed = history.meet(entry)
+            missed += is_missed
+            position = Position(store_id, *entry.version)
+            if entry.key is None:
+                # A key that one may not see now is cached perhaps from when one might.
+                is_hidden = is_hidden or is_wanted
+            elif is_wanted:
+                changes.append(Heard(entry.key, position))
+            if entry.last:
+                reached = position
+        done = self._void(changes, drops_all=is_hidden)
+        if reached is not None:
+            before = history.position
+            history.reach(reached)
+            if history.position is not None and history.position is not before:
+                self._ledger.advance(history.position)
+        return done, missed
 
-    def _begin(self, position: Position) -> Position:
-        """Return from where the journal is to be read.
+    def _note_verified(self, history: History) -> None:
+        verified = history.verified
+        if verified is not None and history.noted != verified:
+            verify = getattr(self._ledger, "verify", None)
+            if verify is not None:
+                verify(verified)
+            history.noted = verified
 
-        That is what the journal itself showed last.  An event with the next
-        number does not show that it is of the same history: a store that lost
-        its last changes counts the same numbers again.
-        """
-        verified = self._verified
-        if verified is None or verified[:2] != position[:2]:
-            return position
-        return verified if verified.sequence <= position.sequence else position
-
-    def _rebuild(self, journal: Journal) -> None:
-        # The head comes first: what changes from here on is told by events or
+    def _begin_anew(self, lost: list[History]) -> None:
+        # The heads come first: what changes from here on is told by events or
         # by the next look into the journal, and voids what is filled meanwhile.
-        head = journal.head()
-        self._ledger.advance(None)
-        self._ledger.void_prefix("", None)
-        self._ahead.clear()
-        self._recent.clear()
-        self._announced.clear()
-        self._set_position(head)
-        self._verified = head
-        self.counts.rebuilds += 1
+        heads = [(history, history.journal.head()) for history in lost]
+        with self._lock:
+            kept = [h.position for h in self._histories.values() if h not in lost]
+            # Suspected before anything is forgotten or counted: an applier of
+            # another process that advances meanwhile speaks of checked entries.
+            self._ledger.suspect()
+            self._ledger.void_prefix("", None)
+            self._ledger.advance(None)
+            for position in kept:
+                if position is not None:
+                    self._ledger.advance(position)
+            for history, head in heads:
+                history.begin_anew(head)
+                self._ledger.advance(head)
+            self.counts.rebuilds += 1
+        for history, _ in heads:
+            self._note_verified(history)
+        self._moved()
+
+
+def _several(journals: Journal | Sequence[Journal] | None) -> Sequence[Journal]:
+    if journals is None:
+        return ()
+    return (journals,) if isinstance(journals, Journal) else journals
+
+
+def _id_of(journal: Journal) -> UUID:
+    if journal.store_id is None:
+        raise ValueError(f"{journal!r} has no store_id; connect it first")
+    return journal.store_id
+
+
+def _verified(ledger: CacheLedger) -> dict[UUID, Position] | None:
+    """Return the positions that were seen in journals; None if the ledger keeps none."""
+    look = getattr(ledger, "verified", None)
+    return None if look is None else dict(look())
+
+
+def _pages(entries: Iterable[JournalEntry]) -> Iterable[list[JournalEntry]]:
+    """Yield *entries* in lists of whole commits."""
+    page: list[JournalEntry] = []
+    for entry in entries:
+        page.append(entry)
+        if entry.last and len(page) >= BATCH:
+            yield page
+            page = []
+    if page:
+        yield page

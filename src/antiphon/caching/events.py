@@ -19,13 +19,30 @@ class CacheInvalidatedEvent(CacheEvent):
         key: the key that changed.
         version: its new version; None where the backing store has none.
         dropped: whether the cache held an entry of it.
-        latency_s: seconds from the change's event to its being applied here,
-            by the wall clocks of the two machines; None when it was found
+        changes: how many changes of the key were applied at once.
+        latency_s: seconds from the first change's event to its being applied
+            here, by the wall clocks of the two machines; None when it was found
             in the journal and not heard of.
     """
 
     version: Version | None
     dropped: bool
+    changes: int
+    latency_s: float | None
+
+
+class CachePrefixInvalidatedEvent(CacheEvent):
+    """More changes came at once than the cache has entries: all below a prefix were dropped.
+
+    Attributes:
+        key: the prefix; ``""`` for all keys.
+        dropped: how many entries that were.
+        changes: how many changes were applied by that.
+        latency_s: as for ``CacheInvalidatedEvent``.
+    """
+
+    dropped: int
+    changes: int
     latency_s: float | None
 
 
@@ -48,7 +65,9 @@ class CacheTrustEvent(CacheEvent):
     """The cache is vouched for again (*trusted* is true), or no longer.
 
     Attributes:
-        trusted: whether entries are served without asking the backing store.
+        trusted: whether entries are served without asking the backing store at each read.
+        why: why it is not vouched for; empty if it is.
     """
 
     trusted: bool
+    why: str

@@ -1,23 +1,32 @@
-"""Keeps a mounted cache right: drops what the backing store's events tell of."""
+"""Keeps a mounted cache right: drops what the backing store's changes make stale."""
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from antiphon.caching import switching
 from antiphon.caching.applier import Applier
-from antiphon.caching.events import CacheConflictEvent, CacheInvalidatedEvent, CacheTrustEvent
+from antiphon.caching.changes import Heard, Outcome
+from antiphon.caching.following import WAIT_S, JournalFollower, followers_of
+from antiphon.caching.intake import OWN_WAIT_S, Intake
+from antiphon.caching.listening import Listening
+from antiphon.caching.stats import InvalidatorStats
+from antiphon.caching.telling import Telling
+from antiphon.caching.trust import Trust
 from antiphon.errors import InvalidValue, StoreError
-from antiphon.events.delivery import delivery_of
+from antiphon.events.abstract_event_manager import BaseEventManager
 from antiphon.messaging.bus import BrokerEventManager
-from antiphon.storage.events import StoreModificationEvent
-from antiphon.storage.journal import Journal, Version
+from antiphon.storage.freshness import boot_clock
+from antiphon.storage.journals import journals_of
+from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.mounted_store import MountedStore
+
+__all__ = ["CHECK_INTERVAL_S", "REPAIR_JITTER_S", "CacheInvalidator", "InvalidatorStats"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,33 +34,15 @@ logger = logging.getLogger(__name__)
 #: no event told of: a lost last event, a writer that died before publishing.
 CHECK_INTERVAL_S = 1.0
 
-#: Seconds that ``stop()`` waits for a check that is under way.
+#: Seconds within which the caches of one broker look into the journal, each at
+#: a moment of its own, when it is back: not all ask the same store at once.
+REPAIR_JITTER_S = 0.25
+
+#: Part of the interval by which looks are moved at random, for the same reason.
+_INTERVAL_JITTER = 0.1
+
+#: Seconds that ``stop()`` waits for each thread.
 _STOP_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidatorStats:
-    """What an invalidator did so far.
-
-    Attributes:
-        applied: changes applied to the cache.
-        dropped: entries that these changes dropped.
-        gaps: times a change was heard of before one that precedes it.
-        repairs: times the journal had changes that no event had told of.
-        rebuilds: times the whole cache was dropped, history being unknown.
-        foreign: events of other stores under the same origin, ignored.
-        conflicts: changes of keys that the user wrote here and has not pushed.
-        doubts: times the cache stopped being vouched for.
-    """
-
-    applied: int
-    dropped: int
-    gaps: int
-    repairs: int
-    rebuilds: int
-    foreign: int
-    conflicts: int
-    doubts: int
 
 
 class CacheInvalidator:
@@ -60,46 +51,64 @@ class CacheInvalidator:
     Args:
         mounted: a ``MountedStore(..., fill=True)``, connected.
         bus: where the backing store's events are heard.  A started invalidator
-            is held by its bus; nobody else needs to.
+            is held by its bus; nobody else needs to.  None follows the journals
+            of the backing store alone: for programs without a broker, and
+            caches over HTTP.
         check_interval_s: seconds between two looks into the journal.
+        switch_interval_s: while started, threads of this process take turns
+            after so many seconds (``sys.setswitchinterval``), if that is sooner
+            than they do.  With Python's 0.005 an invalidation waits as long for
+            a thread that reads without pause.
 
-    While the bus is not connected the cache is in doubt: nothing is served from
-    it that the backing store's head does not confirm at that very read.  After
-    a break the journal is read first, and only then the cache is trusted again.
+    Raises:
+        InvalidValue, ValueError: an argument makes no sense.
+
+    While it cannot hear of changes the cache is in doubt: nothing is served
+    from it that the backing store's head does not confirm at that very read.
+    After a break the journal is read first, and only then the cache is trusted
+    again.
     """
 
     def __init__(
         self,
         mounted: MountedStore,
-        bus: BrokerEventManager,
+        bus: BrokerEventManager | None = None,
         *,
         check_interval_s: float = CHECK_INTERVAL_S,
+        switch_interval_s: float | None = None,
     ) -> None:
-        if not check_interval_s > 0:
-            raise ValueError(f"check_interval_s is {check_interval_s!r}; it must be above 0")
-        if not isinstance(mounted, MountedStore):
-            raise InvalidValue(
-                f"CacheInvalidator takes a MountedStore(..., fill=True) and a bus, not {mounted!r}"
-            )
+        _check_arguments(mounted, bus, check_interval_s, switch_interval_s)
         self.mounted = mounted
         self._bus = bus
         self._interval_s = check_interval_s
-        self._filler = mounted.filling
-        journal = self._filler.journal
-        self._applier = Applier(self._filler.ledger, journal, mounted.mount_point)
-        self._journal: Journal | None = journal
+        self._switch_interval_s = switch_interval_s
+        filler, backing = mounted.filling, mounted.backing_store
+        self._journals = journals_of(backing)
+        if bus is None and self._journals is None:
+            raise InvalidValue(
+                f"{backing!r} keeps no journal that could be followed: give CacheInvalidator a bus"
+            )
+        manager: BaseEventManager = mounted.event_manager if bus is None else bus
+        self._telling = Telling(mounted, manager)
+        self._trust = Trust(filler.ledger, filler.freshness, self._telling.trust)
+        self._applier = Applier(
+            filler.ledger, self._journals, mounted.mount_point, moved=filler.freshness.advanced
+        )
+        self._intake = Intake(
+            self._applier,
+            is_instant=isinstance(filler.ledger, MemoryLedger),
+            when_applied=self._applied,
+            when_failed=self._failed,
+        )
+        self._listening = Listening(backing, self._journals, bus, self._take)
+        self._followers: list[JournalFollower] = []
         self._state = threading.Condition()
         self._running = False
-        self._look_now = False
-        #: Counts breaks, so that a check that one interrupted vouches for nothing.
-        self._breaks = 0
-        self._trusted = False
-        self._conflicts = 0
-        self._doubts = 0
-        self._told: dict[str, Version | None] = {}
+        self._look_at = float("-inf")
+        self._checking = threading.RLock()
+        self._checks_begun = self._checks_done = 0
+        self._checked_at: float | None = None
         self._thread: threading.Thread | None = None
-        self._listener: Callable[[Any], None] | None = None
-        self._state_listener: Callable[[str], None] | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -112,48 +121,90 @@ class CacheInvalidator:
     ) -> None:
         self.stop()
 
+    # -- How it is -----------------------------------------------------------
+
     @property
     def is_trusted(self) -> bool:
         """Whether this invalidator vouches for the cache now."""
-        return self._trusted
+        return self._trust.is_given
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it does not vouch for the cache; None while it does."""
+        return self._trust.why
 
     def is_alive(self) -> bool:
-        """Return False if it was started, and its thread has ended without ``stop()``."""
+        """Return False if it was started, and a thread of it has ended without ``stop()``."""
         thread = self._thread
-        has_begun = thread is not None and thread.ident is not None
-        return not (thread and has_begun and self._running) or thread.is_alive()
+        if not self._running or thread is None or thread.ident is None:
+            return True
+        return thread.is_alive() and all(one.is_alive() for one in self._followers)
 
     def stats(self) -> InvalidatorStats:
         """Return what was done so far."""
         counts = self._applier.counts
+        shown_at = self._shown_at()
         return InvalidatorStats(
             applied=counts.applied,
             dropped=counts.dropped,
-            gaps=counts.gaps,
+            gaps=self._applier.gaps,
             repairs=counts.repairs,
             rebuilds=counts.rebuilds,
             foreign=counts.foreign,
-            conflicts=self._conflicts,
-            doubts=self._doubts,
+            conflicts=self._telling.conflicts,
+            doubts=self._trust.doubts,
+            coalesced=counts.coalesced,
+            prefixes=counts.prefixes,
+            staleness_s=None if shown_at is None else max(0.0, boot_clock() - shown_at),
         )
+
+    def _shown_at(self) -> float | None:
+        """Return as of when it is known that no change is missing."""
+        followed = min((one.confirmed_at for one in self._followers), default=float("-inf"))
+        checked = self._checked_at
+        return checked if checked is None else max(checked, followed)
+
+    # -- Beginning and ending ------------------------------------------------
 
     def start(self) -> Self:
         """Listen, check the cache against the journal, and vouch for it.  Twice is fine.
 
         If the backing store or the broker cannot be reached now, the cache
         stays in doubt and the invalidator goes on trying.
+
+        Raises:
+            BusClosed, BrokerRefused: nothing was started.
         """
         with self._state:
             if self._running:
                 return self
             self._running = True
-        # Listening comes first: what changes while the journal is read is heard.
-        self._listen()
+        try:
+            # Listening comes first: what changes while the journal is read is heard.
+            self._intake.start()
+            self._listening.start()
+        except BaseException:
+            self._running = False
+            raise
+        if self._switch_interval_s is not None:
+            switching.shorten(self._switch_interval_s)
+        if self._bus is not None:
+            self._bus.on_state(self._state_changed)
+        else:
+            self._followers = followers_of(
+                self._journals,
+                self._applier.positions,
+                self._check,
+                wait_s=min(WAIT_S, 5 * self._interval_s),
+            )
         self._check()
+        self._look_in(self._interval_s)
         self._thread = threading.Thread(
             target=self._watch, name="antiphon-invalidator", daemon=True
         )
         self._thread.start()
+        for follower in self._followers:
+            follower.start()
         return self
 
     def stop(self) -> None:
@@ -163,163 +214,139 @@ class CacheInvalidator:
                 return
             self._running = False
             self._state.notify_all()
-        if self._listener is not None:
-            self._bus.disconnect(StoreModificationEvent, self._listener)
-        if self._state_listener is not None:
-            self._bus.off_state(self._state_listener)
-        self._fall_into_doubt()
-        # The medium has the doubt now; another invalidator may vouch again.
-        self._filler.freshness.is_doubted = False
+        for follower in self._followers:
+            follower.stop()
+        self._listening.stop()
+        if self._bus is not None:
+            self._bus.off_state(self._state_changed)
+        self._trust.end()
+        if self._switch_interval_s is not None:
+            switching.restore(self._switch_interval_s)
+        self._intake.stop(_STOP_TIMEOUT_S)
+        for follower in self._followers:
+            follower.join(_STOP_TIMEOUT_S)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_STOP_TIMEOUT_S)
 
-    # -- What happens on the bus ---------------------------------------------
+    # -- What is heard -------------------------------------------------------
 
-    def _listen(self) -> None:
-        # Functions are held strongly by an event manager, bound methods are
-        # not: these two keep the invalidator alive for as long as its bus.
-        def on_change(event: StoreModificationEvent) -> None:
-            self._apply(event)
+    def _take(self, change: Heard, is_own: bool) -> None:
+        # Who writes through a store that names no keys waits for the journal to be read.
+        begun = self._checks_begun
+        self._intake.take(change, is_own=is_own)
+        if is_own and change.redacted and self._running:
+            self._wait_checked(begun)
 
-        def on_state(state: str) -> None:
-            self._state_changed(state)
+    def _applied(self, outcome: Outcome) -> None:
+        if not outcome.is_consistent:
+            self._failed("the backing store has another history")
+        elif outcome.is_unnamed or self._applier.is_long_unverified:
+            self._look_in(0)
+        self._telling.applied(outcome.applied)
 
-        self._listener, self._state_listener = on_change, on_state
-        store = self.mounted.backing_store
-        store_id = getattr(store, "store_id", None)
-        origin = getattr(store, "origin", None)
-        self._bus.on_state(on_state)
-        self._bus.connect(
-            StoreModificationEvent,
-            on_change,
-            filter={"source.store_id": store_id} if store_id is not None else {"source": store},
-            origin=origin if isinstance(origin, str) else None,
-        )
-
-    def _apply(self, event: StoreModificationEvent) -> None:
-        delivery = delivery_of(event)
-        sent_ns = delivery.time_ns if delivery is not None else time.time_ns()
-
-        def applied(key: str, version: Version | None, dropped: bool) -> None:
-            self._tell(key, version, dropped, (time.time_ns() - sent_ns) / 1e9)
-
-        if event.redacted:
-            self._apply_redacted(event)
-            return
-        try:
-            consistent = self._applier.apply(event.key, event.position, applied)
-        except StoreError:
-            # The cache's own medium failed: nothing in it can be relied on.
-            logger.exception("cannot drop %r from the cache; it is in doubt", event.key)
-            consistent = False
-        if not consistent:
-            # Here only in memory: whoever emits must not wait for a medium that fails.
-            self._distrust()
-            self._wake()
-
-    def _apply_redacted(self, event: StoreModificationEvent) -> None:
-        # Its key is a digest: only the journal tells what changed.
-        try:
-            if not self._applier.apply_redacted(event.position):
-                self._wake()
-        except StoreError:
-            logger.exception("cannot drop the cache; it is in doubt")
-            self._distrust()
-            self._wake()
+    def _failed(self, why: str) -> None:
+        # Here only in memory: whoever emits must not wait for a medium that fails.
+        self._trust.withdraw(why)
+        self._look_in(0)
 
     def _state_changed(self, state: str) -> None:
         if state != "connected":
-            self._fall_into_doubt()
-        self._wake()
+            self._trust.withdraw_everywhere("the broker cannot be reached")
+            self._look_in(0)
+        else:
+            self._look_in(random.uniform(0, REPAIR_JITTER_S))  # noqa: S311 - no secret
 
-    def _wake(self) -> None:
+    # -- Looking into the journal --------------------------------------------
+
+    def _look_in(self, seconds: float) -> None:
+        """Have the journal looked into after *seconds*, unless that is due sooner."""
         with self._state:
-            self._look_now = True
+            self._look_at = min(self._look_at, time.monotonic() + seconds)
             self._state.notify_all()
 
-    # -- Doubt and trust -----------------------------------------------------
-
-    def _distrust(self) -> None:
-        """Stop vouching for the cache to the readers of this process."""
+    def _wait_checked(self, begun: int) -> None:
+        """Wait for a check that began after *begun* others had."""
         with self._state:
-            self._breaks += 1
-            was_trusted, self._trusted = self._trusted, False
-            self._doubts += was_trusted
-        self._filler.freshness.is_doubted = True
-        self._filler.freshness.vouched_here = False
-        if was_trusted:
-            self._bus.emit(CacheTrustEvent(self.mounted, key=None, trusted=False))
-
-    def _fall_into_doubt(self) -> None:
-        """Stop vouching for the cache to everybody."""
-        self._distrust()
-        try:
-            self._filler.ledger.doubt()
-        except StoreError as exc:
-            logger.warning("cannot note the doubt in the cache: %s", exc)
-
-    def _check(self) -> None:
-        """Read the journal on; vouch for the cache if the bus was up all the while."""
-        breaks = self._breaks
-        try:
-            self._applier.catch_up(self._found_in_journal, after_doubt=not self._trusted)
-        except StoreError as exc:
-            logger.warning("cannot check the cache: %s", exc)
-            self._fall_into_doubt()
-            return
-        try:
-            newly = self._vouch(breaks)
-        except StoreError as exc:
-            # The cache's medium lost what it had noted, or cannot be reached.
-            logger.warning("cannot vouch for the cache: %s", exc)
-            self._fall_into_doubt()
-            self._wake()
-            return
-        if newly:
-            self._bus.emit(CacheTrustEvent(self.mounted, key=None, trusted=True))
-
-    def _vouch(self, breaks: int) -> bool:
-        """Vouch for the cache if nothing broke since *breaks*; whether that is news."""
-        with self._state:
-            if breaks != self._breaks or not self._running or not self._bus.is_connected:
-                return False
-            # Inside the lock, so that no doubt that comes now is overwritten.
-            self._filler.ledger.beat()
-            self._filler.freshness.is_doubted = False
-            self._filler.freshness.vouched_here = True
-            newly, self._trusted = not self._trusted, True
-            return newly
+            is_done = self._state.wait_for(lambda: self._checks_done > begun, OWN_WAIT_S)
+        if not is_done:
+            self._failed("a change was made of which only the journal knows the key")
 
     def _watch(self) -> None:
-        while True:
-            with self._state:
-                if self._running and not self._look_now:
-                    self._state.wait(self._interval_s)
-                if not self._running:
-                    return
-                self._look_now = False
+        while self._is_turn():
             try:
-                self._check()
-            except Exception:  # the thread must outlive whatever a store of others raises
+                if not self._is_followed():
+                    self._check()
+            except Exception as exc:  # the thread must outlive whatever a store of others raises
                 logger.exception("cannot check the cache")
-                self._fall_into_doubt()
+                self._trust.withdraw_everywhere(f"it cannot be checked: {exc}")
+            jitter = random.uniform(-_INTERVAL_JITTER, _INTERVAL_JITTER)  # noqa: S311 - no secret
+            self._look_in(self._interval_s * (1 + jitter))
 
-    # -- What is told --------------------------------------------------------
+    def _is_turn(self) -> bool:
+        """Wait until it is time to look; False if this was stopped."""
+        with self._state:
+            while self._running:
+                left = self._look_at - time.monotonic()
+                if left <= 0:
+                    self._look_at = float("inf")
+                    return True
+                self._state.wait(min(left, threading.TIMEOUT_MAX))
+            return False
 
-    def _found_in_journal(self, key: str, version: Version | None, dropped: bool) -> None:
-        self._tell(key, version, dropped, None)
+    def _is_followed(self) -> bool:
+        """Whether others wait on the journals, so that there is no need to look."""
+        if not self._followers or not self._is_hearing():
+            return False
+        return self._trust.is_given
 
-    def _tell(
-        self, key: str, version: Version | None, dropped: bool, latency_s: float | None
-    ) -> None:
-        base, is_own = self._filler.own.look(key)
-        if is_own and base != version and self._told.get(key, base) != version:
-            self._told[key] = version
-            self._conflicts += 1
-            logger.warning("%r changed at its source; your unpushed value is kept", key)
-            self._bus.emit(CacheConflictEvent(self.mounted, key=key, base=base, version=version))
-        self._bus.emit(
-            CacheInvalidatedEvent(
-                self.mounted, key=key, version=version, dropped=dropped, latency_s=latency_s
-            )
+    def _check(self) -> None:
+        """Read the journal on; vouch for the cache if changes were heard of all the while."""
+        with self._checking:
+            with self._state:
+                self._checks_begun += 1
+                begun = self._checks_begun
+            mark, began_at = self._trust.mark, boot_clock()
+            try:
+                self._applier.catch_up(
+                    after_doubt=not self._trust.is_given, tell=self._telling.applied
+                )
+                self._checked_at = began_at
+                with self._state:
+                    self._checks_done = begun
+                    self._state.notify_all()
+                if self._running:
+                    self._trust.vouch(mark, self._is_hearing)
+            except StoreError as exc:
+                # Of the backing store, or of the cache's medium.
+                why = f"it cannot be checked: {exc}"
+                if why != self._trust.why:
+                    logger.warning("the cache is in doubt, since %s", why)
+                self._trust.withdraw_everywhere(why)
+
+    def _is_hearing(self) -> bool:
+        """Whether changes are heard of now."""
+        if not self._running:
+            return False
+        if self._bus is not None:
+            return self._bus.is_connected
+        return all(follower.is_answered for follower in self._followers)
+
+
+def _check_arguments(
+    mounted: object, bus: object, check_interval_s: float, switch_interval_s: float | None
+) -> None:
+    if not isinstance(mounted, MountedStore):
+        raise InvalidValue(
+            f"CacheInvalidator takes a MountedStore(..., fill=True) and a bus, not {mounted!r}"
         )
+    if bus is not None and not hasattr(bus, "on_state"):
+        raise InvalidValue(
+            f"the bus of a CacheInvalidator is what open_bus(url) returns, or None to follow the"
+            f" journal alone; not {bus!r}"
+        )
+    for name, value in (
+        ("check_interval_s", check_interval_s),
+        ("switch_interval_s", switch_interval_s),
+    ):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is {value!r}; it must be above 0 seconds")
