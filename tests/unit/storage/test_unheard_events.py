@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from antiphon.events.api import BaseEvent, BaseEventManager, EventManager
-from antiphon.storage import backend_store
+from antiphon.storage import backend_telling
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.events import StoreEvent, StoreSetEvent, StoreUpdateEvent
 from antiphon.storage.string_value import StringValue
@@ -36,8 +36,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return Made
 
-    classes = {name: making(cls) for name, cls in backend_store._EVENT_OF_ACTION.items()}
-    monkeypatch.setattr(backend_store, "_EVENT_OF_ACTION", classes)
+    classes = {name: making(cls) for name, cls in backend_telling.EVENT_OF_ACTION.items()}
+    monkeypatch.setattr(backend_telling, "EVENT_OF_ACTION", classes)
     return made
 
 
