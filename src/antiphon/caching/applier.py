@@ -17,7 +17,7 @@ from uuid import UUID
 
 from antiphon.caching.changes import Applied, Heard, Outcome, Tell, coalesced, common_prefix
 from antiphon.caching.history import REMEMBERED, History
-from antiphon.errors import PositionLost
+from antiphon.errors import PositionLost, StoreError
 from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 
@@ -277,12 +277,12 @@ class Applier:
         if position is None:
             self._begin_anew([history])
             return 0
-        if history.verified is None and (verified := _verified(self._ledger)) is not None:
-            if position.store_id not in verified:
+        if history.verified is None:
+            history.verified = self._ledger.verified().get(position.store_id)
+            if history.verified is None:
                 # Only events led there, as far as is known: perhaps over a loss.
                 self._begin_anew([history])
                 return 0
-            history.verified = verified[position.store_id]
         with self._lock:
             begin = history.resume(position)
         try:
@@ -330,10 +330,12 @@ class Applier:
     def _note_verified(self, history: History) -> None:
         verified = history.verified
         if verified is not None and history.noted != verified:
-            verify = getattr(self._ledger, "verify", None)
-            if verify is not None:
-                verify(verified)
-            history.noted = verified
+            try:
+                self._ledger.verify(verified)
+                history.noted = verified
+            except StoreError as exc:
+                # The next process reads a little more of the journal, then.
+                logger.debug("cannot note up to where the journal was read: %s", exc)
 
     def _begin_anew(self, lost: list[History]) -> None:
         # The heads come first: what changes from here on is told by events or
@@ -368,12 +370,6 @@ def _id_of(journal: Journal) -> UUID:
     if journal.store_id is None:
         raise ValueError(f"{journal!r} has no store_id; connect it first")
     return journal.store_id
-
-
-def _verified(ledger: CacheLedger) -> dict[UUID, Position] | None:
-    """Return the positions that were seen in journals; None if the ledger keeps none."""
-    look = getattr(ledger, "verified", None)
-    return None if look is None else dict(look())
 
 
 def _pages(entries: Iterable[JournalEntry]) -> Iterable[list[JournalEntry]]:

@@ -200,6 +200,19 @@ class CacheLedger(Protocol):
         numbers of the old one say nothing about the new one.
         """
 
+    def verified(self) -> dict[UUID, Position]:
+        """Return up to where the journal of each store itself was read, by its id.
+
+        A position may have been reached by events alone, over a loss of the
+        store that the next reading of the journal will find: from here.
+        """
+
+    def verify(self, position: Position) -> None:
+        """Note that the journal showed *position*, and that all changes up to it were applied.
+
+        It replaces what was noted for the store, and may lag: less is believed then.
+        """
+
     def beat(self) -> None:
         """Vouch for the cache: count the beat up."""
 

@@ -89,6 +89,7 @@ class MemoryLedger:
         self._bases: dict[str, Version] = {}
         self._pushes: dict[str, bytes] = {}
         self._positions: dict[UUID, Position] = {}
+        self._verified: dict[UUID, Position] = {}
         self._beat: int | None = None
         self._beats = 0
 
@@ -250,6 +251,16 @@ class MemoryLedger:
             present = self._positions.get(position.store_id)
             if present is None or not is_behind(position, present):
                 self._positions[position.store_id] = position
+
+    def verified(self) -> dict[UUID, Position]:
+        """Return up to where the journal of each store itself was read."""
+        with self._lock:
+            return dict(self._verified)
+
+    def verify(self, position: Position) -> None:
+        """Note that the journal showed *position*."""
+        with self._lock:
+            self._verified[position.store_id] = position
 
     def beat(self) -> None:
         """Vouch for the cache: count the beat up."""

@@ -89,11 +89,14 @@ class RedisTrust:
 
     def positions(self) -> dict[UUID, Position]:
         """Return how far invalidations of each store were applied."""
+        return self._positions(b"p:")
+
+    def _positions(self, kind: bytes) -> dict[UUID, Position]:
         words = self._client.call("HGETALL", self._state)
         found = (
             parse_position(text.decode())
             for field, text in zip(words[::2], words[1::2], strict=True)
-            if field.startswith(b"p:")
+            if field.startswith(kind)
         )
         return {position.store_id: position for position in found}
 
@@ -108,6 +111,14 @@ class RedisTrust:
         args = [self._run or ""]
         args += ["", ""] if position is None else [str(position), str(position.store_id)]
         self._check_run(self._client.run(_ADVANCE, keys, args))
+
+    def verified(self) -> dict[UUID, Position]:
+        """Return up to where the journal of each store itself was read."""
+        return self._positions(b"v:")
+
+    def verify(self, position: Position) -> None:
+        """Note that the journal showed *position*."""
+        self._client.call("HSET", self._state, f"v:{position.store_id}", str(position))
 
     # -- How sure ------------------------------------------------------------
 

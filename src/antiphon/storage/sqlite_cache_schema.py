@@ -17,7 +17,7 @@ from antiphon.storage.sqlite_schema import Tables
 # ruff: noqa: S608 - names are quoted, and nothing else is put in
 
 #: Number of the layout of the cache's tables.
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 
 _FORMAT_NAME = "cache_format"
 
@@ -66,7 +66,7 @@ def _drop_earlier(connection: sqlite3.Connection, t: Tables) -> None:
             f" WHERE id IN (SELECT generation FROM {t.cache})",
             (time.time(),),
         )
-    for name in (t.cache, t.reservations, t.notes, t.trust, t.positions):
+    for name in (t.cache, t.reservations, t.notes, t.trust, t.positions, t.verified):
         connection.execute(f"DROP TABLE IF EXISTS {name}")
 
 
@@ -85,6 +85,7 @@ def _tables(t: Tables) -> list[str]:
             PRIMARY KEY (is_prefix, name)) WITHOUT ROWID""",
         f"""CREATE INDEX {t.notes[:-1]}.until" ON {t.notes} (is_prefix, until)""",
         f"CREATE TABLE {t.positions} (store_id TEXT PRIMARY KEY, {_VERSION}) WITHOUT ROWID",
+        f"CREATE TABLE {t.verified} (store_id TEXT PRIMARY KEY, {_VERSION}) WITHOUT ROWID",
         # One row: what is counted along, so that asking is quick.
         f"""CREATE TABLE {t.trust} (
             beat INTEGER, beats INTEGER NOT NULL, era INTEGER NOT NULL,

@@ -263,7 +263,10 @@ class SqliteLedger:
 
     def positions(self) -> dict[UUID, Position]:
         """Return how far invalidations of each store were applied."""
-        sql = f"SELECT store_id, epoch, sequence, entry_id FROM {self._tables.positions}"
+        return self._all_of(self._tables.positions)
+
+    def _all_of(self, table: str) -> dict[UUID, Position]:
+        sql = f"SELECT store_id, epoch, sequence, entry_id FROM {table}"
         rows = self._medium.read_one(lambda c: c.execute(sql).fetchall())
         return {(position := _position(row)).store_id: position for row in rows}
 
@@ -289,6 +292,16 @@ class SqliteLedger:
                 )
 
         self._medium.write(work, durable=False)
+
+    def verified(self) -> dict[UUID, Position]:
+        """Return up to where the journal of each store itself was read."""
+        return self._all_of(self._tables.verified)
+
+    def verify(self, position: Position) -> None:
+        """Note that the journal showed *position*."""
+        sql = f"INSERT OR REPLACE INTO {self._tables.verified} VALUES (?, ?, ?, ?)"
+        row = (str(position.store_id), *position[1:])
+        self._medium.write(lambda c: c.execute(sql, row), durable=False)
 
     def beat(self) -> None:
         """Vouch for the cache: count the beat up."""

@@ -64,6 +64,7 @@ class Tables:
     bases: str
     trust: str
     positions: str
+    verified: str
     pushes: str
 
     @classmethod
