@@ -9,6 +9,8 @@ the medium can have one::
         def ledger(self, tmp_path):
             with open_store(f"mine:///{tmp_path}") as store:
                 yield store.cache_ledger()
+
+The suite needs pytest, and Hypothesis for random histories.
 """
 
 from __future__ import annotations
@@ -16,43 +18,51 @@ from __future__ import annotations
 import io
 import threading
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from antiphon.storage.journal import Position, Version
-from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill
-
-_STORE_ID = UUID(int=7)
-
-
-def version(sequence: int, epoch: int = 1) -> Version:
-    """Return a version whose entry id is made from its numbers."""
-    return Version(epoch, sequence, sequence.to_bytes(4, "big") + epoch.to_bytes(4, "big"))
-
-
-def value(data: bytes = b"data", sequence: int | None = 1, **metadata: Any) -> Fill:
-    """Return a value as a backing store would give it."""
-    return Fill(
-        io.BytesIO(data), metadata, 1.0, 2.0, None if sequence is None else version(sequence)
+# Before they are imported: so a failing assert tells what it compared.
+pytest.register_assert_rewrite(
+    *(
+        f"antiphon.testing.ledger_tests.{part}"
+        for part in ("base", "doubting", "following", "model", "room")
     )
+)
+
+from antiphon.storage.journal import Position  # noqa: E402
+from antiphon.storage.ledger import CacheLedger, Fill  # noqa: E402
+from antiphon.testing.ledger_tests.base import (  # noqa: E402
+    STORE_ID,
+    LedgerParts,
+    fill_of,
+    found,
+    position,
+    read,
+    value,
+    version,
+)
+from antiphon.testing.ledger_tests.doubting import Doubting  # noqa: E402
+from antiphon.testing.ledger_tests.following import Following  # noqa: E402
+from antiphon.testing.ledger_tests.room import OwnWrites, Room  # noqa: E402
+
+__all__ = [
+    "Doubting",
+    "Following",
+    "LedgerParts",
+    "LedgerSuite",
+    "OwnWrites",
+    "Room",
+    "fill_of",
+    "found",
+    "position",
+    "read",
+    "value",
+    "version",
+]
 
 
-def read(entry: CachedEntry | None) -> bytes | None:
-    """Return the bytes of *entry*, or None."""
-    if entry is None:
-        return None
-    with entry.data as stream:
-        return stream.read()
-
-
-class LedgerSuite:
+class LedgerSuite(Doubting, Following, Room, OwnWrites):
     """What every ledger must do; see ``antiphon.storage.ledger`` for the rules."""
-
-    @pytest.fixture
-    def other(self, ledger: CacheLedger) -> CacheLedger:
-        """A second handle on the same medium."""
-        return ledger
 
     def test_an_unknown_key_has_no_entry(self, ledger: CacheLedger) -> None:
         """A ledger that was never filled knows nothing, and says so."""
@@ -224,7 +234,7 @@ class LedgerSuite:
     ) -> None:
         """A later position stays, whoever names an earlier one."""
         assert ledger.position() is None
-        late, early = Position(_STORE_ID, 1, 9, b"12345678"), Position(_STORE_ID, 1, 4, b"abcdefgh")
+        late, early = Position(STORE_ID, 1, 9, b"12345678"), Position(STORE_ID, 1, 4, b"abcdefgh")
         ledger.advance(late)
         other.advance(early)
 
@@ -232,16 +242,16 @@ class LedgerSuite:
 
     def test_a_new_epoch_or_store_may_begin_lower(self, ledger: CacheLedger) -> None:
         """Sequences of different histories are not compared."""
-        ledger.advance(Position(_STORE_ID, 1, 9, b"12345678"))
-        ledger.advance(Position(_STORE_ID, 2, 1, b"abcdefgh"))
+        ledger.advance(Position(STORE_ID, 1, 9, b"12345678"))
+        ledger.advance(Position(STORE_ID, 2, 1, b"abcdefgh"))
 
-        assert Position(_STORE_ID, 2, 1, b"abcdefgh") == ledger.position()
+        assert Position(STORE_ID, 2, 1, b"abcdefgh") == ledger.position()
 
     def test_forgetting_the_position_forgets_the_notes(self, ledger: CacheLedger) -> None:
         """After a rewritten history, numbers of the old one stop no fill."""
         ledger.void("a", version(900))
         ledger.void_prefix("", version(901))
-        ledger.advance(Position(_STORE_ID, 1, 901, b"12345678"))
+        ledger.advance(Position(STORE_ID, 1, 901, b"12345678"))
         ledger.advance(None)
 
         assert ledger.position() is None
@@ -325,3 +335,11 @@ class LedgerSuite:
             thread.join()
 
         assert [] == wrong
+
+    def test_random_histories_agree_with_a_plain_model(
+        self, ledger: CacheLedger, other: CacheLedger
+    ) -> None:
+        """Whatever is done in whatever order, two handles show what the rules say."""
+        from antiphon.testing.ledger_tests.model import check_against_model
+
+        check_against_model(ledger, other)
