@@ -3,98 +3,73 @@
 The user's own keys stay in the mount store's key space, the cache entries in
 its ledger.  So ``delete``, ``push``, ``query`` and ``transaction`` see only the
 user's own keys, and no invalidation can reach them (DESIGN section 8, P6).
+
+A read goes through these steps, and most end with the first:
+
+1. Nobody doubts the cache, and a question was answered less than a third of the
+   bound ago: what is looked up now is fresh.
+2. Otherwise it is found out whether the cache is fresh (``Freshness``), and the
+   entry is looked up again: what was found out speaks of what is there then.
+3. An entry from before a lost history is confirmed by its version.
+4. What is not there, or cannot be shown to be fresh, is read from the backing
+   store and kept.  Steps 3 and 4 are done once for all who want the same key
+   (``Flights``), and not while the store is known to be down (``Outage``).
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, TypeVar
 
 from antiphon.errors import InvalidValue, StoreError
 from antiphon.storage.abstract_store import AbstractStore
-from antiphon.storage.changes import STAGE_ABOVE_BYTES
-from antiphon.storage.freshness import MAX_STALENESS_S, Freshness
-from antiphon.storage.journal import Journal, version_of
+from antiphon.storage.beside import Beside
+from antiphon.storage.cache_stats import CacheCounts, CacheStats
+from antiphon.storage.cached_entry import CachedEntry
+from antiphon.storage.cached_value import CachedValue, UnsureValue
+from antiphon.storage.eviction import Eviction
+from antiphon.storage.flights import Flights
+from antiphon.storage.freshness import Freshness, FreshnessReport, boot_clock
+from antiphon.storage.freshness_modes import DEFAULT_MODE, Demand, FreshnessMode
+from antiphon.storage.freshness_questions import Question
+from antiphon.storage.journal import Journal, Position, Version, version_of
 from antiphon.storage.journals import journals_of
-from antiphon.storage.ledger import CachedEntry, CacheLedger, Fill, Reservation
+from antiphon.storage.layered_store import closing_value
+from antiphon.storage.ledger import CacheLedger, Fill, Reservation
+from antiphon.storage.outage import Outage
 from antiphon.storage.own_writes import OwnWrites
 from antiphon.storage.value import Value
 
 logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
-class CacheStats:
-    """What the readers of one cache in this process met.
+class CacheOptions:
+    """How a cache serves, and how large it may become.
 
     Attributes:
-        hits: reads served from the cache.
-        misses: reads for which it had no entry.
-        unsure: reads that went to the backing store because the entry could
-            not be shown to be fresh.
-        fills: values kept.
-        voided: values not kept, since their key changed while they were read.
+        mode: how fresh a read has to be.
+        max_bytes: bytes of data it may hold; None: no bound.
+        max_entries: entries it may hold; None: no bound.
     """
 
-    hits: int = 0
-    misses: int = 0
-    unsure: int = 0
-    fills: int = 0
-    voided: int = 0
-
-
-class CachedValue(Value):
-    """A value served from the cache; ``version`` is that of the backing store.
-
-    Args:
-        entry: what the ledger holds.
-        again: returns the value anew, for a range of one that is too large to
-            be held in memory.
-    """
-
-    def __init__(self, entry: CachedEntry, again: Callable[[], Value]) -> None:
-        self._again = again
-        self._metadata = entry.metadata
-        self.size = entry.size
-        self.created = entry.created
-        self.modified = entry.modified
-        self.version = entry.version
-        self._bytes: bytes | None = None
-        self._data = entry.data
-        if entry.size <= STAGE_ABOVE_BYTES:
-            with entry.data as stream:
-                self._bytes = stream.read()
-            self._data = BytesIO(self._bytes)
-
-    @property
-    def data(self) -> BinaryIO:
-        """The stream of the bytes: one and the same at every access."""
-        return self._data
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The metadata; a copy that belongs to the caller."""
-        return self._metadata
-
-    def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
-        """Return a new stream of ``data[start:end]``, counted as in Python slices."""
-        if self._bytes is not None:
-            return BytesIO(self._bytes[start:end])
-        return self._again().range(start, end)
+    mode: FreshnessMode = DEFAULT_MODE
+    max_bytes: int | None = None
+    max_entries: int | None = None
 
 
 class FillingMount:
-    """The reads of one cache; ``own`` has the user's own writes to it.
+    """The reads of one cache.
 
     Args:
         mount_point: prefix of the keys that are cached.
         mount_store: holds the user's own keys, and the ledger.
         backing_store: where values come from.
-        max_staleness_s: see ``Freshness``.
+        options: how it serves.
     """
 
     def __init__(
@@ -103,14 +78,18 @@ class FillingMount:
         mount_store: AbstractStore,
         backing_store: AbstractStore,
         *,
-        max_staleness_s: float = MAX_STALENESS_S,
+        options: CacheOptions | None = None,
     ) -> None:
         self.mount_point = mount_point
         self.mount_store = mount_store
         self.backing_store = backing_store
-        self._max_staleness_s = max_staleness_s
-        self._lock = threading.Lock()
-        self._counts = dict.fromkeys(CacheStats.__slots__, 0)
+        self.options = CacheOptions() if options is None else options
+        self._clock = boot_clock
+        self._counts = CacheCounts()
+        self._outage = Outage(self._clock)
+        self._fills: Flights[CachedEntry] = Flights(self._clock)
+        self._confirmations: Flights[CachedEntry] = Flights(self._clock)
+        self._beside = Beside("antiphon-confirm")
 
     def open(self) -> None:
         """Find the ledger of the mount store, which is connected by now."""
@@ -122,8 +101,9 @@ class FillingMount:
                 " use a memory, sqlite or Redis store as mount store"
             )
         self.ledger: CacheLedger = ledger
-        self.journal: Journal | None = journal_of(self.backing_store)
-        if self.journal is None and not _tells_of_changes(self.backing_store):
+        #: The journals that tell of every change of the backing store; empty if it has none.
+        self.journals: tuple[Journal, ...] = journals_of(self.backing_store) or ()
+        if not self.journals and not _tells_of_changes(self.backing_store):
             raise InvalidValue(
                 f"cannot fill from {self.backing_store!r}, which has no journal and no events of"
                 " its own: give the store behind it as backing store"
@@ -133,74 +113,235 @@ class FillingMount:
             self.mount_store,
             self.backing_store,
             ledger=ledger,
-            has_journal=self.journal is not None,
+            has_journal=bool(self.journals),
         )
-        self.freshness = Freshness(ledger, self.journal, max_staleness_s=self._max_staleness_s)
+        self.freshness = Freshness(
+            ledger,
+            self.journals or None,
+            mode=self.options.mode,
+            clock=self._clock,
+            outage=self._outage,
+        )
+        bounds = self.options.max_bytes, self.options.max_entries
+        self.eviction = (
+            None
+            if bounds == (None, None)
+            else Eviction(ledger, max_bytes=bounds[0], max_entries=bounds[1], clock=self._clock)
+        )
+
+    @property
+    def journal(self) -> Journal | None:
+        """The only one of ``journals``; None if there is none, or several."""
+        return self.journals[0] if len(self.journals) == 1 else None
 
     def stats(self) -> CacheStats:
         """Return what the readers of this process met so far."""
-        with self._lock:
-            return CacheStats(**self._counts)
+        return self._counts.stats(
+            shared=self._fills.shared + self._confirmations.shared,
+            spared=self._outage.spared,
+            evicted=0 if self.eviction is None else self.eviction.evicted,
+        )
 
-    def _count(self, what: str) -> None:
-        with self._lock:
-            self._counts[what] += 1
+    def report(self) -> FreshnessReport:
+        """Return what an entry that is served now would be worth; it asks as a read does."""
+        freshness = self.freshness
+        try:
+            beat = self.ledger.lookup("").beat
+            if self.options.mode.name == "available":
+                is_fresh = freshness.covers_soon(beat)
+            else:
+                is_fresh = (freshness.is_settled() and beat is not None) or freshness.covers(beat)
+            positions = tuple(self.ledger.positions().values())
+        except StoreError as exc:
+            return FreshnessReport("unsure", None, f"the cache cannot be read: {exc}")
+        told = freshness.report_of(
+            freshness.shown, freshness.now(), doubt=None if is_fresh else freshness.doubts()
+        )
+        return FreshnessReport(told.state, told.age_s, told.why, positions)
 
     # -- Reading -------------------------------------------------------------
 
-    def fresh_entry(self, key: str) -> CachedEntry | None:
-        """Return the entry of *key* if there is one that may be served now."""
+    def cached(self, key: str, demand: Demand | None = None) -> CachedValue | None:
+        """Return the value of *key* if the cache has one that may be served now."""
+        wanted = self._wanted(demand)
         try:
-            return self._fresh_entry(key)
+            if demand is not None:
+                return self._demanded(key, demand, wanted)
+            # What is known before the look-up counts, and nothing newer.
+            shown, now = self.freshness.shown, self._clock()
+            is_settled = self.freshness.is_settled(now)
+            entry, beat = self.ledger.lookup(key)
+            if entry is None:
+                self._counts.add("misses")
+                return None
+            if is_settled and beat is not None and entry.checked:
+                return self._hit(key, entry, shown, now)
+            if self.options.mode.name == "available":
+                return self._available(key, beat)
+            return self._shown(key, entry, beat, None)
         except StoreError as exc:
+            # The cache's trouble is not the reader's: the source answers.
             logger.warning("%r is not read from the cache: %s", key, exc)
-            self._count("unsure")
+            self._counts.add("unsure")
             return None
 
-    def _fresh_entry(self, key: str) -> CachedEntry | None:
-        is_settled = self.freshness.is_settled()
-        found = self.ledger.lookup(key)
-        if found.entry is None:
-            self._count("misses")
+    def get(self, key: str, demand: Demand | None = None) -> Value:
+        """Return the value of *key*, from the cache or else, filling it, from its source."""
+        found = self.cached(key, demand)
+        if found is not None:
+            return found
+        landed = self._fills.run(key, lambda: self._fill(key), within_s=self._bound(demand))
+        if landed is None:
+            began = self._clock()
+            return self.told(self.source(lambda: self.backing_store.get(key)), began)
+        return self._asked(landed.cargo, landed.began_at)
+
+    def source(self, read: Callable[[], _T]) -> _T:
+        """Return what *read* returns, which reads the backing store.
+
+        Raises:
+            StoreUnavailable: it is down; at once, if that is known already.
+        """
+        return self._outage.call(read)
+
+    def told(self, value: _T, began: float | None = None) -> _T:
+        """Return *value*, which came from its source, with what is to be told of it."""
+        if isinstance(value, Value) and value.freshness is None:
+            now = self._clock()
+            asked = Question(now if began is None else began, ())
+            value.freshness = self.freshness.report_of(asked, now)
+        return value
+
+    def _wanted(self, demand: Demand | None) -> Position | None:
+        if demand is None or demand.at_least is None:
             return None
-        if is_settled and found.beat is not None:
-            self._count("hits")
-            return found.entry
-        found.entry.data.close()
-        if not self.freshness.covers(found.beat):
-            self._count("unsure")
+        return self.freshness.position_of(demand.at_least)
+
+    def _bound(self, demand: Demand | None) -> float:
+        """Return the seconds by which a value of another reader's flight may be behind."""
+        if demand is None:
+            return self.options.mode.max_age_s
+        if demand.at_least is not None:
+            return 0.0  # what it asks for may be newer than the flight
+        return demand.max_age_s or 0.0
+
+    def _hit(self, key: str, entry: CachedEntry, shown: Question, now: float) -> CachedValue:
+        self._counts.hit()
+        if self.eviction is not None:
+            self.eviction.touched(key)
+        return CachedValue(entry, shown, now, self.freshness)
+
+    def _asked(self, entry: CachedEntry, began: float) -> CachedValue:
+        """Return the value of an entry of which the source was asked from *began* on."""
+        return CachedValue(entry, Question(began, ()), self._clock(), self.freshness)
+
+    def _demanded(self, key: str, demand: Demand, wanted: Position | None) -> CachedValue | None:
+        entry, beat = self.ledger.lookup(key)
+        if wanted is not None and not self.freshness.has_reached(wanted):
+            if beat is None:
+                self._counts.add("unsure")
+                return None  # nobody is there who would come to it
+            self._counts.add("waited")
+            if not self.freshness.wait_for(wanted):
+                self._counts.add("unsure")
+                return None
+            entry, beat = self.ledger.lookup(key)
+        if entry is None:
+            self._counts.add("misses")
+            return None
+        if demand.max_age_s is None and self.options.mode.name == "available":
+            return self._available(key, beat)
+        return self._shown(key, entry, beat, demand.max_age_s)
+
+    def _shown(
+        self, key: str, entry: CachedEntry, beat: int | None, max_age_s: float | None
+    ) -> CachedValue | None:
+        """Return the value of *key* if it can be shown to be fresh."""
+        if not entry.checked:
+            return self._confirmed(key)
+        if not self.freshness.covers(beat, max_age_s=max_age_s):
+            self._counts.add("unsure")
             return None
         # That the cache is fresh was found out after the look-up, and speaks of
         # what is there now: the entry may have been dropped in between.
+        shown = self.freshness.shown
+        again = self.ledger.lookup(key).entry
+        if again is None:
+            self._counts.add("misses")
+            return None
+        if not again.checked:
+            return self._confirmed(key)
+        return self._hit(key, again, shown, self._clock())
+
+    def _available(self, key: str, beat: int | None) -> CachedValue | None:
+        """Return what there is of *key*, flagged if it cannot be shown to be fresh."""
+        freshness = self.freshness
+        is_fresh, shown = freshness.covers_soon(beat), freshness.shown
         entry = self.ledger.lookup(key).entry
-        self._count("misses" if entry is None else "hits")
+        if entry is None:
+            self._counts.add("misses")
+            return None
+        if entry.checked and is_fresh:
+            return self._hit(key, entry, shown, self._clock())
+        why = freshness.doubts()
+        if not entry.checked:
+            why = "the history of the backing store was lost, and it was not asked for the key yet"
+            self._beside.run(key, lambda: self._confirmed(key))
+        self._counts.add("stale_served")
+        if self.eviction is not None:
+            self.eviction.touched(key)
+        return UnsureValue(entry, shown, self._clock(), freshness, why)
+
+    # -- Confirming and filling ----------------------------------------------
+
+    def _confirmed(self, key: str) -> CachedValue | None:
+        """Ask the source whether it still has the very version; the value if so."""
+        landed = self._confirmations.run(key, lambda: self._confirm(key), within_s=0.0)
+        if landed is None:
+            self._counts.add("unsure")
+            return None
+        self._counts.hit()
+        return self._asked(landed.cargo, landed.began_at)
+
+    def _confirm(self, key: str) -> CachedEntry | None:
+        # The reservation comes first: what changes from here on voids it.
+        reservation = self.ledger.reserve(key)
+        try:
+            version = self.source(lambda: self._version(key))
+        except BaseException:
+            self._release(reservation)
+            raise
+        entry = self.ledger.confirm(reservation, version)
+        if entry is not None:
+            self._counts.add("confirmed")
         return entry
 
-    def cached(self, key: str) -> Value | None:
-        """Return the value of *key* if the cache has one that may be served now."""
-        entry = self.fresh_entry(key)
-        return None if entry is None else self._as_value(key, entry)
-
-    def get(self, key: str) -> Value:
-        """Return the value of *key*, from the cache or else, filling it, from its source."""
-        entry = self.fresh_entry(key)
-        if entry is None:
-            entry = self._fill(key)
-        return self.backing_store.get(key) if entry is None else self._as_value(key, entry)
-
-    def _as_value(self, key: str, entry: CachedEntry) -> Value:
-        return CachedValue(entry, lambda: self.backing_store.get(key))
+    def _version(self, key: str) -> Version | None:
+        """Return the version that the source has of *key*; None if it has no such key."""
+        ask = getattr(self.backing_store, "get_version", None)
+        try:
+            if ask is not None:
+                version: Version | None = ask(key)
+                return version
+            value = self.backing_store.get(key)
+            with closing_value(value):
+                return version_of(value)
+        except KeyError:
+            return None
 
     def _fill(self, key: str) -> CachedEntry | None:
         """Read *key* from the backing store and keep it; None if it cannot be kept."""
         try:
             reservation = self.ledger.reserve(key)
         except StoreError as exc:
-            # The cache's trouble is not the reader's: the source answers.
             logger.warning("%r is not cached: %s", key, exc)
             return None
         try:
-            value = self.backing_store.get(key)
+            value = self.source(lambda: self.backing_store.get(key))
+            if self.eviction is not None and not self.eviction.admits(value.size):
+                self._release(reservation)
+                with closing_value(value):
+                    return None
             fill = Fill(
                 value.data, dict(value.metadata), value.created, value.modified, version_of(value)
             )
@@ -213,7 +354,9 @@ class FillingMount:
             # If it was the source that failed, it fails again when it is read for the caller.
             logger.warning("%r is not cached: %s", key, exc)
             return None
-        self._count("voided" if entry is None else "fills")
+        self._counts.add("voided" if entry is None else "fills")
+        if entry is not None and self.eviction is not None:
+            self.eviction.added(key, entry.size)
         return entry
 
     def _release(self, reservation: Reservation) -> None:
@@ -221,6 +364,15 @@ class FillingMount:
             self.ledger.release(reservation)
         except StoreError as exc:
             logger.debug("a reservation is left to its time: %s", exc)
+
+    def push(self, key: str) -> None:
+        """Push the user's own *key*; what readers fetch of it meanwhile is theirs alone."""
+        try:
+            self.own.push(key)
+        finally:
+            # Flights that took off before may bring what was there before.
+            self._fills.void(key)
+            self._confirmations.void(key)
 
 
 def _tells_of_changes(store: Any) -> bool:
@@ -231,9 +383,3 @@ def _tells_of_changes(store: Any) -> bool:
     """
     wraps = getattr(store, "stores", None) or hasattr(getattr(store, "store", None), "query")
     return not (wraps or hasattr(store, "since"))
-
-
-def journal_of(store: object) -> Journal | None:
-    """Return the one journal of *store*; None if it keeps none, or has several."""
-    journals = journals_of(store)
-    return journals[0] if journals is not None and len(journals) == 1 else None

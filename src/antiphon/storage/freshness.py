@@ -174,14 +174,17 @@ class Freshness:
 
     # -- For readers -----------------------------------------------------------
 
-    def is_settled(self) -> bool:
+    def is_settled(self, now: float | None = None) -> bool:
         """Return whether what is looked up from now on is known to be fresh.
 
         Otherwise ``covers`` finds it out, and then speaks of the entries that
         are there *then*: one looked up before may be dropped meanwhile.
+
+        Args:
+            now: time of the clock that counts; None reads it.
         """
         # One comparison, without a lock: it is all that most reads do here.
-        return self._clock() < self._settled_until
+        return (self._clock() if now is None else now) < self._settled_until
 
     def is_within(self, max_age_s: float) -> bool:
         """Return whether what is looked up from now on is known to be so fresh."""
@@ -216,10 +219,10 @@ class Freshness:
             return inquiry.is_within(bound)
         return inquiry.look(bound) or inquiry.ask_once(bound)
 
-    def covers_soon(self) -> bool:
+    def covers_soon(self, beat: int | None) -> bool:
         """Do what ``covers`` does within ``ANSWER_WAIT_S``; the asking goes on beside it."""
         if not self._journals:
-            return self._is_vouched and self._doubt is None
+            return self.covers(beat)
         inquiry, bound = self._inquiry, self.max_staleness_s
         if inquiry.is_within(bound):
             inquiry.keep_up(bound, beside=True)
@@ -297,10 +300,24 @@ class Freshness:
             return f"the backing store cannot be reached: {down}"
         return doubt if doubt is not None else self._inquiry.trouble
 
-    def report_of(self, shown: Question, at: float, *, is_fresh: bool, why: str) -> FreshnessReport:
-        """Return what is to be told of a value served at the time *at*."""
+    def report_of(self, shown: Question, at: float, *, doubt: str | None = None) -> FreshnessReport:
+        """Return what is to be told of a value, or of the cache.
+
+        Args:
+            shown: the question whose answer says how fresh it is.
+            at: when it was looked up.
+            doubt: why that is not known; None if it is.
+        """
         age_s = None if shown.sent_at == NEVER else max(0.0, at - shown.sent_at)
-        return FreshnessReport("fresh" if is_fresh else "unsure", age_s, why, shown.heads)
+        if doubt is not None:
+            return FreshnessReport("unsure", age_s, doubt, shown.heads)
+        if age_s is None:
+            why = "an invalidator of this process hears of every change"
+        elif shown.heads:
+            why = "all changes are applied that the backing store had when it was asked"
+        else:
+            why = "it was read from the backing store"
+        return FreshnessReport("fresh", age_s, why, shown.heads)
 
     def _settle(self) -> None:
         """Work out until when readers need not ask; the lock is held."""

@@ -35,6 +35,10 @@ class FreshnessMode:
 STRICT = FreshnessMode("strict", 0.0)
 
 
+#: What a cache is that does not say.
+DEFAULT_MODE = FreshnessMode("bounded", MAX_STALENESS_S)
+
+
 def bounded(seconds: float) -> FreshnessMode:
     """Return the mode in which a cached read is at most *seconds* behind the backing store.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from antiphon.errors import AuthorizationError, InvalidValue
 from antiphon.storage.checks import checked_select
 from antiphon.storage.journal import Version
 from antiphon.storage.utils import BUFFER_BYTES, Readable, buffer_iterator
+
+if TYPE_CHECKING:
+    from antiphon.storage.freshness_modes import FreshnessReport
 
 
 class Value:
@@ -24,12 +27,15 @@ class Value:
         created: when the key was created, in seconds since the Unix epoch, UTC.
         modified: when it was last changed, likewise.
         version: version of the key, where the store has versions.
+        freshness: of what was read through a cache: how fresh it is, and how
+            that is known; else None.
     """
 
     size: int | None = None
     created: float | None = None
     modified: float | None = None
     version: Version | None = None
+    freshness: FreshnessReport | None = None
 
     @property
     def data(self) -> BinaryIO:

@@ -303,9 +303,9 @@ def test_an_entry_dropped_between_look_up_and_check_is_not_served(
     setting.mounted.filling.ledger.doubt()
     covers = Freshness.covers
 
-    def caught_up_meanwhile(freshness: Freshness, beat: int | None) -> bool:
+    def caught_up_meanwhile(freshness: Freshness, beat: int | None, **asked: float | None) -> bool:
         setting.catch_up()
-        return covers(freshness, beat)
+        return covers(freshness, beat, **asked)
 
     monkeypatch.setattr(Freshness, "covers", caught_up_meanwhile)
 
@@ -327,9 +327,9 @@ def test_a_cache_that_fails_is_no_trouble_to_readers(
     assert b"one" == setting.read("p/a")
 
 
-def test_a_wrapper_is_refused_as_source(setting: Setting) -> None:
+def test_a_wrapper_of_a_store_without_a_journal_is_refused_as_source() -> None:
     """Wrappers tell of no change; a cache over one could never be kept right."""
-    plain = MountedStore("z/", DictMemoryStore(), setting.backing)
+    plain = MountedStore("z/", AbstractStore(), AbstractStore())
     mounted = MountedStore("p/", DictMemoryStore(), plain, fill=True)
 
     with pytest.raises(InvalidValue, match="give the store behind it"):
