@@ -22,6 +22,7 @@ from antiphon.testing.store_suite import (
     Streaming,
     Telling,
     Versioning,
+    Waiting,
     Writing,
 )
 from http_media import Web, client, running_web
@@ -36,7 +37,16 @@ def web() -> Iterator[Web]:
 
 
 class TestOverSqlite(
-    Reading, Writing, Streaming, Hostile, Telling, Progressing, Concurrency, Versioning, Journalling
+    Reading,
+    Writing,
+    Streaming,
+    Hostile,
+    Telling,
+    Progressing,
+    Concurrency,
+    Versioning,
+    Journalling,
+    Waiting,
 ):
     """A sqlite store, served: all but transactions, which HTTP has none of."""
 

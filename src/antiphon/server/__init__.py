@@ -23,6 +23,7 @@ from antiphon.server.calls import Identity
 from antiphon.server.exchange import RequestRecord, Served
 from antiphon.server.several import StoresApp
 from antiphon.server.views import Views
+from antiphon.server.waiting import MAX_WAITING, Waiting
 from antiphon.server.workers import Workers
 from antiphon.storage.read_only_store import AbstractReadOnlyStore
 
@@ -50,6 +51,7 @@ def store_app(
     max_value_bytes: int = MAX_VALUE_BYTES,
     upload_idle_s: float = UPLOAD_IDLE_S,
     workers: Workers | None = None,
+    max_waiting: int = MAX_WAITING,
     observe: Callable[[RequestRecord], None] | None = None,
 ) -> StoreApp:
     """Return an ASGI application that serves *store*.
@@ -65,6 +67,8 @@ def store_app(
         workers: threads in which the store works, shared with other
             applications; None makes own ones, which the application's
             ``close()``, or the server's end, ends.
+        max_waiting: clients that may wait for changes at a time; none of them
+            holds a thread, but each holds a connection.
         observe: is told of each request, on the event loop: it must not wait.
     """
     served = Served(
@@ -74,6 +78,7 @@ def store_app(
         max_value_bytes=max_value_bytes,
         upload_idle_s=upload_idle_s,
         workers=workers or Workers(),
+        waiting=Waiting(max_waiting),
         observe=observe,
     )
     return StoreApp(served, owns_workers=workers is None)

@@ -14,6 +14,7 @@ from antiphon.errors import (
     AuthenticationError,
     AuthorizationError,
     IncompatibleStore,
+    InvalidFreshness,
     InvalidKey,
     InvalidValue,
     KeyNotFound,
@@ -204,6 +205,7 @@ def _close(thing: object) -> None:
 _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (InvalidKey, 400, None),
     (InvalidValue, 400, None),
+    (InvalidFreshness, 400, None),
     (AuthenticationError, 401, "nobody knows this user, or the password or token is wrong"),
     (AuthorizationError, 403, "the user may not do this"),
     (KeyNotFound, 404, "no such key"),

@@ -40,8 +40,17 @@ class StoreApp:
         self.close()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def begin_waits(self) -> None:
+        """Let clients wait for changes again, after ``end_waits``."""
+        self.served.waiting.begin()
+
+    def end_waits(self) -> None:
+        """Answer all who wait for changes now, and let none wait: the server is to stop."""
+        self.served.waiting.end()
+
     def close(self) -> None:
         """End the threads, unless they were given; the store stays as it is.  Twice is fine."""
+        self.end_waits()
         if self._owns_workers:
             self.served.workers.close()
 

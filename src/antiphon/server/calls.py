@@ -13,6 +13,7 @@ from antiphon.server.conditions import etag_of, matches_any, strong_tags, versio
 from antiphon.storage import metadata as codec
 from antiphon.storage.conditions import honours_expect
 from antiphon.storage.journal import ABSENT, Journal, Version
+from antiphon.storage.journals import journals_of
 from antiphon.storage.permissions import PERMISSIONS_NAME
 from antiphon.storage.utils import Readable
 
@@ -112,9 +113,15 @@ class Call:
         return version
 
 
-def has_journal(store: Any) -> bool:
-    """Return whether *store* tells of its past."""
+def is_backend(store: Any) -> bool:
+    """Return whether *store* has a journal of its own, and so tells what it commits."""
     return isinstance(store, Journal) and store.store_id is not None
+
+
+def journal_in(store: Any) -> Journal | None:
+    """Return the journal in which all of the past of *store* is; None if there is no such one."""
+    journals = journals_of(store)
+    return journals[0] if journals is not None and len(journals) == 1 else None
 
 
 def _conflict(why: str) -> Refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import logging
 import time
@@ -20,6 +19,7 @@ from antiphon.server.lingering import has_body, linger
 from antiphon.server.operations import OPERATIONS, Operation
 from antiphon.server.origins import is_from_elsewhere
 from antiphon.server.routing import PROBED, Target, target_of
+from antiphon.server.searching import wish_of
 from antiphon.server.uploads import (
     COLLECTED_BYTES,
     ClientGone,
@@ -28,6 +28,7 @@ from antiphon.server.uploads import (
     too_large,
 )
 from antiphon.server.views import Views
+from antiphon.server.waiting import Waiting, cancelled, first_of
 from antiphon.server.workers import Workers
 from antiphon.server.writing import metadata_bytes
 
@@ -86,6 +87,7 @@ class Served:
         max_value_bytes: largest value that is taken.
         upload_idle_s: seconds without a byte after which an upload is given up.
         workers: threads in which the store works.
+        waiting: clients that wait for changes.
         observe: is told of each request; None tells nobody.
     """
 
@@ -95,6 +97,7 @@ class Served:
     max_value_bytes: int
     upload_idle_s: float
     workers: Workers
+    waiting: Waiting
     observe: Callable[[RequestRecord], None] | None
 
     @property
@@ -184,6 +187,8 @@ class Exchange:
     async def _performed(self, operation: Operation) -> Answer:
         workers = self._served.workers
         if not operation.body:
+            if operation.waits:
+                return await self._awaited(operation)
             if self._served.views.is_direct and operation.is_short:
                 return operation.handle(self._call(_NO_BODY))
             return await workers.run(operation.handle, self._call(_NO_BODY))
@@ -199,6 +204,37 @@ class Exchange:
             return await workers.run_upload(operation.handle, self._call(stream))
         finally:
             stream.close()
+
+    async def _awaited(self, operation: Operation) -> Answer:
+        """Return the answer once there is something new, if the client waits for that."""
+        workers, waiting = self._served.workers, self._served.waiting
+        call = self._call(_NO_BODY)
+        # Who sends a body that nobody reads could not be seen to go.
+        wish = None
+        if not has_body(self._headers):
+            wish = await workers.run(wish_of, call)
+        if wish is None:
+            return await workers.run(operation.handle, call)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wish.wait_s
+        gone = asyncio.ensure_future(self._until_gone())
+        try:
+            while True:
+                with waiting.turn(wish.journal, wish.position) as woken:
+                    answer = await workers.run(operation.handle, self._call(_NO_BODY))
+                    left_s = deadline - loop.time()
+                    if wish.is_met_by(answer) or left_s <= 0 or waiting.is_ended:
+                        return answer
+                    waiting.check_room()
+                    await first_of(woken, gone, left_s)
+                if gone.done():
+                    raise ClientGone
+                if waiting.is_ended:
+                    return answer  # which tells nothing; the threads may have ended
+                # Whoever asked may not be let in any more.
+                self._user = await self._identified()
+        finally:
+            await cancelled(gone)
 
     def _body_limit(self, is_data: bool) -> int:
         """Return how long the body may be; a longer one is refused before it is read."""
@@ -281,9 +317,7 @@ class Exchange:
         except Exception:
             logger.exception("an answer was cut short")
         finally:
-            gone.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await gone
+            await cancelled(gone)
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

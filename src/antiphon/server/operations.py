@@ -19,12 +19,14 @@ class Operation:
         body: what the request's body is: ``""`` (none), ``json`` or ``data``.
         writes: whether the store is changed.
         is_short: whether it reads one key and nothing else.
+        waits: whether a client may wait for something new (``searching.wish_of``).
     """
 
     handle: Callable[[Call], Answer]
     body: str = ""
     writes: bool = False
     is_short: bool = False
+    waits: bool = False
 
 
 _GET_DATA = Operation(reading.get_data, is_short=True)
@@ -55,6 +57,6 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "info": {"GET": Operation(searching.get_info)},
     "index": {"GET": Operation(searching.get_index)},
-    "head": {"GET": Operation(searching.get_head)},
-    "since": {"GET": Operation(searching.get_since)},
+    "head": {"GET": Operation(searching.get_head, waits=True)},
+    "since": {"GET": Operation(searching.get_since, waits=True)},
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -23,15 +25,16 @@ from antiphon.server.answers import (
 from antiphon.server.calls import (
     Call,
     conditions_from,
-    has_journal,
+    journal_in,
     json_object,
     metadata_text,
 )
 from antiphon.server.conditions import matches_any
 from antiphon.server.routing import parameters
+from antiphon.server.waiting import MAX_WAIT_S
 from antiphon.storage import metadata as codec
 from antiphon.storage.conditions import honours_expect
-from antiphon.storage.journal import JournalEntry, Position, Version
+from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.metadata import MAX_INTEGER
 from antiphon.storage.value import select_from
 
@@ -136,18 +139,19 @@ def _lines(lines: Iterable[str], kind: bytes, more: Headers | None = None) -> An
 def get_index(call: Call) -> Answer:
     """Answer with all keys and their metadata as one JSON object."""
     headers: Headers = [(b"cache-control", b"private, no-cache"), (b"vary", b"authorization")]
-    if has_journal(call.store):
+    journal = journal_in(call.store)
+    if journal is not None:
         # Read before the keys: what changes meanwhile may be in it or not, and
         # is asked for again next time.
-        etag = _index_tag(call)
+        etag = _index_tag(call, journal.head())
         headers.append((b"etag", etag.encode()))
         if matches_any(call.header(b"if-none-match") or "", etag):
             return Answer(304, headers)
     return _lines(_index_text(call.store.query()), JSON_TYPE, headers)
 
 
-def _index_tag(call: Call) -> str:
-    tag = str(call.store.head())
+def _index_tag(call: Call, head: Position) -> str:
+    tag = str(head)
     if call.user is not None:
         # Users may see different keys.
         tag += "-" + hashlib.sha256(call.user.tag.encode()).hexdigest()[:16]
@@ -167,22 +171,72 @@ def _index_text(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[str]:
 
 def get_head(call: Call) -> Answer:
     """Answer with the position of the newest commit."""
-    return json_answer({"position": str(_journalling(call).head())})
+    return _head_answer(_journalling(call).head())
+
+
+def _head_answer(head: Position) -> Answer:
+    return json_answer({"position": str(head)})
 
 
 def get_since(call: Call) -> Answer:
     """Answer with the journal's entries after a position."""
-    store = _journalling(call)
+    journal = _journalling(call)
     asked = dict(parameters(call.query_string))
     limit = _limit(asked.get("limit", str(DEFAULT_ENTRIES)))
-    entries = iter(store.since(position_from(asked.get("position", ""))))
+    entries = iter(journal.since(position_from(asked.get("position", ""))))
     return _lines(_entry_lines(call, entries, limit), LINES_TYPE)
 
 
-def _journalling(call: Call) -> Any:
-    if not has_journal(call.store):
+def _journalling(call: Call) -> Journal:
+    journal = journal_in(call.store)
+    if journal is None:
         raise Refused(501, "the store has no journal")
-    return call.store
+    return journal
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client waits for.
+
+    Attributes:
+        journal: that it waits for.
+        position: where the client is.
+        wait_s: seconds that it would wait at most.
+    """
+
+    journal: Journal
+    position: Position
+    wait_s: float
+
+    def is_met_by(self, answer: Answer) -> bool:
+        """Return whether *answer* tells the client anything new."""
+        return answer.body not in (_NOTHING_NEW, _head_answer(self.position).body)
+
+
+def wish_of(call: Call) -> Wish | None:
+    """Return what the client of a request about the journal waits for; None if it does not.
+
+    Raises:
+        InvalidValue: position or seconds make no sense.
+        Refused: there is no journal.
+    """
+    asked = dict(parameters(call.query_string))
+    text = asked.get("wait_s")
+    if text is None:
+        return None
+    wait_s = _seconds(text)
+    position = position_from(asked.get("position", ""))
+    return Wish(_journalling(call), position, min(wait_s, MAX_WAIT_S)) if wait_s > 0 else None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+        if len(text) < 32 and 0 <= seconds < math.inf:
+            return seconds
+    except ValueError:
+        pass
+    raise InvalidValue(f"wait_s must be a number of seconds from 0 on, not {text!r:.80}")
 
 
 def _limit(text: str) -> int:
@@ -217,7 +271,14 @@ def _entry_lines(call: Call, entries: Iterator[JournalEntry], limit: int) -> Ite
         more = entry.last and count >= limit
     else:
         more = False
-    yield f'{{"count": {count}, "more": {json.dumps(more)}}}\n'
+    yield _end_of_entries(count, more)
+
+
+def _end_of_entries(count: int, more: bool) -> str:
+    return f'{{"count": {count}, "more": {json.dumps(more)}}}\n'
+
+
+_NOTHING_NEW = _end_of_entries(0, False).encode()
 
 
 def _entry_text(call: Call, entry: JournalEntry) -> str:
@@ -249,7 +310,8 @@ def _entry_text(call: Call, entry: JournalEntry) -> str:
 def get_info(call: Call) -> Answer:
     """Answer with what the store is and can."""
     about = call.store.info()
-    store_id = getattr(call.store, "store_id", None) or about.get("store_id")
+    journal = journal_in(call.store)
+    store_id = about.get("store_id") if journal is None else journal.store_id
     return json_answer(
         {
             "protocol": PROTOCOL,
@@ -258,7 +320,8 @@ def get_info(call: Call) -> Answer:
             "readonly": bool(about.get("readonly")),
             "authorizing": call.is_authorizing,
             "versions": honours_expect(call.store),
-            "journal": has_journal(call.store),
+            "journal": journal is not None,
+            "wait_s": MAX_WAIT_S if journal is not None else 0,
             "user_tag": None if call.user is None else call.user.tag,
             "max_value_bytes": call.max_value_bytes,
         }

@@ -43,6 +43,7 @@ class HttpServer:
         grace_s: float = GRACE_S,
         max_head_bytes: int = MAX_HEAD_BYTES,
     ) -> None:
+        self._app = app
         self._grace_s = grace_s
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._sock = socket.create_server((host, port), family=family, backlog=1024)
@@ -75,11 +76,14 @@ class HttpServer:
 
     def start(self) -> Self:
         """Begin to answer; what comes before that waits in the socket's queue."""
+        _call_if_any(self._app, "begin_waits")
         self._thread.start()
         return self
 
     def stop(self) -> None:
         """Take no more requests, let the running ones end, and answer no more."""
+        # Else they would wait on, and the server for them.
+        _call_if_any(self._app, "end_waits")
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(self._grace_s + 3)
@@ -96,3 +100,10 @@ class HttpServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _call_if_any(app: object, method: str) -> None:
+    # Any ASGI application can be served.
+    bound = getattr(app, method, None)
+    if bound is not None:
+        bound()

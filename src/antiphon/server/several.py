@@ -58,8 +58,19 @@ class StoresApp:
         self.close()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def begin_waits(self) -> None:
+        """Let clients wait for changes again, after ``end_waits``."""
+        for app in self.apps.values():
+            app.begin_waits()
+
+    def end_waits(self) -> None:
+        """Answer all who wait for changes now, and let none wait: the server is to stop."""
+        for app in self.apps.values():
+            app.end_waits()
+
     def close(self) -> None:
         """End the threads; the stores stay as they are.  Twice is fine."""
+        self.end_waits()
         self._close()
 
     def __enter__(self) -> Self:

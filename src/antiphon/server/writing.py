@@ -11,7 +11,7 @@ from typing import Any
 
 from antiphon.errors import AuthorizationError, InvalidValue
 from antiphon.server.answers import JSON_TYPE, Answer, Refused, content_headers
-from antiphon.server.calls import Call, has_journal, json_object, metadata_from, metadata_text
+from antiphon.server.calls import Call, is_backend, json_object, metadata_from, metadata_text
 from antiphon.server.conditions import etag_of
 from antiphon.storage import metadata as codec
 from antiphon.storage.commits import NotedCommit, noted_commits
@@ -134,7 +134,7 @@ def _written(call: Call, write: Callable[[], Version | None], *, deletes: bool =
     A store of another maker commits without a word; what can be seen from
     outside is answered then.
     """
-    before = None if has_journal(call.store) else _metadata_if_any(call)
+    before = None if is_backend(call.store) else _metadata_if_any(call)
     with noted_commits() as notes:
         try:
             version = write()

@@ -17,7 +17,7 @@ from uuid import UUID
 from antiphon.errors import InvalidURL, NotConnected, StoreError
 from antiphon.events.api import BaseEventManager
 from antiphon.schemes import mask_url
-from antiphon.storage.checks import checked_key, checked_select
+from antiphon.storage.checks import checked_key, checked_select, checked_timeout
 from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_options import OPTION_PARAMETERS, HttpOptions, split_url
 from antiphon.storage.http_own_server import OwnServer
@@ -147,7 +147,7 @@ class DynamicURLStore(HttpWriting):
             _call_if_any(self._event_manager, "remove_source", self)
             server, self._server = self._server, None
             if server is not None:
-                server.client.close()
+                server.close()
 
     def _find_server(self, client: HttpClient) -> HttpServer:
         """Ask the server whether it is ours; any other one follows the manual."""
@@ -258,6 +258,19 @@ class DynamicURLStore(HttpWriting):
             StoreError: the server has no journal.
         """
         return self._journal().since(position)
+
+    def wait(self, position: Position, timeout_s: float) -> Position:
+        """Return the head as soon as it is another than *position*; see ``WaitingJournal``.
+
+        The server holds the answer back until then.  Where something between
+        cuts waiting connections, shorter waits follow one another; a server
+        that is too old for it, or has too many who wait, is asked now and then.
+
+        Raises:
+            StoreError: the server has no journal.
+            StoreUnavailable: it cannot be reached.
+        """
+        return self._journal().wait(position, checked_timeout(timeout_s))
 
     def _journal(self) -> OwnServer:
         server = self._here

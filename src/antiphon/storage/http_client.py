@@ -7,9 +7,13 @@ connection or a 502, 503 or 504, all others only if no connection came about.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import socket
 import ssl
+import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -61,12 +65,25 @@ class HttpClient:
         self._place = place
         self._options = HttpOptions() if options is None else options
         self.user_tag: str | None = None
+        self._sockets: _Sockets | None = None
         self._auth: AuthBase | None = None
         self._given: Any = None
         self._take(credentials)
         self._is_closed = False
         self._pid = os.getpid()
         self._session = self._given or self._new_session()
+
+    def for_waiting(self) -> HttpClient:
+        """Return another client of the same server, for requests that wait for their answers.
+
+        It tries nothing again, and ``close`` ends what waits, unless the session
+        was given.
+        """
+        other = HttpClient(self._place, None, self._options)
+        other._auth, other._given = self._auth, self._given
+        other._sockets = _Sockets()
+        other._session = self._given or other._new_session()
+        return other
 
     def request(
         self,
@@ -76,10 +93,12 @@ class HttpClient:
         *,
         params: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
+        more_s: float = 0.0,
     ) -> HttpAnswer:
         """Send a request and return the answer, whatever its status, its body unread.
 
         Args:
+            more_s: seconds that the answer may take longer than others.
             body: all of it, or pieces, which are sent as they are made; what
                 making them raises is raised here, and the server gets no whole
                 request.
@@ -102,7 +121,7 @@ class HttpClient:
                 headers=wanted,
                 data=data,
                 stream=True,
-                timeout=(self._options.connect_timeout_s, self._options.timeout_s),
+                timeout=(self._options.connect_timeout_s, self._options.timeout_s + more_s),
                 # A write that is sent elsewhere would lose its body, or its method.
                 allow_redirects=method in _REPEATABLE,
                 **tls,
@@ -112,6 +131,7 @@ class HttpClient:
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
             raise InvalidURL(f"{self._place}: {exc}") from None
         except _FAILURES as exc:
+            self._check_open()
             raise self._unavailable(method, exc) from exc
         except ValueError as exc:
             # Of urllib, which requests lets through: our own URLs were read before.
@@ -131,6 +151,8 @@ class HttpClient:
         self._is_closed = True
         if self._given is None:
             self._session.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -199,7 +221,7 @@ class HttpClient:
                 else (options.cert_file, options.key_file)
             )
         retry = _Retry(
-            total=RETRIES,
+            total=RETRIES if self._sockets is None else 0,
             allowed_methods=_REPEATABLE,
             status_forcelist=(502, 503, 504),
             backoff_factor=_BACKOFF_S,
@@ -207,7 +229,10 @@ class HttpClient:
             respect_retry_after_header=False,
         )
         for prefix in ("http://", "https://"):
-            session.mount(prefix, HTTPAdapter(pool_maxsize=POOL_CONNECTIONS, max_retries=retry))
+            adapter = HTTPAdapter(pool_maxsize=POOL_CONNECTIONS, max_retries=retry)
+            if self._sockets is not None:
+                self._sockets.note_those_of(adapter)
+            session.mount(prefix, adapter)
         return session
 
     def _own_session(self) -> Any:
@@ -263,6 +288,57 @@ class _Retry(urllib3.Retry):
         ):
             raise error  # type: ignore[misc]
         return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+class _Sockets:
+    """The sockets of a client that waits, so that closing it ends the waiting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._is_closed = False
+
+    def note_those_of(self, adapter: HTTPAdapter) -> None:
+        """Note the socket of each connection that *adapter* makes from now on."""
+        note = self._note
+
+        class Plain(urllib3.connection.HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                note(self.sock)
+
+        class Secured(urllib3.connection.HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                note(self.sock)
+
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecuredPool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Secured
+
+        adapter.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecuredPool}
+
+    def _note(self, sock: Any) -> None:
+        with self._lock:
+            self._open.add(sock)
+            is_closed = self._is_closed
+        if is_closed:
+            _shut_down(sock)
+
+    def close(self) -> None:
+        """Let whoever reads from one of them, now or later, meet its end."""
+        with self._lock:
+            self._is_closed = True
+            sockets = list(self._open)
+        for sock in sockets:
+            _shut_down(sock)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Bearer(AuthBase):

@@ -24,8 +24,8 @@ from antiphon.storage.http_protocol import (
     parse_done,
     parse_entry,
     parse_key,
-    parse_position,
     parse_row,
+    position_in,
     query_body,
     version_of,
 )
@@ -38,6 +38,7 @@ from antiphon.storage.http_servers import (
     Places,
 )
 from antiphon.storage.http_values import Permissions, WholeValue
+from antiphon.storage.http_waiting import HttpWaiting
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.value import Value
 
@@ -59,6 +60,9 @@ class OwnServer(HttpServer):
     ) -> None:
         super().__init__(client, places, store, info)
         self._root_url = root_url
+        self._waiting = HttpWaiting(
+            client, f"{root_url}/journal/head", self.head, wait_s=info.wait_s, store=store
+        )
 
     def url(self, key: str, part: str | None = None) -> str:
         if not is_odd(key):
@@ -137,11 +141,15 @@ class OwnServer(HttpServer):
     def head(self) -> Position:
         """Return the position of the newest commit."""
         answer = self.ask("GET", f"{self._root_url}/journal/head", headers=WANTS_JSON)
-        raw = answer.json()
-        try:
-            return parse_position(raw["position"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise StoreError(f"{self._store!r} answered no position: {raw!r:.200}") from None
+        return position_in(answer.json(), self._store)
+
+    def wait(self, position: Position, timeout_s: float) -> Position:
+        """Return the head once it is another than *position*; see ``WaitingJournal``."""
+        return self._waiting.wait(position, timeout_s)
+
+    def close(self) -> None:
+        self._waiting.close()
+        super().close()
 
     def since(self, position: Position) -> Iterator[JournalEntry]:
         """Return the entries after *position*; raises at once if they are lost."""
@@ -216,7 +224,9 @@ class OwnServer(HttpServer):
             headers={**headers, **condition(expect)},
             body=body,
         )
-        return parse_done(answer.json(), key)
+        done = parse_done(answer.json(), key)
+        self._waiting.tell()
+        return done
 
     def _check_first(self, key: str, expect: Version) -> None:
         """Find out before much is sent what the server would refuse after it was sent."""

@@ -75,6 +75,7 @@ class ServerInfo:
         readonly, authorizing, versions, journal: what it is and can.
         user_tag: who we are there; None if nobody asked.
         max_value_bytes: largest value that it takes; None if it does not say.
+        wait_s: seconds for which it lets clients wait for a change; 0: not at all.
     """
 
     store_id: UUID | None
@@ -85,6 +86,7 @@ class ServerInfo:
     journal: bool
     user_tag: str | None
     max_value_bytes: int | None
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ def parse_info(raw: Any) -> ServerInfo:
             journal=bool(raw.get("journal")),
             user_tag=_text_or_none(raw.get("user_tag")),
             max_value_bytes=None if limit is None else int(limit),
+            wait_s=max(0.0, float(raw.get("wait_s") or 0)),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise IncompatibleStore(
@@ -194,6 +197,14 @@ def parse_position(text: str) -> Position:
     """Return the position that ``str()`` wrote as *text*; ``ValueError`` if it is none."""
     store_id, _, version = text.partition("@")
     return Position(UUID(store_id), *Version.parse(version))
+
+
+def position_in(raw: Any, store: object) -> Position:
+    """Return the position in the answer to a question for the head; raises ``StoreError``."""
+    try:
+        return parse_position(raw["position"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StoreError(f"{store!r} answered no position: {raw!r:.200}") from None
 
 
 def parse_entry(raw: Any) -> JournalEntry:

@@ -78,6 +78,10 @@ class HttpServer:
         self._places = places
         self._store = store
 
+    def close(self) -> None:
+        """Close the connections.  Twice is fine."""
+        self.client.close()
+
     # -- Asking --------------------------------------------------------------
 
     def ask(

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from antiphon import errors
-from antiphon.server import exchange, reading, searching, uploads, writing
+from antiphon.server import exchange, reading, searching, uploads, waiting, writing
 from antiphon.server.answers import answer_to_error
 from antiphon.server.operations import OPERATIONS
 from antiphon.server.routing import target_of
@@ -65,7 +65,7 @@ def test_every_status_is_documented() -> None:
     answered = {(answer_to_error(kind("x"), None, []).status, kind.__name__) for kind in classes}
     refused = {
         int(status)
-        for module in (exchange, reading, searching, uploads, writing)
+        for module in (exchange, reading, searching, uploads, waiting, writing)
         for status in re.findall(r"Refused\(\s*(\d{3})", inspect.getsource(module))
     }
 
@@ -88,4 +88,7 @@ def test_limits_are_as_documented() -> None:
     """Numbers in the text are those in the code."""
     assert f"at most {reading.MAX_HEADER_METADATA} characters" in TEXT
     assert f"{searching.DEFAULT_ENTRIES} if it is not given" in TEXT
+    assert f"after {waiting.MAX_WAIT_S:g} seconds if `wait_s` is more" in TEXT
+    assert f'"wait_s": {waiting.MAX_WAIT_S:g},' in TEXT
+    assert f"At most {waiting.MAX_WAITING} clients wait" in TEXT
     assert f"JSON has at most {exchange.MAX_JSON_BYTES >> 20} MiB" in TEXT

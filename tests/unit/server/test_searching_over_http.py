@@ -239,6 +239,7 @@ def test_the_store_says_what_it_is(store: DictMemoryStore, ask: Asker) -> None:
         "authorizing": False,
         "versions": True,
         "journal": True,
+        "wait_s": 50.0,
         "user_tag": None,
         "max_value_bytes": 1 << 34,
     } == ask("GET", "/info").json()

@@ -20,6 +20,7 @@ SECRET = "redis://:hush@10.0.0.7/0"
 STATUS = {
     "InvalidKey": 400,
     "InvalidValue": 400,
+    "InvalidFreshness": 400,
     "AuthenticationError": 401,
     "AuthorizationError": 403,
     "KeyNotFound": 404,
