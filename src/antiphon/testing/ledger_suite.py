@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -62,7 +62,13 @@ __all__ = [
 
 
 class LedgerSuite(Doubting, Following, Room, OwnWrites):
-    """What every ledger must do; see ``antiphon.storage.ledger`` for the rules."""
+    """What every ledger must do; see ``antiphon.storage.ledger`` for the rules.
+
+    Class attributes:
+        histories: random histories that are tried.
+    """
+
+    histories: ClassVar[int] = 12
 
     def test_an_unknown_key_has_no_entry(self, ledger: CacheLedger) -> None:
         """A ledger that was never filled knows nothing, and says so."""
@@ -317,15 +323,17 @@ class LedgerSuite(Doubting, Following, Room, OwnWrites):
                 ledger.fill(reservation, value(str(seen).encode(), seen))
 
         def write() -> None:
-            for _ in range(150):
-                with lock:
-                    source["version"] += 1
-                    now = source["version"]
-                ledger.void("a", version(now))
-                kept = read(ledger.lookup("a").entry)
-                if kept is not None and int(kept) < now:
-                    wrong.append(f"kept {kept!r} after the invalidation of {now}")
-            stop.set()
+            try:
+                for _ in range(150):
+                    with lock:
+                        source["version"] += 1
+                        now = source["version"]
+                    ledger.void("a", version(now))
+                    kept = read(ledger.lookup("a").entry)
+                    if kept is not None and int(kept) < now:
+                        wrong.append(f"kept {kept!r} after the invalidation of {now}")
+            finally:
+                stop.set()
 
         threads = [threading.Thread(target=fill) for _ in range(3)]
         threads.append(threading.Thread(target=write))
@@ -342,4 +350,4 @@ class LedgerSuite(Doubting, Following, Room, OwnWrites):
         """Whatever is done in whatever order, two handles show what the rules say."""
         from antiphon.testing.ledger_tests.model import check_against_model
 
-        check_against_model(ledger, other)
+        check_against_model(ledger, other, examples=self.histories)

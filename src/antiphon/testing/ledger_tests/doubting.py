@@ -231,15 +231,17 @@ class Doubting(LedgerParts):
                     ledger.fill(again, fill_of(b"%d" % history, version(7, history=history)))
 
         def rewrite() -> None:
-            for _ in range(60):
-                with lock:
-                    source["history"] += 1
-                    now = source["history"]
-                ledger.suspect()
-                entry = found(ledger, "a")
-                if entry is not None and entry[1] and int(entry[0]) < now:
-                    wrong.append(f"{entry[0]!r} is checked in history {now}")
-            stop.set()
+            try:
+                for _ in range(60):
+                    with lock:
+                        source["history"] += 1
+                        now = source["history"]
+                    ledger.suspect()
+                    entry = found(ledger, "a")
+                    if entry is not None and entry[1] and int(entry[0]) < now:
+                        wrong.append(f"{entry[0]!r} is checked in history {now}")
+            finally:
+                stop.set()
 
         threads = [threading.Thread(target=look) for _ in range(3)]
         threads.append(threading.Thread(target=rewrite))
