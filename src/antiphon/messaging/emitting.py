@@ -17,6 +17,9 @@ from antiphon.messaging.options import BusOptions
 from antiphon.messaging.outgoing import OutgoingBuffer
 from antiphon.wire.envelope import BODY_HEAD_BYTES
 
+#: Seconds for which a full buffer keeps an event waiting that is published again.
+AGAIN_TIMEOUT_S = 5.0
+
 
 class EmittingManager(ObservingManager):
     """Base of ``BrokerEventManager``."""
@@ -105,6 +108,9 @@ class EmittingManager(ObservingManager):
         event_id = event._event_id
         if event_id is None:
             raise ValueError(f"{event!r} has no id, by which receivers know it again")
+        # Never the cause that something is given up to make room.
+        outgoing = self._outgoing
+        outgoing.wait_settled(outgoing.appended - outgoing.max_events // 2, AGAIN_TIMEOUT_S)
         self._publisher.publish_again(event, origin_of(event, self.origin), event_id, happened_ns)
         if not heard:
             self._inbox.tell(self._hear_again, (event, then))

@@ -128,7 +128,11 @@ class Sweeper:
     def _go_on(
         self, store: Any, ledger: OutboxLedger, swept: Position, is_ending: Callable[[], bool]
     ) -> bool:
-        fates = _Fates(ledger.leases(), self._owner, self._vouching, self._timing)
+        # Who moved the position last may be about to publish the same.
+        patience_s = 0.0 if self._seen == self._put else self._patience_s
+        fates = _Fates(
+            ledger.leases(), self._owner, self._vouching, self._timing.lease_s, patience_s
+        )
         done: list[JournalEntry] = []
         has_more = False
         dropped = self._bus.sending[1]
@@ -203,22 +207,29 @@ class _Fates:
 
     Args:
         leases: of the medium.
-        owner, vouching, timing: as of the sweeper.
+        owner, vouching: as of the sweeper.
+        lease_s: seconds for which an owner without a lease is waited for.
+        patience_s: seconds to wait beyond that.
     """
 
     def __init__(
-        self, leases: Iterable[Lease], owner: bytes, vouching: Vouching, timing: Timing
+        self,
+        leases: Iterable[Lease],
+        owner: bytes,
+        vouching: Vouching,
+        lease_s: float,
+        patience_s: float,
     ) -> None:
         self.leases = {lease.owner: lease for lease in leases}
         self._owner = owner
         self._vouching = vouching
-        self._lease_ns = int(timing.lease_s * 1e9)
-        self._now_ns = time.time_ns()
+        self._lease_ns = int(lease_s * 1e9)
+        self._due_ns = time.time_ns() - int(patience_s * 1e9)
 
     def is_due(self, entry: JournalEntry) -> bool | None:
         """Return whether to publish *entry*; None: that is not known yet."""
         if not entry.owner or entry.event_id is None:
-            return True
+            return True if entry.time_ns < self._due_ns else None
         if entry.owner == self._owner:
             return self._vouching.is_due(entry)
         lease = self.leases.get(entry.owner)
@@ -227,7 +238,7 @@ class _Fates:
             if entry.version[:2] <= (lease.epoch, lease.confirmed):
                 return False
             until_ns = max(until_ns, lease.until_ns)
-        return True if self._now_ns > until_ns else None
+        return True if until_ns < self._due_ns else None
 
 
 def _commits(entries: Iterable[JournalEntry]) -> Iterator[list[JournalEntry]]:

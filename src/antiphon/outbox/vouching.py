@@ -22,12 +22,14 @@ class _Candidate:
     Attributes:
         version: a commit that is told.
         turns: those that were open when it was known, and may be of an earlier one.
+        dropped: how many events the bus had given up before it was known.
         mark: what the bus had been given once they were over; None before that.
     """
 
-    def __init__(self, version: Version, turns: list[tuple[Tellings, Turn]]) -> None:
+    def __init__(self, version: Version, turns: list[tuple[Tellings, Turn]], dropped: int) -> None:
         self.version = version
         self.turns = turns
+        self.dropped = dropped
         self.mark: int | None = None
 
 
@@ -70,6 +72,7 @@ class Vouching:
             timeout_s: seconds to wait for the broker.
         """
         self._collect_doubts()
+        dropped = self._bus.sending[1]
         newest = max(filter(None, (each.newest() for each in self._tellings)), default=None)
         if newest is not None and (self._newest is None or newest > self._newest):
             self._newest = newest
@@ -79,7 +82,7 @@ class Vouching:
             # Turns are looked for after the newest commit is known: each earlier commit
             # had begun its turn by then.
             turns = [(each, turn) for each in self._tellings for turn in each.open_turns()]
-            self._candidate = _Candidate(self._newest, turns)
+            self._candidate = _Candidate(self._newest, turns, dropped)
         if self._confirm(self._candidate, timeout_s):
             self._candidate = None
         return self._sure == self._newest and not self.is_doubtful
@@ -94,11 +97,11 @@ class Vouching:
             candidate.mark = self._bus.sending[0]
         if not self._bus.wait_sent(candidate.mark, timeout_s):
             return False
-        dropped = self._bus.sending[1]
-        if dropped != self._dropped:
+        if self._bus.sending[1] != self._dropped:
             # Which ones nobody knows; so all of them once more.
             self._again.append((self._sure or Version(0, 0, b""), candidate.version))
-            self._dropped = dropped
+        # Later ones may have been given up since then.
+        self._dropped = candidate.dropped
         self._sure = candidate.version
         return True
 

@@ -83,6 +83,8 @@ class BackendTelling(BackendReading):
         note_commits(self.store_id, committed)
         manager = self._event_manager
         untold: list[Committed] = []
+        if turn is not None and committed:
+            turn.version = committed[-1].entry.version
         try:
             with gathering(manager, committed) as block:
                 self._emit_all(in_runs(committed), manager, turn, untold, block)
@@ -112,7 +114,7 @@ class BackendTelling(BackendReading):
             event._event_id = entry.event_id
             if self.store_id is not None:
                 event._position = Position(self.store_id, *entry.version)
-            if turn is not None and number == len(committed):
+            if turn is not None and number == len(committed) and not untold:
                 turn.event = event
             try:
                 manager.emit(event)

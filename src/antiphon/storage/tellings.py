@@ -38,20 +38,24 @@ class Turn:
     """One commit, from before it until its events are told.
 
     Attributes:
-        event: the last event of the commit once it is being emitted; the bus marks
-            it when it has it, and listeners that take long are not waited for.
+        version: of the commit, once it is made.
+        event: the last one of the commit, while it is emitted after all others were
+            taken.  The bus marks it when it has it, and listeners that take long are not
+            waited for.
     """
 
-    __slots__ = ("_tellings", "event")
+    __slots__ = ("_tellings", "event", "version")
 
     def __init__(self, tellings: Tellings) -> None:
+        self.version: Version | None = None
         self.event: BaseEvent | None = None
         self._tellings = tellings
 
     @property
-    def is_told(self) -> bool:
-        """Whether the bus has all events of the commit, though the turn is not over."""
-        return self.event is not None and "_sent" in self.event.__dict__
+    def told(self) -> Version | None:
+        """The version of the commit if the bus has all its events; the turn need not be over."""
+        event = self.event
+        return self.version if event is not None and "_sent" in event.__dict__ else None
 
     def failed(self, changes: Sequence[Change], why: BaseException) -> None:
         """End it: the commit raised *why*, which may mean that it happened all the same."""
@@ -69,8 +73,7 @@ class Turn:
         if manager is not self._tellings.manager:  # another was assigned in the middle
             untold = committed
         doubts = [done.entry.event_id for done in untold if done.entry.event_id is not None]
-        newest = committed[-1].entry.version if committed else None
-        self._tellings.end(self, newest, doubts)
+        self._tellings.end(self, self.version, doubts)
 
 
 class Tellings:
@@ -112,16 +115,17 @@ class Tellings:
     # -- For the outbox ------------------------------------------------------
 
     def newest(self) -> Version | None:
-        """Return the newest version of the latest commits that ended; None without any."""
-        return max(_copied(self._ended), default=None)
+        """Return the newest version of the latest commits that are told; None without any."""
+        told = [turn.told for turn in _copied(self._open)]
+        return max((*_copied(self._ended), *filter(None, told)), default=None)
 
     def open_turns(self) -> list[Turn]:
         """Return the turns that are not over and not told."""
-        return [turn for turn in _copied(self._open) if not turn.is_told]
+        return [turn for turn in _copied(self._open) if turn.told is None]
 
     def is_open(self, turn: Turn) -> bool:
         """Return whether *turn*, which was open, still is."""
-        return turn in self._open and not turn.is_told
+        return turn in self._open and turn.told is None
 
     def take_doubts(self) -> list[EventId]:
         """Return the ids of events that may be committed and are not told, and forget them."""
