@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
-from antiphon.caching.changes import Applied, Heard, Outcome, Tell, coalesced, common_prefix
+from antiphon.caching.changes import Applied, Heard, Outcome, Tell
+from antiphon.caching.dropping import ApplierCounts, Dropping
 from antiphon.caching.history import REMEMBERED, History
-from antiphon.errors import PositionLost, StoreError
+from antiphon.errors import PositionLost, StoreError, StoreUnavailable
 from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 
@@ -26,28 +26,12 @@ logger = logging.getLogger(__name__)
 #: Changes that are applied at a time, so that fills get their turn in between.
 BATCH = 20_000
 
-#: Keys above which everything under their common prefix is dropped instead, if
-#: the cache holds fewer entries.  Below it costs little to note each version,
-#: which a drop by prefix cannot: it would keep older values of unchanged keys out.
-PREFIX_ABOVE = 10_000
+#: Seconds that another invalidator of the same cache, if there is one, has to
+#: show that a position is in the journal, before all entries become unchecked.
+TAKE_OVER_S = 1.5
 
 #: ``applied(key, version, dropped)``: told of each key, or prefix, that was invalidated.
 ToldOne = Callable[[str, Version | None, bool], None]
-
-_T = TypeVar("_T")
-
-
-@dataclass(slots=True)
-class ApplierCounts:
-    """What an applier did so far."""
-
-    applied: int = 0
-    coalesced: int = 0
-    dropped: int = 0
-    prefixes: int = 0
-    repairs: int = 0
-    rebuilds: int = 0
-    foreign: int = 0
 
 
 class Applier:
@@ -74,11 +58,16 @@ class Applier:
     ) -> None:
         self.counts = ApplierCounts()
         self._ledger = ledger
-        self._prefix = prefix
         self._moved = moved
         self._histories = {_id_of(journal): History(journal) for journal in _several(journals)}
+        self._dropping = Dropping(
+            ledger, prefix, self.counts, has_versions=len(self._histories) <= 1
+        )
         #: Held while anything is applied; never while a journal is read.
         self._lock = threading.Lock()
+        #: Positions that were found when this began, and how long others have to show them.
+        self._led_to: dict[UUID, Position] = {}
+        self._undecided_until: float | None = None
         #: Held while the journals are read.
         self._reading = threading.Lock()
 
@@ -93,9 +82,14 @@ class Applier:
         return sum(history.gaps for history in self._histories.values())
 
     @property
+    def unverified(self) -> int:
+        """How many changes of one store only events told of."""
+        return max((history.unverified for history in self._histories.values()), default=0)
+
+    @property
     def is_long_unverified(self) -> bool:
-        """Whether it is time to look into the journal, since so many changes came by events."""
-        return any(h.unverified > REMEMBERED // 2 for h in self._histories.values())
+        """Whether these are so many that it is time to look into the journal."""
+        return self.unverified > REMEMBERED // 2
 
     def positions(self) -> dict[UUID, Position]:
         """Return up to where changes are applied here."""
@@ -135,7 +129,7 @@ class Applier:
         """
         with self._lock:
             clear, is_unnamed, drops_all = self._sorted(heard)
-            done = self._void(clear, drops_all=drops_all)
+            done = self._dropping.drop(clear, drops_all=drops_all)
             is_consistent = True
             moved: dict[UUID, Position] = {}
             for change in clear:
@@ -173,59 +167,6 @@ class Applier:
 
     def _history_of(self, position: Position | None) -> History | None:
         return None if position is None else self._histories.get(position.store_id)
-
-    # -- Dropping ------------------------------------------------------------
-
-    def _void(self, changes: Sequence[Heard], *, drops_all: bool = False) -> list[Applied]:
-        wanted = coalesced(
-            (change.key, self._version_of(change.position), change.sent_ns)
-            for change in changes
-            if change.key.startswith(self._prefix)
-        )
-        done = list(wanted.values())
-        if done:
-            done = self._void_keys(done)
-        if drops_all:
-            self._void_all()
-        return done
-
-    def _version_of(self, position: Position | None) -> Version | None:
-        if position is None or len(self._histories) > 1:
-            return None
-        return position.version
-
-    def _void_keys(self, wanted: list[Applied]) -> list[Applied]:
-        changes = sum(one.changes for one in wanted)
-        if len(wanted) == 1:
-            ((key, version, *_),) = wanted
-            done = [wanted[0]._replace(dropped=int(self._ledger.void(key, version)))]
-        elif len(wanted) > PREFIX_ABOVE and len(wanted) > self._ledger.usage().entries:
-            done = [self._void_prefix(wanted, changes)]
-        else:
-            drops = self._ledger.void_many([(one.key, one.version) for one in wanted])
-            done = [
-                one._replace(dropped=int(dropped))
-                for one, dropped in zip(wanted, drops, strict=True)
-            ]
-        self.counts.applied += changes
-        self.counts.coalesced += changes - len(wanted)
-        self.counts.dropped += sum(one.dropped for one in done)
-        return done
-
-    def _void_prefix(self, wanted: list[Applied], changes: int) -> Applied:
-        prefix = common_prefix(one.key for one in wanted)
-        logger.info("%d changes at once: all that begins with %r is dropped", changes, prefix)
-        self.counts.prefixes += 1
-        # Without a version, as below.
-        dropped = self._ledger.void_prefix(prefix, None)
-        covered = {one.key: one.version for one in wanted}
-        return Applied(prefix, None, dropped, changes, wanted[0].sent_ns, covered)
-
-    def _void_all(self) -> None:
-        # Without a version: a noted one would keep every older value of every
-        # key out of the cache, although only one key changed.
-        self.counts.applied += 1
-        self.counts.dropped += self._ledger.void_prefix("", None)
 
     # -- What the journals tell ----------------------------------------------
 
@@ -277,12 +218,9 @@ class Applier:
         if position is None:
             self._begin_anew([history])
             return 0
-        if history.verified is None:
-            history.verified = self._ledger.verified().get(position.store_id)
-            if history.verified is None:
-                # Only events led there, as far as is known: perhaps over a loss.
-                self._begin_anew([history])
-                return 0
+        if history.verified is None and not self._take_over(history, position):
+            self._begin_anew([history])
+            return 0
         with self._lock:
             begin = history.resume(position)
         try:
@@ -292,14 +230,44 @@ class Applier:
             self._begin_anew([history])
             return 0
 
+    def _take_over(self, history: History, position: Position) -> bool:
+        """Go on where an earlier process ended; whether what it left can be relied on.
+
+        It can if the journal showed that *position*.  One that only events led
+        to may lie beyond a loss of the store, and entries may be of what was lost.
+
+        Raises:
+            StoreUnavailable: perhaps another process is about to show it.
+        """
+        shown = self._ledger.verified().get(position.store_id)
+        led_to = self._led_to.setdefault(position.store_id, position)
+        if shown is not None and shown.epoch == led_to.epoch and shown.sequence >= led_to.sequence:
+            history.verified = shown
+            return True
+        if shown is None or self._ledger.lookup("").beat is None:
+            return False
+        if self._undecided_until is None:
+            self._undecided_until = time.monotonic() + TAKE_OVER_S
+        if time.monotonic() < self._undecided_until:
+            raise StoreUnavailable(
+                f"only events have led to {led_to}: waiting {TAKE_OVER_S} s for whoever followed"
+                " them to find it in the journal"
+            )
+        return False
+
     def _read_on(self, history: History, begin: Position, tell: Tell) -> int:
         missed = 0
+        heard, shown = history.position, begin
         for page in _pages(history.journal.since(begin)):
             with self._lock:
                 done, news = self._apply_page(history, page)
+            shown = history.verified or shown
             missed += news
             self._moved()
             tell(done)
+        if heard is not None and heard.sequence > shown.sequence:
+            # A store that went back, and has had no change since, has no other entry there.
+            raise PositionLost(f"the journal ends before {heard}, which an event told of")
         self._note_verified(history)
         self.counts.repairs += missed > 0
         return missed
@@ -319,7 +287,7 @@ class Applier:
                 changes.append(Heard(entry.key, position))
             if entry.last:
                 reached = position
-        done = self._void(changes, drops_all=is_hidden)
+        done = self._dropping.drop(changes, drops_all=is_hidden)
         if reached is not None:
             before = history.position
             history.reach(reached)

@@ -80,6 +80,8 @@ class Intake:
                 cache is in doubt, when this returns: a process reads its own
                 writes.
         """
+        if self._is_stopped:
+            return
         # An own one waits for no medium but memory: it might take seconds.
         is_ours = self._is_instant or (not is_own and time.monotonic() >= self._busy_until)
         if is_ours and not self._waiting and self._applying.acquire(blocking=False):

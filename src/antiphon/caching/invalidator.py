@@ -6,8 +6,9 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from antiphon.caching import switching
 from antiphon.caching.applier import Applier
@@ -40,6 +41,9 @@ REPAIR_JITTER_S = 0.25
 
 #: Part of the interval by which looks are moved at random, for the same reason.
 _INTERVAL_JITTER = 0.1
+
+#: Seconds after which a check that failed is tried again, at most.
+_RETRY_S = 0.5
 
 #: Seconds that ``stop()`` waits for each thread.
 _STOP_TIMEOUT_S = 5.0
@@ -90,17 +94,18 @@ class CacheInvalidator:
             )
         manager: BaseEventManager = mounted.event_manager if bus is None else bus
         self._telling = Telling(mounted, manager)
-        self._trust = Trust(filler.ledger, filler.freshness, self._telling.trust)
+        self._trust = Trust(filler.ledger, filler.freshness, self._tell_trust)
         self._applier = Applier(
             filler.ledger, self._journals, mounted.mount_point, moved=filler.freshness.advanced
         )
+        is_instant = isinstance(filler.ledger, MemoryLedger)
         self._intake = Intake(
             self._applier,
-            is_instant=isinstance(filler.ledger, MemoryLedger),
+            is_instant=is_instant,
             when_applied=self._applied,
             when_failed=self._failed,
         )
-        self._listening = Listening(backing, self._journals, bus, self._take)
+        self._listening = Listening(backing, self._journals, bus, self._take, is_instant=is_instant)
         self._followers: list[JournalFollower] = []
         self._state = threading.Condition()
         self._running = False
@@ -219,6 +224,8 @@ class CacheInvalidator:
         self._listening.stop()
         if self._bus is not None:
             self._bus.off_state(self._state_changed)
+        if self._trust.is_given and self._applier.unverified:
+            self._show_the_end()
         self._trust.end()
         if self._switch_interval_s is not None:
             switching.restore(self._switch_interval_s)
@@ -227,6 +234,13 @@ class CacheInvalidator:
             follower.join(_STOP_TIMEOUT_S)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_STOP_TIMEOUT_S)
+
+    def _show_the_end(self) -> None:
+        """Note where the journal is, so that the next process need not check all entries anew."""
+        try:
+            self._applier.catch_up(after_doubt=False, tell=self._telling.applied)
+        except StoreError as exc:
+            logger.debug("the journal could not be read at the end: %s", exc)
 
     # -- What is heard -------------------------------------------------------
 
@@ -242,12 +256,24 @@ class CacheInvalidator:
             self._failed("the backing store has another history")
         elif outcome.is_unnamed or self._applier.is_long_unverified:
             self._look_in(0)
-        self._telling.applied(outcome.applied)
+        if outcome.applied:
+            self._tell(self._telling.applied, outcome.applied)
+
+    def _tell_trust(self, why: str | None) -> None:
+        self._tell(self._telling.trust, why)
+
+    def _tell(self, call: Callable[[Any], None], argument: Any) -> None:
+        # What is heard early is applied where no listener may run.
+        if self._bus is None:
+            call(argument)
+        else:
+            self._bus.call_with_listeners(call, argument)
 
     def _failed(self, why: str) -> None:
-        # Here only in memory: whoever emits must not wait for a medium that fails.
-        self._trust.withdraw(why)
-        self._look_in(0)
+        if self._running:
+            # Here only in memory: whoever emits must not wait for a medium that fails.
+            self._trust.withdraw(why)
+            self._look_in(0)
 
     def _state_changed(self, state: str) -> None:
         if state != "connected":
@@ -322,6 +348,7 @@ class CacheInvalidator:
                 if why != self._trust.why:
                     logger.warning("the cache is in doubt, since %s", why)
                 self._trust.withdraw_everywhere(why)
+                self._look_in(min(_RETRY_S, self._interval_s) * random.uniform(0.5, 1))  # noqa: S311
 
     def _is_hearing(self) -> bool:
         """Whether changes are heard of now."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from antiphon.caching.changes import Heard
 from antiphon.errors import AntiphonError
-from antiphon.events.abstract_event_manager import BaseEventManager
+from antiphon.events.abstract_event_manager import BaseEvent, BaseEventManager
 from antiphon.events.delivery import delivery_of
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.storage.events import StoreModificationEvent
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 Take = Callable[[Heard, bool], None]
 
 _Listener = Callable[[StoreModificationEvent], None]
+_EarlyListener = Callable[[BaseEvent], None]
 
 
 class Listening:
@@ -32,6 +33,8 @@ class Listening:
         journals: its journals, if it has any.
         bus: hears of what other processes change; None hears of own changes only.
         take: gets what is heard, on the thread that tells.
+        is_instant: whether *take* never waits for anything; what other processes
+            change is then taken as soon as the bus has read it, and again later.
     """
 
     def __init__(
@@ -40,7 +43,11 @@ class Listening:
         journals: Sequence[Journal] | None,
         bus: BrokerEventManager | None,
         take: Take,
+        *,
+        is_instant: bool = False,
     ) -> None:
+        self._is_instant = is_instant
+        self._early: list[_EarlyListener] = []
         self._store = backing_store
         self._journals = journals
         self._bus = bus
@@ -60,6 +67,7 @@ class Listening:
                 if self._bus is not None:
                     self._bus.connect(StoreModificationEvent, listener, condition, origin=origin)
                     self._connected.append((self._bus, listener))
+                    self._hear_early(self._bus, condition.get("source.store_id"), listener)
                 for manager in own.values():
                     self._connect_own(manager, listener, condition)
         except BaseException:
@@ -68,6 +76,8 @@ class Listening:
 
     def stop(self) -> None:
         """Listen no more.  Twice is fine."""
+        while self._early and self._bus is not None:
+            self._bus.hear_early_no_more(self._early.pop())
         while self._connected:
             manager, listener = self._connected.pop()
             try:
@@ -102,6 +112,23 @@ class Listening:
             self._take(Heard(key, event.position, sent_ns, redacted), delivery is None)
 
         return on_change
+
+    def _hear_early(self, bus: BrokerEventManager, store_id: object, listener: _Listener) -> None:
+        if not self._is_instant or store_id is None:
+            return
+
+        def on_early(event: BaseEvent) -> None:
+            # The same change comes again to the listener, which tells by its position.
+            if (
+                isinstance(event, StoreModificationEvent)
+                and event.position is not None
+                and not event.redacted
+                and getattr(event.source, "store_id", None) == store_id
+            ):
+                listener(event)
+
+        bus.hear_early(on_early)
+        self._early.append(on_early)
 
     def _connect_own(
         self, manager: BaseEventManager, listener: _Listener, condition: dict[str, object]
