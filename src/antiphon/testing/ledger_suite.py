@@ -68,7 +68,7 @@ class LedgerSuite(Doubting, Following, Room, OwnWrites):
         histories: random histories that are tried.
     """
 
-    histories: ClassVar[int] = 12
+    histories: ClassVar[int] = 25
 
     def test_an_unknown_key_has_no_entry(self, ledger: CacheLedger) -> None:
         """A ledger that was never filled knows nothing, and says so."""
