@@ -17,7 +17,7 @@ BULK_EVENTS, BULK_BYTES = 1000, 256 * 1024
 
 #: Seconds for which events are held back at most, for slow listeners of this process may be
 #: called between two.
-MAX_HELD_S = 0.02
+MAX_HELD_S = 0.05
 
 
 class Hold:

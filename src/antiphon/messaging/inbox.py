@@ -32,6 +32,10 @@ MAX_REMEMBERED = 32_768
 #: Bytes of broadcast messages that may wait for slow listeners.
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 
+#: Bytes of a message up to which it may be read on the connection's thread, for those who hear
+#: early: some twenty events, which take as long as a heartbeat does not notice.
+MAX_EARLY_BYTES = 4096
+
 #: Seconds between two lines about corrupt messages; a broken sender makes thousands.
 CORRUPT_LOG_INTERVAL_S = 5.0
 
@@ -99,6 +103,7 @@ class Inbox:
         self.when_interrupted: Callable[[], float] = time.time
         self.when_resumed: Callable[[float], None] = _do_nothing
         self._missing_since: float | None = None
+        self._early: tuple[Callable[[BaseEvent], None], ...] = ()
         self._takers: dict[str, Taker] = {}
         self._callbacks: tuple[Callable[[str], None], ...] = ()
         self._moved = threading.Condition()
@@ -170,6 +175,19 @@ class Inbox:
                     takers[label] = taker
             self._takers = takers
 
+    def hear_early(self, listener: Callable[[BaseEvent], None]) -> None:
+        """Call *listener* on the connection's thread with events that nothing is before.
+
+        It must neither block nor take long, and hears again of each with the others.
+        """
+        with self._moved:
+            self._early = (*self._early, listener)
+
+    def hear_early_no_more(self, listener: Callable[[BaseEvent], None]) -> None:
+        """Undo ``hear_early``; a listener that is not there is no error."""
+        with self._moved:
+            self._early = tuple(one for one in self._early if one != listener)
+
     def tell(self, call: Callable[[Any], None], argument: Any) -> None:
         """Have *call* called with *argument* among the events, in order."""
         self._events.submit(call, argument)
@@ -187,10 +205,32 @@ class Inbox:
                 self._resume()
             self._delivered += 1
             self._delivered_bytes += len(arrival.message.body)
-            self._events.submit(self._open, arrival)
+            if self._early and self._is_next(arrival):
+                self._open_early(arrival)
+            else:
+                self._events.submit(self._open, arrival)
         elif (taker := self._takers.get(arrival.queue)) is not None:
             taker.deliver(arrival)
         # Else its subscription was closed just now: not settled, it goes back.
+
+    def _is_next(self, arrival: Arrival) -> bool:
+        is_first = self._delivered - self._handled == 1
+        return is_first and len(arrival.message.body) <= MAX_EARLY_BYTES
+
+    def _open_early(self, arrival: Arrival) -> None:
+        """Let those who hear early have the events of *arrival* before it is handed on."""
+        try:
+            events = self._decoded(arrival)
+        except CorruptMessage:
+            self._events.submit(self._open, arrival)  # which tells of it
+            return
+        for event in events:
+            for listener in self._early:
+                try:
+                    listener(event)
+                except Exception:
+                    logger.exception("a listener failed that hears early: %r", listener)
+        self._events.submit(self._open, (arrival, events))
 
     def _has_room(self, arrival: Arrival) -> bool:
         """Return whether *arrival* may wait for the listeners; else it is settled unread.
@@ -277,13 +317,20 @@ class Inbox:
             except Exception:
                 logger.exception("a state callback failed: %r", callback)
 
-    def _open(self, arrival: Arrival) -> None:
+    def _decoded(self, arrival: Arrival) -> Sequence[BaseEvent]:
+        message = arrival.message
+        events = self._codec.decode(
+            message.routing_key, message.headers, message.body, self._resolve_source
+        )
+        refuse_forged(events)
+        return events
+
+    def _open(self, what: Arrival | tuple[Arrival, Sequence[BaseEvent]]) -> None:
+        arrival, events = what if isinstance(what, tuple) else (what, None)
         message = arrival.message
         try:
-            events = self._codec.decode(
-                message.routing_key, message.headers, message.body, self._resolve_source
-            )
-            refuse_forged(events)
+            if events is None:
+                events = self._decoded(arrival)
         except CorruptMessage as exc:
             self.corrupt += 1
             self._log_corrupt(message.publisher, exc)

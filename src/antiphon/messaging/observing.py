@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.inbox import Inbox
+from antiphon.messaging.room import may_wait
 from antiphon.messaging.sources import Sources
 
 
@@ -50,6 +54,28 @@ class ObservingManager(BusPart):
             event.__dict__["_arrived_at"] = self.publisher_id
         event.pre_emit()
         self._finish(event)
+
+    def hear_early(self, listener: Callable[[BaseEvent], None]) -> None:
+        """Call *listener* with events of other processes before any thread is woken for them.
+
+        For caches in memory.  It is called on the thread of the connection, so it must
+        neither block nor take long, nor call listeners (``call_with_listeners``).  Only
+        events for which a listener is connected come at all, and each comes a second
+        time, to that listener; one that waits behind others does not come early.
+        """
+        self._check_open()
+        self._inbox.hear_early(listener)
+
+    def hear_early_no_more(self, listener: Callable[[BaseEvent], None]) -> None:
+        """Undo ``hear_early``; a listener that is not there is no error."""
+        self._inbox.hear_early_no_more(listener)
+
+    def call_with_listeners(self, call: Callable[[Any], None], argument: Any) -> None:
+        """Call *call* here, or, on a thread where listeners may not run, soon where they do."""
+        if may_wait():
+            call(argument)
+        else:
+            self._inbox.tell(call, argument)
 
     def add_source(self, source: object) -> None:
         """Let events of the store *source*, of any process, have it as their source here.
