@@ -172,6 +172,16 @@ def test_a_value_larger_than_the_bound_is_not_kept(ledger: Ledger) -> None:
     assert ["a"] == ledger.keys()
 
 
+def test_a_value_as_large_as_the_bound_is_kept(ledger: Ledger) -> None:
+    """Everything else goes for it, and it does not go itself."""
+    cache = Cache(ledger, Eviction(ledger, max_bytes=1000))
+    for number in range(5):
+        cache.read(f"k{number}", 100)
+    cache.read("whole", 1000)
+
+    assert ["whole"] == ledger.keys()
+
+
 def test_eight_threads_stay_within_one_value_each(ledger: Ledger) -> None:
     """Above the bound is only what is being added at the moment."""
     eviction = Eviction(ledger, max_entries=50, max_bytes=5000)
