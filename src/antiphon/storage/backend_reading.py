@@ -69,6 +69,15 @@ class BackendReading(BackendHooks, AbstractStore):
             raise missing(key, self)
         return value
 
+    def get_if_any(self, key: str) -> Value | None:
+        """Return the value of *key*, or None if there is none, at the cost of a ``get``."""
+        if self._open.overlay is None and not self._reads_itself("get"):
+            return self._get(self._checked(key))
+        try:
+            return self.get(key)
+        except KeyError:
+            return None
+
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
         key = self._checked(key)
         metadata = self._view_metadata(key)

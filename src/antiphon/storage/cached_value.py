@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from antiphon.storage.cached_entry import CachedEntry
-from antiphon.storage.freshness import Freshness, FreshnessReport
-from antiphon.storage.freshness_questions import Question
+from antiphon.storage.freshness_modes import FreshnessReport
+from antiphon.storage.freshness_questions import Question, report_of
 from antiphon.storage.value import Value
 
 
@@ -17,26 +18,23 @@ class CachedValue(Value):
         entry: what the ledger holds.
         shown: the question whose answer says how fresh it is.
         at: when it was served, on the reader's own clock.
-        freshness: of the cache.
     """
 
     # In the class, so that making a value sets only what is known of it.
     _stream: BinaryIO | None = None
 
-    def __init__(
-        self, entry: CachedEntry, shown: Question, at: float, freshness: Freshness
-    ) -> None:
+    def __init__(self, entry: CachedEntry, shown: Question, at: float) -> None:
         self._entry = entry
         self._shown = shown
         self._at = at
-        self._freshness = freshness
 
     @property
     def data(self) -> BinaryIO:
         """The stream of the bytes: one and the same at every access."""
         stream = self._stream
         if stream is None:
-            stream = self._stream = self._entry.data
+            content = self._entry.content
+            stream = self._stream = self._entry.data if content is None else BytesIO(content)
         return stream
 
     @property
@@ -67,7 +65,7 @@ class CachedValue(Value):
     @property
     def freshness(self) -> FreshnessReport:  # type: ignore[override]
         """How fresh the value was when it was served, and how that is known."""
-        return self._freshness.report_of(self._shown, self._at)
+        return report_of(self._shown, self._at)
 
     def range(self, start: int | None = None, end: int | None = None) -> BinaryIO:
         """Return a new stream of ``data[start:end]``, counted as in Python slices."""
@@ -82,13 +80,11 @@ class UnsureValue(CachedValue):
         why: why it could not.
     """
 
-    def __init__(
-        self, entry: CachedEntry, shown: Question, at: float, freshness: Freshness, why: str
-    ) -> None:
-        super().__init__(entry, shown, at, freshness)
+    def __init__(self, entry: CachedEntry, shown: Question, at: float, why: str) -> None:
+        super().__init__(entry, shown, at)
         self._why = why
 
     @property
     def freshness(self) -> FreshnessReport:  # type: ignore[override]
         """What is known of how fresh the value was when it was served."""
-        return self._freshness.report_of(self._shown, self._at, doubt=self._why)
+        return report_of(self._shown, self._at, doubt=self._why)

@@ -75,6 +75,16 @@ class DictMemoryStore(BackendStore):
                 return EntryValue(entry)
         return super().get(key)
 
+    def get_if_any(self, key: str) -> Value | None:
+        if (
+            type(self).get is DictMemoryStore.get
+            and type(key) is str
+            and self._open.overlay is None
+        ):
+            entry = self._entries.get(key)
+            return None if entry is None else EntryValue(entry)
+        return super().get_if_any(key)
+
     # -- Hooks ---------------------------------------------------------------
 
     def _open_medium(self, credentials: Any) -> StoreIdentity:

@@ -31,9 +31,9 @@ from antiphon.storage.cached_entry import CachedEntry
 from antiphon.storage.cached_value import CachedValue, UnsureValue
 from antiphon.storage.eviction import Eviction
 from antiphon.storage.flights import Flights
-from antiphon.storage.freshness import Freshness, FreshnessReport, boot_clock
-from antiphon.storage.freshness_modes import DEFAULT_MODE, Demand, FreshnessMode
-from antiphon.storage.freshness_questions import Question
+from antiphon.storage.freshness import Freshness, boot_clock
+from antiphon.storage.freshness_modes import DEFAULT_MODE, Demand, FreshnessMode, FreshnessReport
+from antiphon.storage.freshness_questions import Question, report_of
 from antiphon.storage.journal import Journal, Position, Version, version_of
 from antiphon.storage.journals import journals_of
 from antiphon.storage.layered_store import closing_value
@@ -62,6 +62,10 @@ class CacheOptions:
     max_entries: int | None = None
 
 
+#: What is told of what the user wrote.
+_OWN = FreshnessReport("fresh", 0.0, "it is the user's own, and not pushed yet")
+
+
 class FillingMount:
     """The reads of one cache.
 
@@ -85,7 +89,8 @@ class FillingMount:
         self.backing_store = backing_store
         self.options = CacheOptions() if options is None else options
         self._clock = boot_clock
-        self._counts = CacheCounts()
+        #: What the readers of this process met.
+        self.counts = CacheCounts()
         self._outage = Outage(self._clock)
         self._fills: Flights[CachedEntry] = Flights(self._clock)
         self._confirmations: Flights[CachedEntry] = Flights(self._clock)
@@ -128,6 +133,9 @@ class FillingMount:
             if bounds == (None, None)
             else Eviction(ledger, max_bytes=bounds[0], max_entries=bounds[1], clock=self._clock)
         )
+        #: Notes that an entry was read; None if the cache has no bounds.
+        self.touched = None if self.eviction is None else self.eviction.touched
+        self._get_own = getattr(self.mount_store, "get_if_any", None)
 
     @property
     def journal(self) -> Journal | None:
@@ -136,7 +144,7 @@ class FillingMount:
 
     def stats(self) -> CacheStats:
         """Return what the readers of this process met so far."""
-        return self._counts.stats(
+        return self.counts.stats(
             shared=self._fills.shared + self._confirmations.shared,
             spared=self._outage.spared,
             evicted=0 if self.eviction is None else self.eviction.evicted,
@@ -154,7 +162,7 @@ class FillingMount:
             positions = tuple(self.ledger.positions().values())
         except StoreError as exc:
             return FreshnessReport("unsure", None, f"the cache cannot be read: {exc}")
-        told = freshness.report_of(
+        told = report_of(
             freshness.shown, freshness.now(), doubt=None if is_fresh else freshness.doubts()
         )
         return FreshnessReport(told.state, told.age_s, told.why, positions)
@@ -172,7 +180,7 @@ class FillingMount:
             is_settled = self.freshness.is_settled(now)
             entry, beat = self.ledger.lookup(key)
             if entry is None:
-                self._counts.add("misses")
+                self.counts.add("misses")
                 return None
             if is_settled and beat is not None and entry.checked:
                 return self._hit(key, entry, shown, now)
@@ -182,7 +190,7 @@ class FillingMount:
         except StoreError as exc:
             # The cache's trouble is not the reader's: the source answers.
             logger.warning("%r is not read from the cache: %s", key, exc)
-            self._counts.add("unsure")
+            self.counts.add("unsure")
             return None
 
     def get(self, key: str, demand: Demand | None = None) -> Value:
@@ -195,6 +203,20 @@ class FillingMount:
             began = self._clock()
             return self.told(self.source(lambda: self.backing_store.get(key)), began)
         return self._asked(landed.cargo, landed.began_at)
+
+    def own_value(self, key: str) -> Value | None:
+        """Return what the user wrote under *key* and has not pushed; None if nothing."""
+        short = key[len(self.mount_point) :]
+        if self._get_own is not None:
+            value: Value | None = self._get_own(short)
+        else:
+            try:
+                value = self.mount_store.get(short)
+            except KeyError:
+                value = None
+        if isinstance(value, Value):
+            value.freshness = _OWN
+        return value
 
     def source(self, read: Callable[[], _T]) -> _T:
         """Return what *read* returns, which reads the backing store.
@@ -209,7 +231,7 @@ class FillingMount:
         if isinstance(value, Value) and value.freshness is None:
             now = self._clock()
             asked = Question(now if began is None else began, ())
-            value.freshness = self.freshness.report_of(asked, now)
+            value.freshness = report_of(asked, now)
         return value
 
     def _wanted(self, demand: Demand | None) -> Position | None:
@@ -226,28 +248,28 @@ class FillingMount:
         return demand.max_age_s or 0.0
 
     def _hit(self, key: str, entry: CachedEntry, shown: Question, now: float) -> CachedValue:
-        self._counts.hit()
-        if self.eviction is not None:
-            self.eviction.touched(key)
-        return CachedValue(entry, shown, now, self.freshness)
+        self.counts.hit()
+        if self.touched is not None:
+            self.touched(key)
+        return CachedValue(entry, shown, now)
 
     def _asked(self, entry: CachedEntry, began: float) -> CachedValue:
         """Return the value of an entry of which the source was asked from *began* on."""
-        return CachedValue(entry, Question(began, ()), self._clock(), self.freshness)
+        return CachedValue(entry, Question(began, ()), self._clock())
 
     def _demanded(self, key: str, demand: Demand, wanted: Position | None) -> CachedValue | None:
         entry, beat = self.ledger.lookup(key)
         if wanted is not None and not self.freshness.has_reached(wanted):
             if beat is None:
-                self._counts.add("unsure")
+                self.counts.add("unsure")
                 return None  # nobody is there who would come to it
-            self._counts.add("waited")
+            self.counts.add("waited")
             if not self.freshness.wait_for(wanted):
-                self._counts.add("unsure")
+                self.counts.add("unsure")
                 return None
             entry, beat = self.ledger.lookup(key)
         if entry is None:
-            self._counts.add("misses")
+            self.counts.add("misses")
             return None
         if demand.max_age_s is None and self.options.mode.name == "available":
             return self._available(key, beat)
@@ -260,14 +282,14 @@ class FillingMount:
         if not entry.checked:
             return self._confirmed(key)
         if not self.freshness.covers(beat, max_age_s=max_age_s):
-            self._counts.add("unsure")
+            self.counts.add("unsure")
             return None
         # That the cache is fresh was found out after the look-up, and speaks of
         # what is there now: the entry may have been dropped in between.
         shown = self.freshness.shown
         again = self.ledger.lookup(key).entry
         if again is None:
-            self._counts.add("misses")
+            self.counts.add("misses")
             return None
         if not again.checked:
             return self._confirmed(key)
@@ -279,7 +301,7 @@ class FillingMount:
         is_fresh, shown = freshness.covers_soon(beat), freshness.shown
         entry = self.ledger.lookup(key).entry
         if entry is None:
-            self._counts.add("misses")
+            self.counts.add("misses")
             return None
         if entry.checked and is_fresh:
             return self._hit(key, entry, shown, self._clock())
@@ -287,10 +309,10 @@ class FillingMount:
         if not entry.checked:
             why = "the history of the backing store was lost, and it was not asked for the key yet"
             self._beside.run(key, lambda: self._confirmed(key))
-        self._counts.add("stale_served")
-        if self.eviction is not None:
-            self.eviction.touched(key)
-        return UnsureValue(entry, shown, self._clock(), freshness, why)
+        self.counts.add("stale_served")
+        if self.touched is not None:
+            self.touched(key)
+        return UnsureValue(entry, shown, self._clock(), why)
 
     # -- Confirming and filling ----------------------------------------------
 
@@ -298,9 +320,9 @@ class FillingMount:
         """Ask the source whether it still has the very version; the value if so."""
         landed = self._confirmations.run(key, lambda: self._confirm(key), within_s=0.0)
         if landed is None:
-            self._counts.add("unsure")
+            self.counts.add("unsure")
             return None
-        self._counts.hit()
+        self.counts.hit()
         return self._asked(landed.cargo, landed.began_at)
 
     def _confirm(self, key: str) -> CachedEntry | None:
@@ -313,7 +335,7 @@ class FillingMount:
             raise
         entry = self.ledger.confirm(reservation, version)
         if entry is not None:
-            self._counts.add("confirmed")
+            self.counts.add("confirmed")
         return entry
 
     def _version(self, key: str) -> Version | None:
@@ -354,7 +376,7 @@ class FillingMount:
             # If it was the source that failed, it fails again when it is read for the caller.
             logger.warning("%r is not cached: %s", key, exc)
             return None
-        self._counts.add("voided" if entry is None else "fills")
+        self.counts.add("voided" if entry is None else "fills")
         if entry is not None and self.eviction is not None:
             self.eviction.added(key, entry.size)
         return entry

@@ -15,16 +15,15 @@ import time
 from collections.abc import Callable, Sequence
 
 from antiphon.errors import InvalidFreshness
-from antiphon.storage.freshness_inquiry import NEVER, Inquiry
+from antiphon.storage.freshness_inquiry import Inquiry
 from antiphon.storage.freshness_modes import (
     MAX_STALENESS_S,
     FreshnessMode,
-    FreshnessReport,
     available,
     bounded,
     mode_of,
 )
-from antiphon.storage.freshness_questions import Question, has_reached
+from antiphon.storage.freshness_questions import NEVER, Question, has_reached
 from antiphon.storage.journal import Journal, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.outage import Outage
@@ -33,7 +32,6 @@ __all__ = [
     "MAX_STALENESS_S",
     "Freshness",
     "FreshnessMode",
-    "FreshnessReport",
     "available",
     "boot_clock",
     "bounded",
@@ -54,10 +52,11 @@ def boot_clock() -> float:
     """Return seconds since the machine started, time in suspend included."""
     # CLOCK_MONOTONIC stops in suspend, and a laptop that wakes up would
     # believe that a lease of yesterday still holds.
-    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
+    return time.clock_gettime(CLOCK) if CLOCK is not None else time.monotonic()
 
 
-_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+#: Number of that clock; None where there is none.
+CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Freshness:
@@ -103,9 +102,10 @@ class Freshness:
         self._doubt: str | None = None
         #: Moves of the position, and readers that wait for one.
         self._moves = self._waiting = 0
-        #: Until when readers need not ask; see ``_settle``.
-        self._settled_until = NEVER
-        self._inquiry = Inquiry(
+        #: Until when readers need not ask, on the clock that counts.
+        self.settled_until = NEVER
+        #: What this process's readers ask.
+        self.inquiry = Inquiry(
             ledger,
             self._journals,
             clock=clock,
@@ -113,7 +113,7 @@ class Freshness:
             pause_s=(self.max_staleness_s or MAX_STALENESS_S) / 3,
             on_shown=self._settle,
         )
-        self._lock, self._moved = self._inquiry.lock, self._inquiry.moved
+        self._lock, self._moved = self.inquiry.lock, self.inquiry.moved
 
     # -- For the invalidators of this process ----------------------------------
 
@@ -184,11 +184,11 @@ class Freshness:
             now: time of the clock that counts; None reads it.
         """
         # One comparison, without a lock: it is all that most reads do here.
-        return (self._clock() if now is None else now) < self._settled_until
+        return (self._clock() if now is None else now) < self.settled_until
 
     def is_within(self, max_age_s: float) -> bool:
         """Return whether what is looked up from now on is known to be so fresh."""
-        return self._inquiry.is_within(max_age_s)
+        return self.inquiry.is_within(max_age_s)
 
     def covers(self, beat: int | None, *, max_age_s: float | None = None) -> bool:
         """Return whether what is looked up from now on may be served as fresh.
@@ -205,7 +205,7 @@ class Freshness:
         if not self._journals:
             heard = beat is not None and self._is_vouched and self._doubt is None
             return heard and max_age_s is None
-        inquiry = self._inquiry
+        inquiry = self.inquiry
         bound = self.max_staleness_s if max_age_s is None else max_age_s
         if bound == 0:
             return inquiry.ask_now().is_shown
@@ -223,7 +223,7 @@ class Freshness:
         """Do what ``covers`` does within ``ANSWER_WAIT_S``; the asking goes on beside it."""
         if not self._journals:
             return self.covers(beat)
-        inquiry, bound = self._inquiry, self.max_staleness_s
+        inquiry, bound = self.inquiry, self.max_staleness_s
         if inquiry.is_within(bound):
             inquiry.keep_up(bound, beside=True)
             return True
@@ -287,7 +287,7 @@ class Freshness:
     @property
     def shown(self) -> Question:
         """The newest question that was answered; how fresh a value is follows from it."""
-        return self._inquiry.shown
+        return self.inquiry.shown
 
     def now(self) -> float:
         """Return the time of the clock that counts."""
@@ -298,36 +298,17 @@ class Freshness:
         doubt, down = self._doubt, self._outage.why
         if down is not None:
             return f"the backing store cannot be reached: {down}"
-        return doubt if doubt is not None else self._inquiry.trouble
-
-    def report_of(self, shown: Question, at: float, *, doubt: str | None = None) -> FreshnessReport:
-        """Return what is to be told of a value, or of the cache.
-
-        Args:
-            shown: the question whose answer says how fresh it is.
-            at: when it was looked up.
-            doubt: why that is not known; None if it is.
-        """
-        age_s = None if shown.sent_at == NEVER else max(0.0, at - shown.sent_at)
-        if doubt is not None:
-            return FreshnessReport("unsure", age_s, doubt, shown.heads)
-        if age_s is None:
-            why = "an invalidator of this process hears of every change"
-        elif shown.heads:
-            why = "all changes are applied that the backing store had when it was asked"
-        else:
-            why = "it was read from the backing store"
-        return FreshnessReport("fresh", age_s, why, shown.heads)
+        return doubt if doubt is not None else self.inquiry.trouble
 
     def _settle(self) -> None:
         """Work out until when readers need not ask; the lock is held."""
         if self._doubt is not None:
-            self._settled_until = NEVER
+            self.settled_until = NEVER
         elif not self._journals:
-            self._settled_until = float("inf") if self._is_vouched else NEVER
+            self.settled_until = float("inf") if self._is_vouched else NEVER
         else:
             # A third of the bound; 0 in mode strict, where every read asks.
-            self._settled_until = self._inquiry.shown.sent_at + self.max_staleness_s / 3
+            self.settled_until = self.inquiry.shown.sent_at + self.max_staleness_s / 3
 
 
 def _journals(journal: Journal | Sequence[Journal] | None) -> tuple[Journal, ...]:

@@ -19,7 +19,14 @@ from collections.abc import Callable, Sequence
 
 from antiphon.errors import StoreError
 from antiphon.storage.beside import Beside
-from antiphon.storage.freshness_questions import Answer, HistoryLost, Question, Questions
+from antiphon.storage.freshness_questions import (
+    NEVER,
+    NOTHING_SHOWN,
+    Answer,
+    HistoryLost,
+    Question,
+    Questions,
+)
 from antiphon.storage.journal import Journal
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.outage import Outage
@@ -38,9 +45,6 @@ _QUICK_S = 0.02
 
 #: Seconds after which a question that failed may be put again.
 _RETRY_S = 1.0
-
-NEVER = float("-inf")
-NOTHING_SHOWN = Question(NEVER, ())
 
 
 class Asking:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
+from antiphon.storage.freshness_modes import FreshnessReport
 from antiphon.storage.journal import Journal, Position
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.outage import Outage
@@ -33,6 +34,12 @@ class Question(NamedTuple):
 
     sent_at: float
     heads: tuple[Position, ...]
+
+
+#: When nothing was asked yet.
+NEVER = float("-inf")
+
+NOTHING_SHOWN = Question(NEVER, ())
 
 
 class Answer(NamedTuple):
@@ -146,6 +153,26 @@ class Questions:
         # What was asked before it is answered too, and tells less.
         while self._open and self._open[0].sent_at <= question.sent_at:
             self._open.popleft()
+
+
+def report_of(shown: Question, at: float, *, doubt: str | None = None) -> FreshnessReport:
+    """Return what is to be told of a value, or of the cache.
+
+    Args:
+        shown: the question whose answer says how fresh it is.
+        at: when it was looked up.
+        doubt: why that is not known; None if it is.
+    """
+    age_s = None if shown.sent_at == NEVER else max(0.0, at - shown.sent_at)
+    if doubt is not None:
+        return FreshnessReport("unsure", age_s, doubt, shown.heads)
+    if age_s is None:
+        why = "an invalidator of this process hears of every change"
+    elif shown.heads:
+        why = "all changes are applied that the backing store had when it was asked"
+    else:
+        why = "it was read from the backing store"
+    return FreshnessReport("fresh", age_s, why, shown.heads)
 
 
 _NO_ANSWER = Answer(None, False)

@@ -14,6 +14,7 @@ from antiphon.storage.freshness_modes import Demand, demand_of
 from antiphon.storage.journal import Position, Version
 from antiphon.storage.layered_store import LayeredStore
 from antiphon.storage.metadata import encode_conditions, matches
+from antiphon.storage.quick_reads import QuickRead
 from antiphon.storage.value import Value, select_from
 
 _T = TypeVar("_T")
@@ -29,6 +30,8 @@ class MountedReading(LayeredStore):
     mount_store: AbstractStore
     backing_store: AbstractStore
     _filling: FillingMount | None
+    #: The quick way to a hit, while the store is connected and there is one.
+    _quick: QuickRead | None = None
 
     @property
     def filling(self) -> FillingMount:
@@ -77,12 +80,20 @@ class MountedReading(LayeredStore):
             InvalidFreshness: *at_least* is of another store, or one of the two
                 makes no sense.
         """
-        return self._read(
-            key,
-            lambda store, name: store.get(name),
-            lambda cache, demand: cache.get(key, demand),
-            demand_of(at_least, max_age_s),
-        )
+        quick = self._quick
+        if quick is not None and at_least is None is max_age_s:
+            value = quick(key)
+            if value is not None:
+                return value
+        demand = demand_of(at_least, max_age_s)
+        filling = self._filling_of(checked_key(key), demand)
+        if filling is not None:
+            own = filling.own_value(key)
+            return filling.get(key, demand) if own is None else own
+        if key.startswith(self.mount_point):
+            with contextlib.suppress(KeyError):
+                return self.mount_store.get(self._short(key))
+        return self.backing_store.get(key)
 
     def get_data(
         self,
@@ -91,10 +102,12 @@ class MountedReading(LayeredStore):
         at_least: Position | Version | None = None,
         max_age_s: float | None = None,
     ) -> BinaryIO:
+        if self._filling is not None:
+            return self.get(key, at_least=at_least, max_age_s=max_age_s).data
         return self._read(
             key,
             lambda store, name: store.get_data(name),
-            lambda cache, demand: cache.get(key, demand).data,
+            lambda cache, demand: None,
             demand_of(at_least, max_age_s),
         )
 

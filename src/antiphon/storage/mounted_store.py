@@ -17,6 +17,7 @@ from antiphon.storage.journals import journals_of, prefixed, united
 from antiphon.storage.layered_store import closing_value, writable
 from antiphon.storage.mounted_reading import MountedReading
 from antiphon.storage.own_writes import in_transaction_error, speaking_of
+from antiphon.storage.quick_reads import quick_read
 
 
 class MountedStore(MountedReading):
@@ -99,12 +100,15 @@ class MountedStore(MountedReading):
         if self._filling is not None:
             self._filling.open()
         super().connect(credentials)
+        if self._filling is not None:
+            self._quick = quick_read(self._filling)
 
     def info(self) -> dict[str, Any]:
         return {**super().info(), "readonly": bool(self.mount_store.info().get("readonly", False))}
 
     def disconnect(self) -> None:
         """Stop using the two stores; they were given, and stay connected."""
+        self._quick = None
         super().disconnect()
 
     # -- The cache -----------------------------------------------------------
