@@ -71,11 +71,10 @@ def _drop_earlier(connection: sqlite3.Connection, t: Tables) -> None:
 
 
 def _tables(t: Tables) -> list[str]:
-    maybe = _VERSION.replace(" NOT NULL", "")
     return [
         f"""CREATE TABLE {t.cache} (
-            key TEXT PRIMARY KEY, metadata TEXT NOT NULL, created FLOAT, modified FLOAT, {maybe},
-            era INTEGER NOT NULL, generation INTEGER, size INTEGER NOT NULL, data BLOB)""",
+            key TEXT PRIMARY KEY, era INTEGER NOT NULL, generation INTEGER, size INTEGER NOT NULL,
+            metadata TEXT NOT NULL, stamp BLOB NOT NULL, data BLOB)""",
         f"""CREATE TABLE {t.reservations} (
             key TEXT NOT NULL, token BLOB NOT NULL, until FLOAT NOT NULL, era INTEGER NOT NULL,
             PRIMARY KEY (key, token)) WITHOUT ROWID""",
