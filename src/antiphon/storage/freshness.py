@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from antiphon.errors import InvalidFreshness
+from antiphon.storage.courtesy import Courtesy
 from antiphon.storage.freshness_inquiry import Inquiry
 from antiphon.storage.freshness_modes import (
     MAX_STALENESS_S,
@@ -100,6 +101,8 @@ class Freshness:
         self._outage = Outage(clock) if outage is None else outage
         self._is_vouched = False
         self._doubt: str | None = None
+        #: What readers do for the thread that applies changes.
+        self.courtesy = Courtesy()
         #: Moves of the position, and readers that wait for one.
         self._moves = self._waiting = 0
         #: Until when readers need not ask, on the clock that counts.
@@ -184,7 +187,11 @@ class Freshness:
             now: time of the clock that counts; None reads it.
         """
         # One comparison, without a lock: it is all that most reads do here.
-        return (self._clock() if now is None else now) < self.settled_until
+        if now is None:
+            now = self._clock()
+        if now >= self.courtesy.due_at:
+            self.courtesy.pay(now)
+        return now < self.settled_until
 
     def is_within(self, max_age_s: float) -> bool:
         """Return whether what is looked up from now on is known to be so fresh."""
@@ -214,20 +221,20 @@ class Freshness:
             # or, if there is no answer, what is within the bound still.
             asking = inquiry.ask_now()
             return asking.is_shown or (asking.has_failed and inquiry.is_within(bound))
-        if inquiry.is_within(bound):
+        if inquiry.is_within(bound) or inquiry.look(bound):
             inquiry.keep_up(bound)
             return inquiry.is_within(bound)
-        return inquiry.look(bound) or inquiry.ask_once(bound)
+        return inquiry.ask_once(bound)
 
     def covers_soon(self, beat: int | None) -> bool:
         """Do what ``covers`` does within ``ANSWER_WAIT_S``; the asking goes on beside it."""
         if not self._journals:
             return self.covers(beat)
         inquiry, bound = self.inquiry, self.max_staleness_s
-        if inquiry.is_within(bound):
+        if inquiry.is_within(bound) or inquiry.look(bound):
             inquiry.keep_up(bound, beside=True)
             return True
-        return inquiry.look(bound) or inquiry.ask_soon(bound, ANSWER_WAIT_S)
+        return inquiry.ask_soon(bound, ANSWER_WAIT_S)
 
     def wait_for(self, wanted: Position, timeout_s: float = POSITION_WAIT_S) -> bool:
         """Wait until all changes up to *wanted* are applied; whether they are.

@@ -65,6 +65,10 @@ class Asking:
         return not self.is_done and self._pid == os.getpid()
 
 
+#: What a reader got whose patience ended.
+_UNANSWERED = Asking(0, NEVER)
+
+
 class Inquiry:
     """What the readers of one cache in this process ask, and what was answered.
 
@@ -104,7 +108,11 @@ class Inquiry:
         self._questions = Questions(ledger, journals, clock, outage)
         self._asking: Asking | None = None
         self._asked = 0
+        #: The last question that ended.
+        self._ended = _UNANSWERED
         self._ask_again_at = self._look_again_at = NEVER
+        #: Whether there is no use in asking before that time.
+        self._is_behind = False
         self._is_slow = False
         self._beside = Beside("antiphon-head")
 
@@ -117,6 +125,8 @@ class Inquiry:
         now = self._clock()
         if now < self.shown.sent_at + bound / 3:
             return
+        # Once a third of the bound, whether or not what was asked before is
+        # answered: so a lag of half the bound empties no cache of its use.
         if self._questions.is_open and now >= self._look_again_at and self.look(bound / 3):
             return
         asking = self._asking
@@ -140,7 +150,7 @@ class Inquiry:
             elif is_passed:
                 # Under steady change positions are seldom at a head: asking once
                 # more shows that they belong to the history that the head is of.
-                self._ask_again_at = NEVER
+                self._ask_again_at, self._is_behind = NEVER, False
         return self.is_within(bound)
 
     def ask_once(self, bound: float) -> bool:
@@ -173,20 +183,20 @@ class Inquiry:
         with self.lock:
             before = self._asked
         ends_at = self._clock() + PATIENCE_S
-        while True:
+        # One that was under way when this read began tells of before it.
+        while self._ended.number <= before and self._clock() < ends_at:
             asking, is_mine = self._begin()
             if is_mine:
                 self._put(asking)
             else:
                 self._wait(asking, ends_at - self._clock())
-            # One that was under way when this read began tells of before it.
-            if asking.number > before or self._clock() >= ends_at:
-                return asking if asking.number > before else _UNANSWERED
+        ended = self._ended
+        return ended if ended.number > before else _UNANSWERED
 
     def _is_due(self) -> bool:
         asking = self._asking
         is_asked = asking is not None and asking.is_under_way()
-        return is_asked or self._clock() >= self._ask_again_at
+        return is_asked or not self._is_behind or self._clock() >= self._ask_again_at
 
     def _begin(self) -> tuple[Asking, bool]:
         """Return the question that is under way, or a new one; and whether it is new.
@@ -231,8 +241,7 @@ class Inquiry:
         finally:
             self._is_slow = self._clock() - began > _QUICK_S
             with self.lock:
-                # After an answer there is no reason to wait with the next question.
-                self._ask_again_at = NEVER if asking.is_shown else next_at
+                self._ask_again_at, self._is_behind = next_at, not asking.is_shown
                 self.trouble = trouble
                 if answer is not None and answer.question is not None:
                     self._note(answer.question)
@@ -241,6 +250,7 @@ class Inquiry:
     def _end(self, asking: Asking) -> None:
         with self.lock:
             asking.is_done = True
+            self._ended = asking
             if self._asking is asking:
                 self._asking = None
             self.moved.notify_all()
@@ -250,7 +260,3 @@ class Inquiry:
         if answered.sent_at >= self.shown.sent_at:
             self.shown = answered
         self._on_shown()
-
-
-#: What a reader got whose patience ended.
-_UNANSWERED = Asking(0, NEVER)
