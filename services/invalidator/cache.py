@@ -7,7 +7,8 @@ import logging
 import threading
 
 from antiphon import AntiphonError, BrokerEventManager, CacheInvalidator, MountedStore, open_store
-from antiphon.caching.invalidator import InvalidatorStats
+from antiphon.caching.stats import InvalidatorStats
+from antiphon.storage.cache_stats import CacheStats
 from services.invalidator.settings import CacheSettings
 
 logger = logging.getLogger("antiphon.service.cache")
@@ -35,7 +36,7 @@ class WatchedCache:
         self.mounted = MountedStore(settings.mount_point, self._cache, self._backing, fill=True)
         self.mounted.event_manager = bus
         self._bus = bus
-        self._interval_s = settings.check_interval_s
+        self._settings = settings
         self._invalidator: CacheInvalidator | None = None
         self._problem = "its stores are being opened"
         self._stopping = threading.Event()
@@ -65,16 +66,25 @@ class WatchedCache:
 
     def _start_invalidator(self) -> CacheInvalidator:
         invalidator = CacheInvalidator(
-            self.mounted, self._bus, check_interval_s=self._interval_s
+            self.mounted,
+            self._bus if self._settings.follow == "events" else None,
+            check_interval_s=self._settings.check_interval_s,
         ).start()
         logger.info("cache %r is looked after", self.title)
         return invalidator
 
     def problem(self) -> str | None:
         """Return why the cache is not vouched for, or None if it is."""
-        if self._invalidator is None:
+        invalidator = self._invalidator
+        if invalidator is None:
             return self._problem
-        return None if self._invalidator.is_trusted else "it is in doubt"
+        if (doubt := invalidator.doubt) is not None:
+            return f"it is in doubt: {doubt}"
+        # A look that hangs raises nothing, and changes nothing else that is seen here.
+        staleness_s = invalidator.stats().staleness_s
+        if staleness_s is not None and staleness_s > self._settings.ready_within_s:
+            return f"its journal was read last {staleness_s:.0f} s ago"
+        return None
 
     def is_alive(self) -> bool:
         """Return False if a thread has ended that was not to."""
@@ -87,6 +97,10 @@ class WatchedCache:
     def stats(self) -> InvalidatorStats | None:
         """Return what was done so far; None if the stores are not open yet."""
         return self._invalidator.stats() if self._invalidator is not None else None
+
+    def read_stats(self) -> CacheStats:
+        """Return what readers of this process met; nothing before the stores are open."""
+        return self.mounted.cache_stats() if self._invalidator is not None else CacheStats()
 
     def stop(self) -> None:
         """Stop looking after it, and close its stores; what is cached stays."""

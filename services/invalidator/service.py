@@ -6,26 +6,18 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from antiphon.caching.events import CacheInvalidatedEvent, CacheTrustEvent
+from antiphon.caching.events import (
+    CacheInvalidatedEvent,
+    CachePrefixInvalidatedEvent,
+    CacheTrustEvent,
+)
 from services.invalidator.cache import WatchedCache
+from services.invalidator.metrics import cache_metrics
 from services.invalidator.settings import InvalidatorSettings
 from services.skeleton import Service, ServiceBus
 
 logger = logging.getLogger("antiphon.service.invalidator")
-
-#: Counters of an invalidator with what they count.
-_COUNTERS = {
-    "applied": "Changes applied to the cache.",
-    "dropped": "Entries that these changes dropped.",
-    "gaps": "Times a change was heard of before one that precedes it.",
-    "repairs": "Times the journal had changes that no event had told of.",
-    "rebuilds": "Times the whole cache was dropped, history being unknown.",
-    "foreign": "Events of other stores under the same origin, ignored.",
-    "conflicts": "Changes of keys that a user wrote into the cache and has not pushed.",
-    "doubts": "Times the cache stopped being vouched for.",
-}
 
 #: Seconds from a change to its being applied here; in one data centre, milliseconds.
 _LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -62,6 +54,7 @@ class Invalidator(Service):
     def start(self) -> None:
         """Begin to look after the caches."""
         self._bus.connect(CacheInvalidatedEvent, self._on_invalidated, scope="local")
+        self._bus.connect(CachePrefixInvalidatedEvent, self._on_invalidated, scope="local")
         self._bus.connect(CacheTrustEvent, self._on_trust, scope="local")
         self._watched.start()
         for cache in self._caches:
@@ -77,7 +70,7 @@ class Invalidator(Service):
         """Log why the bus does not work, once for each reason."""
         self._watched.tick()
 
-    def _on_invalidated(self, event: CacheInvalidatedEvent) -> None:
+    def _on_invalidated(self, event: CacheInvalidatedEvent | CachePrefixInvalidatedEvent) -> None:
         title = self._titles[id(event.source)]
         logger.debug("cache %r: applied a change of %r", title, event.key)
         if event.latency_s is not None:
@@ -89,7 +82,7 @@ class Invalidator(Service):
         if event.trusted:
             logger.info("cache %r is vouched for", title)
         else:
-            logger.warning("cache %r is in doubt", title)
+            logger.warning("cache %r is in doubt: %s", title, event.why)
 
     def readiness(self) -> Mapping[str, str | None]:
         """The bus works, as a canary has shown lately; each cache is vouched for."""
@@ -107,15 +100,4 @@ class Invalidator(Service):
         """The bus's figures and the invalidators'."""
         yield from self._watched.metrics()
         yield from self._latency.collect()
-        trusted = GaugeMetricFamily(
-            "antiphon_cache_trusted", "1 while the cache is vouched for.", labels=["cache"]
-        )
-        for cache in self._caches:
-            trusted.add_metric([cache.title], float(cache.problem() is None))
-        yield trusted
-        stats = {cache.title: cache.stats() for cache in self._caches}
-        for name, text in _COUNTERS.items():
-            family = CounterMetricFamily(f"antiphon_cache_{name}", text, labels=["cache"])
-            for title, counts in stats.items():
-                family.add_metric([title], getattr(counts, name) if counts is not None else 0)
-            yield family
+        yield from cache_metrics(self._caches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,11 @@ class CacheSettings(BaseModel):
         cache_url: the store that holds the cache, and that its readers open, too.
         backing_url: the store whose values are cached.
         check_interval_s: seconds between two looks into the backing store's journal.
+        follow: ``events``: changes are heard of on the bus, and the journal is
+            looked into; ``journal``: the journal alone is waited on, for a backing
+            store whose events do not come to this broker.
+        ready_within_s: ``/readyz`` says no once the newest look that succeeded is
+            so many seconds old; at least three times ``check_interval_s``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -28,6 +33,8 @@ class CacheSettings(BaseModel):
     cache_url: str = Field(min_length=1)
     backing_url: str = Field(min_length=1)
     check_interval_s: float = Field(default=1.0, gt=0, le=3600)
+    follow: Literal["events", "journal"] = "events"
+    ready_within_s: float = Field(default=15.0, gt=0, le=36000)
 
     @model_validator(mode="after")
     def _is_shared(self) -> Self:
@@ -37,7 +44,16 @@ class CacheSettings(BaseModel):
                 "name a store that the readers open, too (redis:, sqlite:)"
             )
         if self.cache_url == self.backing_url:
-            raise ValueError("cache_url and backing_url are the same store")
+            raise ValueError(
+                "cache_url and backing_url are the same store: name the one that is cached, "
+                "and another one for the cache, such as another namespace"
+            )
+        if self.ready_within_s < 3 * self.check_interval_s:
+            raise ValueError(
+                f"ready_within_s is {self.ready_within_s:g} and check_interval_s"
+                f" {self.check_interval_s:g}, so it would not be ready between two looks: make"
+                f" ready_within_s at least {3 * self.check_interval_s:g}"
+            )
         return self
 
     @property

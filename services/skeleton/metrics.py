@@ -34,6 +34,15 @@ _SUBSCRIPTION_EVENTS = {
 }
 
 
+#: Counters of an outbox with what they count.
+_OUTBOX = {
+    "swept": "Journal entries that were found to be published.",
+    "orphaned": "Events that were published in place of processes that did not live to.",
+    "position_lost": "Times a journal did not go on from where it was swept to.",
+    "unpublishable": "Journal entries whose events no bus can carry.",
+}
+
+
 def bus_metrics(bus: BrokerEventManager) -> Iterable[Metric]:
     """Yield what a bus counts, and how it is."""
     yield from _health(bus)
@@ -55,6 +64,7 @@ def bus_metrics(bus: BrokerEventManager) -> Iterable[Metric]:
         value=stats.blocked_s,
     )
     yield from _subscriptions(bus)
+    yield from _outbox(bus)
 
 
 def _health(bus: BrokerEventManager) -> Iterable[Metric]:
@@ -83,6 +93,24 @@ def _health(bus: BrokerEventManager) -> Iterable[Metric]:
         if value is not None:  # no sample at all says better than any number that there is none
             family.add_metric([], float(value))
         yield family
+
+
+def _outbox(bus: BrokerEventManager) -> Iterable[Metric]:
+    stats = getattr(bus.outbox, "stats", lambda: None)()
+    if stats is None:
+        return
+    for name, text in _OUTBOX.items():
+        yield CounterMetricFamily(f"antiphon_outbox_{name}", text, value=getattr(stats, name))
+    yield GaugeMetricFamily(
+        "antiphon_outbox_waiting_entries",
+        "Journal entries that nobody had swept when it last looked.",
+        value=stats.waiting,
+    )
+    yield GaugeMetricFamily(
+        "antiphon_outbox_lag_seconds",
+        "Since the oldest of these was committed; 0 without any.",
+        value=stats.lag_s,
+    )
 
 
 def _subscriptions(bus: BrokerEventManager) -> Iterable[Metric]:

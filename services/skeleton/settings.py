@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from antiphon.environment import AMQP_PASSWORD, AMQP_URL, URLOfFile, read_variable
 from antiphon.errors import AntiphonError, InvalidEnvironment
+from services.skeleton.complaints import problems_in
 
 #: Variables of the environment that are settings begin with this.
 PREFIX = "ANTIPHON_"
@@ -122,7 +123,7 @@ def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str
         data = _resolved(_read_toml(path), "", secrets) if path is not None else {}
         settings = settings_class(**data)
     except ValidationError as exc:
-        raise BadSettings(f"{where}: {_problems(exc)}") from None
+        raise BadSettings(f"{where}: {problems_in(exc, settings_class, secrets)}") from None
     except SettingsError as exc:
         raise BadSettings(f"the environment: {exc}") from None
     except (BadSettings, InvalidEnvironment) as exc:
@@ -170,28 +171,6 @@ def _variable(variable: str, name: str, environment: Mapping[str, str]) -> str:
         f"{name} needs {variable}: set {variable} in the environment, "
         f"or {variable}_FILE to the name of a file that has it"
     )
-
-
-def _problems(error: ValidationError) -> str:
-    """Say what is wrong in one line, without any value: it might be a password."""
-    found = []
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    broken = {
-        problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))
-    }
-    for problem in problems:
-        if problem["type"] == "too_short" and problem["loc"] in broken:
-            continue  # pydantic counts what is right only
-        place = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
-        )
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "there is no such setting"
-        elif problem["type"] == "too_short":
-            message = "at least one is needed"
-        found.append(f"{place.lstrip('.')}: {message}" if place else message)
-    return "; ".join(found)
 
 
 def _texts(value: Any) -> list[str]:

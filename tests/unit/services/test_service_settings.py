@@ -133,12 +133,29 @@ def test_the_password_of_the_environment_is_a_secret(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "caches: Field required"),
+        ("", "caches: it is missing: add it to the file"),
         ("caches = []", "caches: at least one is needed"),
         ("colour = 1", "colour: there is no such setting"),
-        ("http_port = 70000", "http_port: Input should be less than or equal to 65535"),
+        (
+            "http_port = 70000",
+            "http_port: Input should be less than or equal to 65535 (it is 70000)",
+        ),
+        ("htp_port = 1", "htp_port: there is no such setting (did you mean 'http_port'?)"),
+        (
+            CACHE.replace(":${REDIS_PASSWORD}@", "") + "check_intervals = 1",
+            "caches[0].check_intervals: there is no such setting (did you mean"
+            " 'check_interval_s'?); take it out",
+        ),
+        (
+            CACHE.replace(":${REDIS_PASSWORD}@", "") + "check_interval_s = 0",
+            "caches[0].check_interval_s: Input should be greater than 0 (it is 0)",
+        ),
+        (
+            CACHE.replace(":${REDIS_PASSWORD}@", "") + "follow = 'rumours'",
+            "caches[0].follow: Input should be 'events' or 'journal' (it is 'rumours')",
+        ),
         ('log_level = "LOUD"', "log_level: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
-        ("[[caches]]\nmount_point = 'x'", "caches[0].cache_url: Field required"),
+        ("[[caches]]\nmount_point = 'x'", "caches[0].cache_url: it is missing: add it"),
         ("caches = [", "is no TOML"),
         (
             "[[caches]]\nmount_point='x'\ncache_url='memory:'\nbacking_url='redis://h'",
@@ -163,14 +180,33 @@ def test_one_mistake_is_told_once(tmp_path: Path) -> None:
     """An entry that is wrong is not missing as well."""
     said = complaint(tmp_path, "[[caches]]\nmount_point='x'\ncache_url='redis://h'")
 
-    assert "caches[0].backing_url: Field required" == said
+    assert "caches[0].backing_url: it is missing: add it to the file" == said
 
 
-def test_values_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password in a setting that is wrong is in no message."""
     text = '[[caches]]\ncache_url = "redis://:hush-hush@h"\nbacking_url = 3\nmount_point = "x"'
 
     assert "hush" not in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log_level = 'redis://me:hush-hush@h'",
+        "log_level = '${REDIS_PASSWORD}'",
+        "password = 'hush-hush'",
+        "token = ['hush-hush']",
+    ],
+)
+def test_what_may_be_a_password_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A value is shown where that helps, but no secret, and nothing of a secret's name."""
+    monkeypatch.setenv("REDIS_PASSWORD", "hush-hush")
+    said = complaint(tmp_path, f"{text}\n{CACHE}")
+
+    assert "hush" not in said
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:

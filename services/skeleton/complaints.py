@@ -1,0 +1,93 @@
+"""Says what is wrong with settings: which one, its value, and what to do; never a secret."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from antiphon.schemes import MASK, mask_url
+
+#: Names of settings whose values are shown to nobody.
+_SECRET_NAME = re.compile("pass|token|secret|hash|key", re.IGNORECASE)
+
+#: Characters of a value that are shown at most.
+_SHOWN = 80
+
+Place = tuple[int | str, ...]
+
+
+def problems_in(
+    error: ValidationError, settings_class: type[BaseModel], secrets: Iterable[str]
+) -> str:
+    """Return in one line what is wrong.
+
+    Args:
+        error: what the settings' classes said.
+        settings_class: the class of the whole.
+        secrets: texts that must not be shown.
+    """
+    found = []
+    problems = error.errors(include_url=False, include_context=False)
+    broken = {
+        problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))
+    }
+    for problem in problems:
+        place = problem["loc"]
+        if problem["type"] == "too_short" and place in broken:
+            continue  # pydantic counts what is right only
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"there is no such setting{_hint(place, settings_class)}; take it out"
+        elif problem["type"] == "missing":
+            message = "it is missing: add it to the file"
+        elif problem["type"] == "too_short" and isinstance(problem["input"], list | tuple):
+            message = "at least one is needed"
+        else:
+            message += _value(place, problem["input"], secrets)
+        found.append(f"{_name(place)}: {message}" if place else message)
+    return "; ".join(found)
+
+
+def _name(place: Place) -> str:
+    """Return ``caches[0].name``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return "".join(parts).lstrip(".")
+
+
+def _value(place: Place, value: Any, secrets: Iterable[str]) -> str:
+    """Return the value of a setting, or nothing where it might be a password."""
+    name = next((part for part in reversed(place) if isinstance(part, str)), "")
+    if _SECRET_NAME.search(name) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, str):
+        value = _masked(value, secrets)
+    shown = repr(value)
+    return f" (it is {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'})"
+
+
+def _masked(text: str, secrets: Iterable[str]) -> str:
+    masked = mask_url(text) if "://" in text else text
+    for secret in secrets:
+        if secret in masked:
+            masked = masked.replace(secret, MASK)
+    return masked
+
+
+def _hint(place: Place, settings_class: type[BaseModel]) -> str:
+    """Return a question after a setting whose name is like this one's."""
+    model: type[BaseModel] | None = settings_class
+    for part in place[:-1]:
+        if isinstance(part, str) and model is not None and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation)
+    near = difflib.get_close_matches(str(place[-1]), model.model_fields if model else (), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for arg in get_args(annotation) if (model := _model_in(arg))), None)
