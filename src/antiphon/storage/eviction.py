@@ -47,8 +47,8 @@ class Eviction:
     being added right now: one value for each thread that fills.  Of other
     processes' fills it hears within ``ASK_EVERY_S`` of its own.
 
-    Memory: about 150 bytes an entry that this process filled, and the key
-    where the ledger does not hold the same text in memory.
+    Memory: about 120 bytes an entry that this process filled or read, and the
+    key where the ledger does not hold the same text in memory.
 
     Args:
         ledger: where the entries are.

@@ -262,7 +262,7 @@ RESERVATION_TTL_S = 600.0
 NOTE_TTL_S = 3600.0
 
 #: Keys whose last invalidation is remembered, those invalidated last; up to a
-#: tenth more may be for a while.  About 30 MB in memory.
+#: tenth more may be for a while.  About 20 MB in memory.
 NOTES_KEPT = 100_000
 
 #: Prefixes whose last invalidation is remembered: each is looked at by fills.

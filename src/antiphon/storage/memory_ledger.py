@@ -80,6 +80,8 @@ class MemoryLedger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        # Read elsewhere, too (quick_reads.py): this dictionary is never
+        # replaced by another, and an entry never changed in place.
         self._entries: dict[str, _Entry] = {}
         self._bytes = 0
         self._era = 0

@@ -1,7 +1,7 @@
 """The last invalidations of keys and prefixes, in memory (rule 3 of ``storage/ledger.py``).
 
-They are bounded by time and by number, and small: 100 000 notes of keys of 20
-characters take 25 MB (``benchmarks/caches/ledgers.py``), most of it the keys and the dictionary.
+They are bounded by time and by number, and small: one of a key of 20 characters
+takes 200 bytes (``benchmarks/caches/ledgers.py``), most of them the key and the dictionary.
 """
 
 from __future__ import annotations

@@ -208,6 +208,43 @@ class Entries:
             self._count(connection, -sum(dropped), -freed)
         return dropped
 
+    def drop_range(
+        self,
+        connection: sqlite3.Connection,
+        condition: str,
+        bounds: tuple[str, ...],
+        version: Version | None,
+    ) -> int:
+        """Drop the entries whose ``key`` meets a condition and that do not outlive *version*."""
+        t = self._tables
+        if version is not None:
+            rows = connection.execute(
+                f"SELECT e.key, e.generation, e.size, e.stamp, e.era = t.era"
+                f" FROM {t.cache} e, {t.trust} t WHERE {condition}",
+                bounds,
+            ).fetchall()
+            entries = [(key, _present(row)) for key, *row in rows]
+            gone = [
+                (key, present)
+                for key, present in entries
+                if not outlives(present.version, version, checked=present.checked)
+            ]
+            for key, present in gone:
+                self._delete(connection, key, present)
+            count, freed = len(gone), sum(present.size for _, present in gone)
+        else:
+            # Nothing outlives an invalidation of unknown version: one statement for all.
+            count, freed = connection.execute(
+                f"SELECT count(*), coalesce(sum(size), 0) FROM {t.cache} WHERE {condition}", bounds
+            ).fetchone()
+            self._values.release_all(
+                connection, f"SELECT generation FROM {t.cache} WHERE {condition}", bounds
+            )
+            connection.execute(f"DELETE FROM {t.cache} WHERE {condition}", bounds)
+        if count:
+            self._count(connection, -count, -freed)
+        return int(count)
+
     def _delete(self, connection: sqlite3.Connection, key: str, present: Present) -> None:
         self._values.release(connection, present.generation)
         connection.execute(f"DELETE FROM {self._tables.cache} WHERE key = ?", (key,))

@@ -224,9 +224,7 @@ class SqliteLedger:
         def work(connection: sqlite3.Connection) -> int:
             connection.execute(f"DELETE FROM {t.reservations} WHERE {condition}", bounds)
             self._notes.add(connection, [(prefix, version)], now=now, is_prefix=True)
-            rows = connection.execute(f"SELECT key FROM {t.cache} WHERE {condition}", bounds)
-            changes = [(key, version) for (key,) in rows.fetchall()]
-            return sum(self._entries.drop(connection, changes))
+            return self._entries.drop_range(connection, condition, bounds, version)
 
         dropped = self._medium.write(work, durable=False)
         self._sweep(1)

@@ -166,6 +166,16 @@ class Values:
                 (self._clock(), generation),
             )
 
+    def release_all(
+        self, connection: sqlite3.Connection, select: str, bounds: tuple[str, ...]
+    ) -> None:
+        """Mark the values whose generations *select* gives as replaced, likewise."""
+        connection.execute(
+            f"UPDATE {self._tables.generations} SET state = 'replaced', touched = ?"
+            f" WHERE id IN ({select})",
+            (self._clock(), *bounds),
+        )
+
     # -- Reading -------------------------------------------------------------
 
     def opener(

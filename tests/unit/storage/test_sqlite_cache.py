@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from antiphon.errors import StoreUnavailable
-from antiphon.storage import sqlite_ledger, sqlite_values
+from antiphon.storage import sqlite_ledger, sqlite_notes, sqlite_values
 from antiphon.storage.journal import Position
 from antiphon.storage.ledger import NOTE_TTL_S, RESERVATION_TTL_S, Fill
 from antiphon.storage.sqlite_ledger import SqliteLedger
@@ -180,3 +180,125 @@ def test_a_cache_is_read_while_its_file_is_locked(store: SqliteStore, ledger: Sq
     sql.execute("ROLLBACK")
     sql.close()
     assert ledger.void("a", version(2))
+
+
+def test_notes_are_bounded_by_number(
+    store: SqliteStore, ledger: SqliteLedger, time: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest are kept, of keys and of prefixes; a renewed one is new."""
+    monkeypatch.setattr(sqlite_ledger, "_SWEEP_EVERY", 10)
+    monkeypatch.setattr(sqlite_notes, "NOTES_KEPT", 100)
+    monkeypatch.setattr(sqlite_notes, "PREFIX_NOTES_KEPT", 5)
+    ledger._until_sweep = 10
+    ledger.void("again", version(900))
+    for number in range(10):
+        ledger.void_many([(f"k{number}.{n}", version(number * 30 + n + 1)) for n in range(30)])
+        ledger.void("again", None)
+        ledger.void_prefix(f"p{number}/", version(number + 1))
+        time[0] += 1
+    ledger.void_many([(f"last{n}", version(500)) for n in range(10)])
+
+    assert 100 <= count(store, "notes") <= 105
+    assert ledger.fill(ledger.reserve("again"), value(b"old", 899)) is None
+    assert ledger.fill(ledger.reserve("k9.29"), value(b"old", 1)) is None
+    assert ledger.fill(ledger.reserve("p9/a"), value(b"old", 9)) is None
+    assert b"old" == read(ledger.fill(ledger.reserve("k0.0"), value(b"old", 0)))
+
+
+def test_many_large_entries_are_dropped_with_their_pieces(
+    store: SqliteStore, ledger: SqliteLedger, time: list[float]
+) -> None:
+    """By prefix with and without version, in a batch, evicted, or found to be wrong."""
+    for number in range(6):
+        ledger.fill(ledger.reserve(f"p{number}"), value(large_bytes(), 1))
+    ledger.void_prefix("p0", None)
+    ledger.void_prefix("p1", version(2))
+    ledger.void_many([("p2", version(2)), ("p2", version(3))])
+    ledger.evict(["p3"])
+    ledger.suspect()
+    ledger.confirm(ledger.reserve("p4"), version(2))
+    ledger.confirm(ledger.reserve("p5"), version(1))
+    time[0] += sqlite_values.GRACE_S + 1
+    ledger._values._collect_at = float("-inf")
+    ledger._values.collect()
+
+    assert ["p5"] == list(ledger.keys())
+    assert (1, len(large_bytes())) == ledger.usage()
+    assert 1 == count(store, "generations")
+
+
+def test_doubt_costs_the_same_whatever_the_cache_holds(
+    store: SqliteStore, ledger: SqliteLedger
+) -> None:
+    """No row of an entry or reservation is written."""
+    for number in range(50):
+        ledger.fill(ledger.reserve(f"k{number}"), value())
+    ledger.reserve("a")
+    with sqlite3.connect(store.location) as sql:
+        before = sql.execute('SELECT key, era FROM "store.cache" ORDER BY key').fetchall()
+        ledger.suspect()
+        after = sql.execute('SELECT key, era FROM "store.cache" ORDER BY key').fetchall()
+    sql.close()
+
+    assert before == after
+    assert 1 == count(store, "reservations")
+
+
+def test_a_store_that_is_no_cache_has_no_tables_of_one(tmp_path: Path) -> None:
+    """They are made when a ledger is first asked for."""
+    with SqliteStore(tmp_path / "x.db") as store:
+        store.set("a", StringValue(b"mine"))
+        sql = sqlite3.connect(store.location)
+        before = {name for (name,) in sql.execute("SELECT name FROM sqlite_master")}
+        store.cache_ledger()
+        after = {name for (name,) in sql.execute("SELECT name FROM sqlite_master")}
+        sql.close()
+
+    assert not {"store.cache", "store.notes"} & before
+    assert {"store.cache", "store.notes", "store.pushes"} <= after
+
+
+def test_a_cache_of_an_earlier_layout_is_dropped(store: SqliteStore) -> None:
+    """Nothing of it is read; what belongs to the user stays, and large values are let go."""
+    ledger = store.cache_ledger()
+    ledger.fill(ledger.reserve("a"), value(b"one", 1))
+    ledger.fill(ledger.reserve("large"), value(large_bytes(), 1))
+    ledger.advance(Position(UUID(int=7), 1, 5, b"12345678"))
+    ledger.set_base("b", version(2))
+    ledger.note_push("b", b"push")
+    ledger.beat()
+    beat = ledger.lookup("a").beat
+    with sqlite3.connect(store.location) as sql:
+        sql.execute("""UPDATE "store.meta" SET value = 1 WHERE name = 'cache_format'""")
+        sql.execute('ALTER TABLE "store.cache" RENAME COLUMN era TO earlier')
+    sql.close()
+    anew = store.cache_ledger()
+    unsure = anew.lookup("a")
+    anew.beat()
+
+    assert (None, None) == unsure
+    assert ({}, (0, 0)) == (anew.positions(), anew.usage())
+    assert (version(2), {"b": b"push"}) == (anew.base("b"), anew.pushes())
+    assert (beat or 0) < (anew.lookup("a").beat or 0)
+    with sqlite3.connect(store.location) as sql:
+        states = sql.execute('SELECT state FROM "store.generations"').fetchall()
+    sql.close()
+    assert [("replaced",)] == states
+
+
+def test_a_note_of_a_push_waits_for_the_disk(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut must not take it; that the push is over may be forgotten."""
+    waits: list[bool] = []
+    write = ledger._medium.write
+
+    def noting(work: Any, *, durable: bool = True) -> Any:
+        waits.append(durable)
+        return write(work, durable=durable)
+
+    monkeypatch.setattr(ledger._medium, "write", noting)
+    ledger.note_push("a", b"note")
+    ledger.note_push("a", None)
+
+    assert [True, False] == waits
