@@ -82,7 +82,7 @@ class WatchedCache:
             return f"it is in doubt: {doubt}"
         # A look that hangs raises nothing, and changes nothing else that is seen here.
         staleness_s = invalidator.stats().staleness_s
-        if staleness_s is not None and staleness_s > self._settings.ready_within_s:
+        if staleness_s is not None and staleness_s > self._settings.staleness_limit_s:
             return f"its journal was read last {staleness_s:.0f} s ago"
         return None
 

@@ -10,6 +10,10 @@ from antiphon.schemes import scheme_of
 from services.skeleton import ServiceSettings
 
 
+#: Seconds since the newest look into a journal until a cache is not ready, at least.
+_READY_WITHIN_S = 15.0
+
+
 class CacheSettings(BaseModel):
     """One cache.
 
@@ -23,7 +27,8 @@ class CacheSettings(BaseModel):
             looked into; ``journal``: the journal alone is waited on, for a backing
             store whose events do not come to this broker.
         ready_within_s: ``/readyz`` says no once the newest look that succeeded is
-            so many seconds old; at least three times ``check_interval_s``.
+            so many seconds old; at least three times ``check_interval_s``, which
+            is what it is if not given, or 15.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -34,7 +39,7 @@ class CacheSettings(BaseModel):
     backing_url: str = Field(min_length=1)
     check_interval_s: float = Field(default=1.0, gt=0, le=3600)
     follow: Literal["events", "journal"] = "events"
-    ready_within_s: float = Field(default=15.0, gt=0, le=36000)
+    ready_within_s: float | None = Field(default=None, gt=0, le=36000)
 
     @model_validator(mode="after")
     def _is_shared(self) -> Self:
@@ -48,13 +53,18 @@ class CacheSettings(BaseModel):
                 "cache_url and backing_url are the same store: name the one that is cached, "
                 "and another one for the cache, such as another namespace"
             )
-        if self.ready_within_s < 3 * self.check_interval_s:
+        if self.ready_within_s is not None and self.ready_within_s < 3 * self.check_interval_s:
             raise ValueError(
                 f"ready_within_s is {self.ready_within_s:g} and check_interval_s"
                 f" {self.check_interval_s:g}, so it would not be ready between two looks: make"
                 f" ready_within_s at least {3 * self.check_interval_s:g}"
             )
         return self
+
+    @property
+    def staleness_limit_s(self) -> float:
+        """``ready_within_s``, or what it is if not given."""
+        return self.ready_within_s or max(_READY_WITHIN_S, 3 * self.check_interval_s)
 
     @property
     def title(self) -> str:

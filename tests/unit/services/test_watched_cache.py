@@ -190,6 +190,7 @@ def test_all_settings_of_a_cache_are_documented() -> None:
     }
 
     assert set(fields) == {"name", *defaults}
+    assert defaults.pop("ready_within_s").startswith("15, or three times")
     for name, shown in defaults.items():
         field = fields[name]
         given = str(field.default).removesuffix(".0")
@@ -200,5 +201,24 @@ def test_it_must_be_possible_to_be_ready() -> None:
     """Between two looks a cache is as ready as after one."""
     with pytest.raises(ValueError, match="make ready_within_s at least 30"):
         CacheSettings(
-            mount_point="p/", cache_url="redis://a", backing_url="redis://b", check_interval_s=10
+            mount_point="p/",
+            cache_url="redis://a",
+            backing_url="redis://b",
+            check_interval_s=10,
+            ready_within_s=20,
         )
+
+
+@pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 15.0), (3600.0, 10800.0)])
+def test_it_is_ready_as_long_as_looks_come_as_they_should(
+    interval_s: float, limit_s: float
+) -> None:
+    """Unless told otherwise it bears three looks that fail, and a quarter of a minute."""
+    settings = CacheSettings(
+        mount_point="p/",
+        cache_url="redis://a",
+        backing_url="redis://b",
+        check_interval_s=interval_s,
+    )
+
+    assert limit_s == settings.staleness_limit_s
