@@ -30,16 +30,16 @@ from pathlib import Path
 
 from antiphon.testing.servers import redis
 from tests.chaos.crashes.media import MEDIA, Medium, medium_of
-from tests.chaos.crashes.play import Outcome, Play, Seen, Target, distinct
+from tests.chaos.crashes.play import Outcome, Play, Seen, distinct
 from tests.chaos.crashes.sabotage import SABOTAGE
 from tests.chaos.crashes.work import EVERYDAY, SEVERAL, Step, random_steps
+from tests.chaos.crashes.writing import Target
 
 #: Kills between two judgements, which take about a second.
 _BATCH = 60
 
-#: Commits of a writer, and kills of writers that commit the same.
+#: Commits of a writer.
 _STEPS = 6
-_KILLS_A_PLAY = 40
 
 
 class _Broken(Exception):
@@ -52,33 +52,37 @@ class _Season:
     Args:
         folder: for all files.
         seed: of what is drawn.
+        most: kills of writers that commit the same.
         sabotage: see ``Play``.
     """
 
-    def __init__(self, folder: Path, seed: int, sabotage: Callable[[], None] | None) -> None:
+    def __init__(
+        self, folder: Path, seed: int, most: int, sabotage: Callable[[], None] | None
+    ) -> None:
         self.killed: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._folder = folder
         self._dice = random.Random(seed)
+        self._most = most
         self._sabotage = sabotage
 
     def short(self, kind: str, medium: Medium) -> None:
         """Kill at each distinct call of a commit of everything, and of small ones."""
-        several = self._play(kind, medium, [SEVERAL])
+        if not medium.is_served:
+            several = self._play(kind, medium, [SEVERAL])
+            calls = distinct([each for each in several.rehearse() if each.step == 0])
+            torn = [each.target._replace(torn=True) for each in calls if each.is_write]
+            self._kill(kind, several, [*(each.target for each in calls), *torn], "SEVERAL")
         everyday = self._play(kind, medium, EVERYDAY)
-        calls = [each for each in several.rehearse() if each.step == 0]
-        targets = [each.target for each in distinct(calls)]
-        torn = [each.target._replace(torn=True) for each in distinct(calls) if each.is_write]
-        self._kill(kind, several, [*targets, *torn], "SEVERAL")
         self._kill(kind, everyday, _one_of_each(everyday.rehearse(), self._dice), "EVERYDAY")
 
     def long(self, kind: str, medium: Medium) -> None:
         """Kill at some calls of commits that are drawn."""
         seed = self._dice.randrange(10**6)
-        play = self._play(kind, medium, random_steps(seed, _STEPS))
+        steps = random_steps(seed, _STEPS, transactions=not medium.is_served)
+        play = self._play(kind, medium, steps)
         calls = [each.target for each in play.rehearse()]
-        targets = self._dice.sample(calls, min(len(calls), _KILLS_A_PLAY))
-        torn = [target._replace(torn=self._dice.random() < 0.3) for target in targets]
+        torn = [call._replace(torn=self._dice.random() < 0.3) for call in calls]
         self._kill(kind, play, torn, f"random_steps({seed}, {_STEPS})")
 
     @property
@@ -94,6 +98,8 @@ class _Season:
         return Play(medium, steps, self._folder / kind, self._sabotage)
 
     def _kill(self, kind: str, play: Play, targets: Sequence[Target], steps: str) -> None:
+        if len(targets) > self._most:
+            targets = self._dice.sample(targets, self._most)
         for start in range(0, len(targets), _BATCH):
             for target in targets[start : start + _BATCH]:
                 outcome = play.kill_at(target)
@@ -117,6 +123,7 @@ def main() -> int:
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     print(f"replay with --seed {seed}", flush=True)
     sabotage = SABOTAGE[options.sabotage] if options.sabotage else None
+    most = options.most or (10**6 if options.short else 40)
     began = time.monotonic()
     with _folder() as folder, contextlib.ExitStack() as servers:
         media = {}
@@ -128,7 +135,7 @@ def main() -> int:
             media[kind] = medium_of(kind, folder / kind, url)
         # Children would copy what the collector touches.
         gc.freeze()
-        season = _Season(folder, seed, sabotage)
+        season = _Season(folder, seed, most, sabotage)
         try:
             while True:
                 for kind, medium in media.items():
@@ -163,6 +170,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--media", default=",".join(MEDIA), help=f"some of {','.join(MEDIA)}")
     parser.add_argument("--kills", type=int, default=1000, help="how many writers are killed")
     parser.add_argument("--short", action="store_true", help="each distinct call once")
+    parser.add_argument(
+        "--most", type=int, help="kills of writers that commit the same; 40 unless --short"
+    )
     parser.add_argument("--seed", type=int, help="of what is drawn")
     parser.add_argument("--redis-url", help="a Redis to use, with a database of its own")
     parser.add_argument("--sabotage", choices=SABOTAGE, help="break the promise, to see it found")

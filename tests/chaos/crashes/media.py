@@ -24,6 +24,9 @@ class Medium(ABC):
         folder: where its files may lie; nobody else's.
     """
 
+    #: Whether the writer that is killed is a server, and its client commits.
+    is_served = False
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count()
@@ -72,6 +75,12 @@ class Sqlite(_Folders):
 
     def store(self, name: str) -> Any:
         return SqliteStore(self._folder / name / "store.db")
+
+
+class ServedSqlite(Sqlite):
+    """A sqlite database behind an HTTP server."""
+
+    is_served = True
 
 
 class Files(_Folders):
@@ -123,7 +132,7 @@ def medium_of(kind: str, folder: Path, redis_url: str | None = None) -> Medium:
     return _FOLDERS[kind](folder)
 
 
-_FOLDERS = {"sqlite": Sqlite, "files": Files, "locking": LockingFiles}
+_FOLDERS = {"sqlite": Sqlite, "files": Files, "locking": LockingFiles, "http": ServedSqlite}
 
 #: The names of all backends.
 MEDIA = (*_FOLDERS, "redis")

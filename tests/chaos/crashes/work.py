@@ -119,14 +119,15 @@ EVERYDAY = (
 )
 
 
-def random_steps(seed: int, count: int) -> list[Step]:
+def random_steps(seed: int, count: int, *, transactions: bool = True) -> list[Step]:
     """Return *count* steps that are drawn from *seed*."""
     dice = random.Random(seed)
-    return [_random_step(dice, number) for number in range(count)]
+    sizes = (1, 1, 1, 3, 8) if transactions else (1,)
+    return [_random_step(dice, number, dice.choice(sizes)) for number in range(count)]
 
 
-def _random_step(dice: random.Random, number: int) -> Step:
-    single = [_random_change(dice, number) for _ in range(dice.choice((1, 1, 1, 3, 8)))]
+def _random_step(dice: random.Random, number: int, size: int) -> Step:
+    single = [_random_change(dice, number) for _ in range(size)]
     if len(single) == 1:
         return single[0]
 
@@ -141,7 +142,7 @@ def _random_step(dice: random.Random, number: int) -> Step:
 def _random_change(dice: random.Random, number: int) -> Step:
     key = dice.choice("abcdefgh") * dice.choice((1, 1, 1, 120))
     size = dice.choice((0, SMALL, SMALL, 5000, MEDIUM, LARGE))
-    value = StringValue(data(size, number), {"n": dice.randrange(4), "step": number})
+    metadata = {"n": dice.randrange(4), "step": number}
 
     def delete(store: Any) -> None:
         if store.exists(key):
@@ -152,7 +153,11 @@ def _random_change(dice: random.Random, number: int) -> Step:
             store.update_metadata(key, {"n": number})
 
     changes = {
-        f"set {key:.3}({size})": lambda store: store.set(key, value),
+        f"set {key:.3}({size})": lambda store: store.set(
+            # Made anew each time, for its stream is read once.
+            key,
+            StringValue(data(size, number), metadata),
+        ),
         f"data {key:.3}({size})": lambda store: store.set_data(key, io.BytesIO(data(size, number))),
         f"metadata {key:.3}": lambda store: store.set_metadata(key, {"n": number}),
         f"merge {key:.3}": merge,
