@@ -14,10 +14,11 @@ from antiphon.caching.events import (
     CachePrefixInvalidatedEvent,
     CacheTrustEvent,
 )
-from antiphon.errors import StoreError
+from antiphon.errors import BusClosed, StoreError
 from antiphon.events.abstract_event_manager import BaseEventManager
 from antiphon.storage.journal import Version
 from antiphon.storage.mounted_store import MountedStore
+from antiphon.storage.own_writes import Conflict
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +56,20 @@ class Telling:
         if self._hears(CacheInvalidatedEvent) or self._hears(CachePrefixInvalidatedEvent):
             now_ns = time.time_ns()
             for one in done:
-                self._manager.emit(self._event_of(one, now_ns))
+                self._emit(self._event_of(one, now_ns))
 
     def trust(self, why: str | None) -> None:
         """Tell that the cache is vouched for from now on, or with *why* that it is not."""
-        self._manager.emit(
+        self._emit(
             CacheTrustEvent(self._mounted, key=None, trusted=why is None, why=why or "")
         )
+
+    def _emit(self, event: CacheEvent) -> None:
+        try:
+            self._manager.emit(event)
+        except BusClosed:
+            # Nobody listens there any more; the cache is looked after all the same.
+            logger.debug("the bus was closed: %r is not told", event)
 
     def _hears(self, cls: type[CacheEvent]) -> bool:
         # Asked of the class: what only passes on to another manager what it
@@ -95,15 +103,19 @@ class Telling:
         for one in done:
             changed.update({one.key: one.version} if one.covered is None else one.covered)
         for key in self._perhaps_own(changed):
-            base, is_own = self._mounted.filling.own.look(key)
-            version = changed[key]
-            if is_own and base != version and self._told.get(key, base) != version:
-                self._told[key] = version
-                self.conflicts += 1
-                logger.warning("%r changed at its source; your unpushed value is kept", key)
-                self._manager.emit(
-                    CacheConflictEvent(self._mounted, key=key, base=base, version=version)
-                )
+            found = self._mounted.filling.own.conflict_at(key, changed[key])
+            if found is not None:
+                self.conflict(found)
+
+    def conflict(self, found: Conflict) -> None:
+        """Tell of a conflict, unless it was told before."""
+        key, base, version = found
+        if self._told.get(key, base) == version:
+            return
+        self._told[key] = version
+        self.conflicts += 1
+        logger.warning("%r changed at its source; your unpushed value is kept", key)
+        self._emit(CacheConflictEvent(self._mounted, key=key, base=base, version=version))
 
     def _perhaps_own(self, changed: Mapping[str, Version | None]) -> Iterable[str]:
         if len(changed) <= _LOOKED_FOR:

@@ -38,7 +38,7 @@ from antiphon.storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from antiphon.storage.journal import Version, new_entry_id
+from antiphon.storage.journal import Version, entry_id_for, new_entry_id
 from antiphon.storage.metadata import copied, normalise
 from antiphon.storage.overlay import UNREAD, Overlay, Pending
 from antiphon.storage.streams import checked_chunks
@@ -272,7 +272,7 @@ class BackendStore(BackendTelling):
                         Change(
                             key,
                             event_id,
-                            new_entry_id(),
+                            new_entry_id() if expect is None else entry_id_for(expect),
                             delete,
                             data,
                             metadata,

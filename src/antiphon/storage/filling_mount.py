@@ -40,6 +40,7 @@ from antiphon.storage.layered_store import closing_value
 from antiphon.storage.ledger import CacheLedger, Fill, Reservation
 from antiphon.storage.outage import Outage
 from antiphon.storage.own_writes import OwnWrites
+from antiphon.storage.pushing import Pushing
 from antiphon.storage.value import Value
 
 logger = logging.getLogger(__name__)
@@ -118,8 +119,10 @@ class FillingMount:
             self.mount_store,
             self.backing_store,
             ledger=ledger,
-            has_journal=bool(self.journals),
+            journals=self.journals,
         )
+        self._pushing = Pushing(self.own)
+        self._pushing.recover()
         self.freshness = Freshness(
             ledger,
             self.journals or None,
@@ -390,7 +393,7 @@ class FillingMount:
     def push(self, key: str) -> None:
         """Push the user's own *key*; what readers fetch of it meanwhile is theirs alone."""
         try:
-            self.own.push(key)
+            self._pushing.push(key)
         finally:
             # Flights that took off before may bring what was there before.
             self._fills.void(key)

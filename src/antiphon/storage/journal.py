@@ -54,6 +54,26 @@ class Version(NamedTuple):
 ABSENT = Version(0, 0, b"")
 
 
+class PledgedVersion(Version):
+    """An expected version, with which a writer says what id the entry of the write will have.
+
+    So the write is recognised later in the journal, whatever became of the
+    writer and of the answer.  Equal to the version itself.
+
+    Attributes:
+        entry_id_to_be: 8 random bytes, of ``new_entry_id()``.
+    """
+
+    entry_id_to_be: bytes
+
+    @classmethod
+    def of(cls, version: Version, entry_id_to_be: bytes) -> PledgedVersion:
+        """Return *version*, with the id that the entry is to have."""
+        pledged = cls(*version)
+        pledged.entry_id_to_be = entry_id_to_be
+        return pledged
+
+
 class Position(NamedTuple):
     """A point in the history of one store; sequence 0 is before the first entry."""
 
@@ -159,6 +179,18 @@ def foreign_event_id(store_id: UUID, entry_id: bytes) -> EventId:
     """
     digest = hashlib.blake2b(store_id.bytes, digest_size=PUBLISHER_BYTES, person=b"foreign writer")
     return EventId(digest.digest(), int.from_bytes(entry_id[:ENTRY_ID_BYTES]))
+
+
+def pledged_as(version: Version, expect: Version) -> Version:
+    """Return *version*, to be expected in place of *expect*, with what that pledges."""
+    if isinstance(expect, PledgedVersion):
+        return PledgedVersion.of(version, expect.entry_id_to_be)
+    return version
+
+
+def entry_id_for(expect: Version | None) -> bytes:
+    """Return the id of the entry of a write that expects *expect*."""
+    return expect.entry_id_to_be if isinstance(expect, PledgedVersion) else new_entry_id()
 
 
 def new_entry_id() -> bytes:

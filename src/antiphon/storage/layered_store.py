@@ -16,7 +16,7 @@ from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
 from antiphon.storage.changes import conflict
 from antiphon.storage.checks import checked_expect, checked_key
 from antiphon.storage.conditions import check_honours, condition, honours_expect
-from antiphon.storage.journal import ABSENT, Version
+from antiphon.storage.journal import ABSENT, Version, pledged_as
 from antiphon.storage.metadata import normalise
 from antiphon.storage.replaying import Replayable
 from antiphon.storage.utils import BUFFER_BYTES, Readable
@@ -47,6 +47,9 @@ class LayeredStore(AbstractStore):
     def _begin_write(self, key: str) -> None:
         """Do what has to be done just before *key* is written."""
 
+    def _end_write(self, key: str) -> None:
+        """Do what has to be done just after *key* was written."""
+
     # -- Writing -------------------------------------------------------------
 
     @property
@@ -69,7 +72,9 @@ class LayeredStore(AbstractStore):
     ) -> Version | None:
         name, wanted = self._prepare(key, expect)
         self._begin_write(key)
-        return self._top().set(name, value, buffer_size, **condition(wanted))
+        version = self._top().set(name, value, buffer_size, **condition(wanted))
+        self._end_write(key)
+        return version
 
     def set_data(
         self,
@@ -136,15 +141,19 @@ class LayeredStore(AbstractStore):
             below = None if is_on_top else self._below_if_any(key)
             try:
                 if below is None:
-                    return write(top, name, condition(wanted or version))
-                with closing_value(below) if reads_data else contextlib.nullcontext():
-                    made = copy_up(below)
-                    return top.set(name, made, **condition(self._for_copy(top, wanted)))
+                    done = write(top, name, condition(wanted or version))
+                else:
+                    with closing_value(below) if reads_data else contextlib.nullcontext():
+                        made = copy_up(below)
+                        done = top.set(name, made, **condition(self._for_copy(top, wanted)))
             except VersionConflict:
                 # Somebody made the key on top meanwhile, or deleted it there: then
                 # what is below shows again, and must not be hidden by half a value.
                 if expect is not None or not tries_left:
                     raise
+            else:
+                self._end_write(key)
+                return done
         raise AssertionError("unreachable: the last try raises")
 
     def _for_copy(self, top: AbstractStore, wanted: Version | None) -> Version | None:
@@ -167,7 +176,7 @@ class LayeredStore(AbstractStore):
         present = None if below is None else getattr(below, "version", None)
         if wanted != (ABSENT if below is None else present):
             raise conflict(key, wanted, present, self)
-        return name, ABSENT
+        return name, pledged_as(ABSENT, wanted)
 
     def _below_if_any(self, key: str) -> Any:
         try:

@@ -16,7 +16,7 @@ from antiphon.storage.journal import Journal, Version, version_of
 from antiphon.storage.journals import journals_of, prefixed, united
 from antiphon.storage.layered_store import closing_value, writable
 from antiphon.storage.mounted_reading import MountedReading
-from antiphon.storage.own_writes import in_transaction_error, speaking_of
+from antiphon.storage.pushing import in_transaction_error, speaking_of
 from antiphon.storage.quick_reads import quick_read
 
 
@@ -154,6 +154,10 @@ class MountedStore(MountedReading):
         if self._filling is not None:
             self.filling.own.begin(key)
 
+    def _end_write(self, key: str) -> None:
+        if self._filling is not None:
+            self.filling.own.written(key)
+
     def delete(self, key: str, *, expect: Version | None = None) -> Version | None:
         """Delete *key* from the mount store; what the backing store has shows again.
 
@@ -188,7 +192,9 @@ class MountedStore(MountedReading):
             TransactionError: the mount store has a transaction open, whose
                 rollback would not take back what the backing store got.
             StoreError: the backing store could not be written; the mount store
-                still has the key.
+                still has the key.  With ``fill``, after ``StoreUnavailable``
+                the value may have arrived, also if somebody has changed it
+                since: the next push, or the next ``connect``, finds out.
         """
         name = self._name_on_top(checked_key(key))
         if self._filling is not None:

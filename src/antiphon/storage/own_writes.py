@@ -1,25 +1,46 @@
-"""The user's own keys of a filled mount: what they began from, and pushing them.
+"""The user's own keys of a filled mount: what they began from, and what conflicts with them.
 
 They stay in the mount store's key space, apart from the cache entries, so no
-invalidation can reach them (DESIGN section 8, P6).
+invalidation can reach them (DESIGN section 8, P6).  How they get to the source
+is in ``pushing``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Iterator
-from typing import BinaryIO
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from antiphon.errors import KeyNotFound, TransactionError, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
-from antiphon.storage.conditions import condition
-from antiphon.storage.journal import ABSENT, Version, version_of
+from antiphon.storage.journal import ABSENT, Journal, Version, version_of
 from antiphon.storage.layered_store import closing_value
 from antiphon.storage.ledger import CacheLedger
-from antiphon.storage.metadata import encode
-from antiphon.storage.utils import BUFFER_BYTES, BufferIteratorIO, buffer_iterator
-from antiphon.storage.value import Value
+from antiphon.storage.push_note import PushNote
+
+
+class Conflict(NamedTuple):
+    """A key that the user wrote, and the source has changed since.
+
+    Attributes:
+        key: the key.
+        base: the version that the user's write began from; None if unknown.
+        version: the one that the source has now; ``ABSENT`` if none.
+    """
+
+    key: str
+    base: Version | None
+    version: Version | None
+
+
+#: No write has begun.
+_NOTHING: tuple[str | None, Version | None] = (None, None)
+
+
+class _Begun(threading.local):
+    """The write that a thread has begun last, and its base."""
+
+    write = _NOTHING
 
 
 class OwnWrites:
@@ -30,7 +51,7 @@ class OwnWrites:
         mount_store: holds the user's own keys; connected.
         backing_store: where they are pushed to.
         ledger: the cache of the mount store.
-        has_journal: whether the values of the backing store have versions.
+        journals: of the backing store; empty if its values have no versions.
     """
 
     def __init__(
@@ -40,24 +61,22 @@ class OwnWrites:
         backing_store: AbstractStore,
         *,
         ledger: CacheLedger,
-        has_journal: bool,
+        journals: Sequence[Journal],
     ) -> None:
         self.mount_point = mount_point
         self.mount_store = mount_store
         self.backing_store = backing_store
         self.ledger = ledger
-        self._has_journal = has_journal
-        self._pushing: set[str] = set()
+        self.journals = tuple(journals)
+        self._begun = _Begun()
+        self._lock = threading.Lock()
+        self._pushing: dict[str, int] = {}
 
     def short(self, key: str) -> str:
         """Return the key of *key* in the mount store."""
         return key[len(self.mount_point) :]
 
-    def look(self, key: str) -> tuple[Version | None, bool]:
-        """Return the base of the user's unpushed write of *key*, and whether there is one."""
-        if key in self._pushing or not self.mount_store.exists(self.short(key)):
-            return None, False
-        return self.ledger.base(key), True
+    # -- Writing -------------------------------------------------------------
 
     def begin(self, key: str) -> None:
         """Note which version of the backing store an own write of *key* begins from.
@@ -69,15 +88,31 @@ class OwnWrites:
             return
         if self._in_transaction() and self.ledger.base(key) is not None:
             return  # it may be rolled back, and then that is the base again
-        self.ledger.set_base(key, self._backing_version(key))
+        base = self._backing_version(key)
+        self.ledger.set_base(key, base)
+        self._begun.write = (key, base)
+
+    def written(self, key: str) -> None:
+        """Note the base again if another process, which ended an earlier write, forgot it."""
+        (begun, base), self._begun.write = self._begun.write, _NOTHING
+        if begun == key and base is not None and self.ledger.base(key) is None:
+            self.ledger.set_base(key, base)
+
+    def end(self, key: str) -> None:
+        """Forget the base of a write that was deleted."""
+        if self._in_transaction() or self.mount_store.exists(self.short(key)):
+            return
+        base = self.ledger.base(key)
+        if base is None:
+            return
+        self.ledger.set_base(key, None)
+        if self.mount_store.exists(self.short(key)) and self.ledger.base(key) is None:
+            # Another process wrote it in between: from this base, or a later
+            # one, for which this one is a conflict at worst.
+            self.ledger.set_base(key, base)
 
     def _in_transaction(self) -> bool:
         return bool(getattr(self.mount_store, "in_transaction", False))
-
-    def end(self, key: str) -> None:
-        """Forget the note of a write that was deleted."""
-        if not self._in_transaction() and not self.mount_store.exists(self.short(key)):
-            self.ledger.set_base(key, None)
 
     def _backing_version(self, key: str) -> Version | None:
         cached = self.ledger.lookup(key).entry
@@ -87,89 +122,80 @@ class OwnWrites:
                 # What the user saw, or could have seen: push finds out whether
                 # the backing store has moved on since.
                 return cached.version
-        if not self._has_journal:
-            return None
+        return self.source_version(key) if self.journals else None
+
+    def source_version(self, key: str) -> Version | None:
+        """Return the version that *key* has in the backing store; ``ABSENT`` if it is not there."""
         try:
-            return version_of(self.backing_store.get(key))
+            value = self.backing_store.get(key)
         except KeyError:
             return ABSENT
+        with closing_value(value):
+            return version_of(value)
 
-    def push(self, key: str) -> None:
-        """Move the user's own *key* to the backing store, if that still has its base."""
-        if self._in_transaction():
-            raise in_transaction_error(key, self.backing_store)
-        short = self.short(key)
-        with speaking_of(key, self.mount_store):
-            value = self.mount_store.get(short)
-        base = self.ledger.base(key)
-        pushed = version_of(value)
-        self._pushing.add(key)
+    # -- Pushes under way ----------------------------------------------------
+
+    def push_note(self, key: str) -> PushNote | None:
+        """Return the note of a push of *key* that is not over, of whichever process."""
+        raw = self.ledger.pushes().get(key)
+        return None if raw is None else PushNote.decode(raw)
+
+    @contextlib.contextmanager
+    def being_pushed(self, key: str) -> Iterator[None]:
+        """Note that this process pushes *key*, as long as the block runs."""
+        with self._lock:
+            self._pushing[key] = self._pushing.get(key, 0) + 1
         try:
-            with closing_value(value):
-                self._send(key, value, base)
-            # The cached entry is older than what was just pushed.
-            self.ledger.void(key, None)
-            self._forget_own(key, short, pushed)
+            yield
         finally:
-            self._pushing.discard(key)
+            with self._lock:
+                self._pushing[key] -= 1
+                if not self._pushing[key]:
+                    del self._pushing[key]
 
-    def _send(self, key: str, value: Value, base: Version | None) -> None:
-        try:
-            self.backing_store.set(key, value, **condition(base))
-        except VersionConflict:
-            # A push that was cut off may have brought it there: then it is done.
-            try:
-                arrived = self.backing_store.get(key)
-            except KeyError:
-                arrived = None
-            if arrived is None or not _are_equal(self.mount_store.get(self.short(key)), arrived):
-                raise
+    # -- Conflicts -----------------------------------------------------------
 
-    def _forget_own(self, key: str, short: str, pushed: Version | None) -> None:
-        try:
-            if pushed is None:
-                self.mount_store.delete(short)
-            else:
-                self.mount_store.delete(short, expect=pushed)
-        except VersionConflict:
-            # The user wrote the key again while we pushed: that write stays,
-            # and begins from what the backing store has now.
-            self.ledger.set_base(key, version_of(self.backing_store.get(key)))
-        else:
-            self.end(key)
+    def look(self, key: str) -> tuple[Version | None, bool]:
+        """Return the base of the user's unpushed write of *key*, and whether there is one."""
+        if key in self._pushing or not self.mount_store.exists(self.short(key)):
+            return None, False
+        return self.ledger.base(key), True
 
+    def conflict_at(self, key: str, version: Version | None) -> Conflict | None:
+        """Return the conflict if *version* of the source is none that the user's write goes with.
 
-def in_transaction_error(key: str, backing_store: object) -> TransactionError:
-    """Return the error of a push of *key* inside a transaction of the mount store."""
-    return TransactionError(
-        f"cannot push {key!r:.200} inside a transaction: what is written to"
-        f" {backing_store!r} would not be rolled back; push after it"
-    )
+        None too if the user wrote no such key, or if the change is a push of
+        it, of whichever process.
+        """
+        base, is_own = self.look(key)
+        if not is_own:
+            return None
+        if version is None and self.journals:
+            # Versions of several stores are told by none of their journals alone.
+            version = self.source_version(key)
+        if base == version:
+            return None
+        note = self.push_note(key)
+        if note is not None and version is not None and note.tried(version.entry_id) is not None:
+            return None
+        return Conflict(key, base, version)
 
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield the own keys that the source has changed since, also while nobody looked.
 
-@contextlib.contextmanager
-def speaking_of(key: str, mount_store: AbstractStore) -> Iterator[None]:
-    """Name the whole *key* in the error of one that the mount store has not."""
-    # The mount store knows the end of the key only.
-    try:
-        yield
-    except KeyError as exc:
-        raise KeyNotFound(
-            f"no key {key!r:.200} in the mount store {mount_store!r}; what only the backing"
-            " store has can neither be deleted nor pushed"
-        ) from exc
+        Each own key is asked for at the source.
 
-
-def _are_equal(one: Value, other: Value) -> bool:
-    """Return whether two values have the same data and metadata."""
-    with closing_value(one), closing_value(other):
-        if one.size != other.size or encode(one.metadata) != encode(other.metadata):
-            return False
-        # In blocks of one length: a stream may give less than it is asked for.
-        pieces = itertools.zip_longest(_blocks(one.data), _blocks(other.data))
-        return all(mine == theirs for mine, theirs in pieces)
-
-
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    source = BufferIteratorIO(buffer_iterator(stream))
-    return iter(lambda: source.read(BUFFER_BYTES), b"")
+        Raises:
+            StoreError: the source or the mount store cannot be read.
+        """
+        if not self.journals:
+            return
+        for short in list(self.mount_store.query_keys()):
+            key = self.mount_point + short
+            base = self.ledger.base(key)
+            if base is None:
+                continue  # it was there before there was a cache
+            found = self.conflict_at(key, self.source_version(key))
+            # Read again: it may have been pushed while the source was asked.
+            if found is not None and self.ledger.base(key) == base:
+                yield found

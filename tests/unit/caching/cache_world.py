@@ -22,6 +22,7 @@ from stepping import Scene, Stage, Threading
 
 from antiphon.caching.applier import Applier
 from antiphon.errors import KeyNotFound, PositionLost, StoreUnavailable, VersionConflict
+from antiphon.storage import journal
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.freshness import Freshness
@@ -615,6 +616,8 @@ def patched(world: World) -> Iterator[None]:
     finally:
         for module, name in real:
             setattr(module, name, sys.modules[name])
+        # Drawn ahead, and no dice for who comes after the world.
+        journal._entry_ids.clear()
 
 
 def _canonical(what: Any) -> Any:
