@@ -113,6 +113,8 @@ class CacheInvalidator:
         self._checking = threading.RLock()
         self._checks_begun = self._checks_done = 0
         self._checked_at: float | None = None
+        #: The rebuilds after which all own keys were compared with the source; None: never yet.
+        self._compared_after: int | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -342,6 +344,7 @@ class CacheInvalidator:
                     self._state.notify_all()
                 if self._running:
                     self._trust.vouch(mark, self._is_hearing)
+                self._compare_own_writes()
             except StoreError as exc:
                 # Of the backing store, or of the cache's medium.
                 why = f"it cannot be checked: {exc}"
@@ -349,6 +352,18 @@ class CacheInvalidator:
                     logger.warning("the cache is in doubt, since %s", why)
                 self._trust.withdraw_everywhere(why)
                 self._look_in(min(_RETRY_S, self._interval_s) * random.uniform(0.5, 1))  # noqa: S311
+
+    def _compare_own_writes(self) -> None:
+        """Find the conflicts that arose while nobody looked, and no journal tells of any more."""
+        rebuilds = self._applier.counts.rebuilds
+        if self._compared_after == rebuilds:
+            return
+        try:
+            for found in list(self.mounted.filling.own.conflicts()):
+                self._tell(self._telling.conflict, found)
+            self._compared_after = rebuilds
+        except StoreError as exc:
+            logger.warning("cannot compare unpushed keys with their source yet: %s", exc)
 
     def _is_hearing(self) -> bool:
         """Whether changes are heard of now."""
