@@ -314,7 +314,6 @@ class Applier:
             # Suspected before anything is forgotten or counted: an applier of
             # another process that advances meanwhile speaks of checked entries.
             self._ledger.suspect()
-            self._ledger.void_prefix("", None)
             self._ledger.advance(None)
             for position in kept:
                 if position is not None:
