@@ -9,7 +9,13 @@ import weakref
 from typing import Any
 from uuid import UUID
 
-from antiphon.errors import MessagingError, NotConnected, ReadOnlyStore, StoreError
+from antiphon.errors import (
+    MessagingError,
+    NotConnected,
+    ReadOnlyStore,
+    StoreError,
+    StoreUnavailable,
+)
 from antiphon.events.api import BaseEventManager
 from antiphon.events.event_id import EventIds
 from antiphon.messaging.broker_event_manager import BrokerEventManager
@@ -220,10 +226,16 @@ class _Watched:
 
     def _say(self, ledger: OutboxLedger, *, last: bool = False) -> None:
         lease = self._vouching.due_lease(last=last)
-        if lease is not None:
+        if lease is None:
+            return
+        try:
             ledger.renew(lease)
-            self._vouching.wrote(lease)
-            self._counts.renewals += 1
+        except StoreUnavailable as exc:
+            # Who holds it may do so for long, and sweeping need not write.
+            logger.info("the lease is written later: %s", exc)
+            return
+        self._vouching.wrote(lease)
+        self._counts.renewals += 1
 
     def _log(self, store: Any, exc: Exception) -> None:
         now = time.monotonic()

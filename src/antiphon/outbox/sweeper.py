@@ -152,7 +152,8 @@ class Sweeper:
             return False
         if self._published and not self._is_confirmed(dropped, is_ending):
             return False
-        self._move(ledger, swept, Position(swept.store_id, *done[-1].version))
+        if not self._move(ledger, swept, Position(swept.store_id, *done[-1].version)):
+            return False
         self._vouching.is_out([entry for entry in done if entry.owner == self._owner])
         self._forget(ledger, fates.leases.values(), done[-1])
         self._counts.swept += len(done)
@@ -183,12 +184,14 @@ class Sweeper:
             return False
         return True
 
-    def _move(self, ledger: OutboxLedger, swept: Position, position: Position) -> None:
+    def _move(self, ledger: OutboxLedger, swept: Position, position: Position) -> bool:
         # Confirmed first: a crash between the two repeats events, the other order loses them.
-        if ledger.sweep_to(swept, position):
-            self._put = position
+        if not ledger.sweep_to(swept, position):
+            return False  # another was quicker
+        self._put = position
         self._published.clear()
         self._look_at(position)
+        return True
 
     def _forget(self, ledger: OutboxLedger, leases: Iterable[Lease], last: JournalEntry) -> None:
         ended_ns = time.time_ns() - int(_FORGET_AFTER * self._timing.lease_s * 1e9)

@@ -27,6 +27,13 @@ from antiphon.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from antiphon.storage.sqlite_transactions import (
+    BUSY,
+    MAX_PAUSE_S,
+    code_of,
+    in_transaction,
+    use_write_ahead_log,
+)
 
 _T = TypeVar("_T")
 
@@ -42,17 +49,12 @@ _IDLE_CONNECTIONS = 4
 #: KiB of pages that a connection keeps in memory at most.
 _CACHE_KIB = 8192
 
-#: Longest pause before a busy database is tried again, in seconds.
-_MAX_PAUSE_S = 0.05
-
 #: Connections that a parent process left in its child.  Sqlite forbids to use
 #: them there, to close them too; held here, the garbage collector does not.
 _of_parents: list[sqlite3.Connection] = []
 
 #: The media of this process.
 _media: weakref.WeakSet[Medium] = weakref.WeakSet()
-
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class _Connection(sqlite3.Connection):
@@ -95,7 +97,7 @@ class Medium:
         try:
             with self._mapped(), self._borrowed() as connection:
                 if not self.in_memory:
-                    _use_write_ahead_log(connection, timeout_s)
+                    use_write_ahead_log(connection, timeout_s)
         except BaseException:
             self.close()
             raise
@@ -133,7 +135,7 @@ class Medium:
 
     def read(self, work: Work[_T]) -> _T:
         """Return what *work* does in one transaction that writes nothing."""
-        return self._retried(lambda connection: _in_transaction(connection, "BEGIN", work))
+        return self._retried(lambda connection: in_transaction(connection, "BEGIN", work))
 
     def read_one(self, work: Work[_T]) -> _T:
         """Return what *work* does with a single statement; cheaper than ``read``."""
@@ -145,7 +147,7 @@ class Medium:
             finally:
                 self._give_back(connection)
         except sqlite3.Error as exc:
-            if _code_of(exc) not in _BUSY:
+            if code_of(exc) not in BUSY:
                 self._raise_ours(exc)
         return self._retried(work)
 
@@ -163,7 +165,7 @@ class Medium:
             row = connection.reader.execute(sql, parameters).fetchone()
             return row
         except sqlite3.Error as exc:
-            if _code_of(exc) not in _BUSY:
+            if code_of(exc) not in BUSY:
                 self._raise_ours(exc)
         finally:
             idle.append(connection)
@@ -171,6 +173,28 @@ class Medium:
                 self._close_some()
         row = self.read_one(lambda c: c.execute(sql, parameters).fetchone())
         return row
+
+    def write_soon(self, work: Work[_T], timeout_s: float) -> _T:
+        """Do as ``write`` does, not durably, and wait at most *timeout_s* for a lock of others."""
+
+        def written(connection: sqlite3.Connection) -> _T:
+            connection.execute(f"PRAGMA busy_timeout={int(timeout_s * 1000)}")
+            try:
+                return self._written(connection, work, durable=False)
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={int(self.timeout_s * 1000)}")
+
+        if not self._writing.acquire(timeout=timeout_s):
+            raise self._locked(timeout_s)
+        try:
+            with self._borrowed() as connection:
+                return written(connection)
+        except sqlite3.Error as exc:
+            if code_of(exc) in BUSY:
+                raise self._locked(timeout_s) from exc
+            self._raise_ours(exc)
+        finally:
+            self._writing.release()
 
     def write(self, work: Work[_T], *, durable: bool = True) -> _T:
         """Return what *work* does in one transaction; after an error nothing of it stays.
@@ -191,10 +215,10 @@ class Medium:
 
     def _written(self, connection: sqlite3.Connection, work: Work[_T], durable: bool) -> _T:
         if durable:
-            return _in_transaction(connection, "BEGIN IMMEDIATE", work)
+            return in_transaction(connection, "BEGIN IMMEDIATE", work)
         connection.execute("PRAGMA synchronous=NORMAL")
         try:
-            return _in_transaction(connection, "BEGIN IMMEDIATE", work)
+            return in_transaction(connection, "BEGIN IMMEDIATE", work)
         finally:
             connection.execute(self._synchronous())
 
@@ -210,9 +234,9 @@ class Medium:
                 except sqlite3.OperationalError as exc:
                     # Sqlite waits by itself, but not where waiting might be a
                     # deadlock, nor while another process recovers the log.
-                    if _code_of(exc) not in _BUSY or time.monotonic() >= deadline:
+                    if code_of(exc) not in BUSY or time.monotonic() >= deadline:
                         raise
-                time.sleep(random.uniform(0, _MAX_PAUSE_S))  # noqa: S311 - no secret
+                time.sleep(random.uniform(0, MAX_PAUSE_S))  # noqa: S311 - no secret
 
     # -- Connections ---------------------------------------------------------
 
@@ -313,8 +337,8 @@ class Medium:
             self._raise_ours(exc)
 
     def _raise_ours(self, exc: sqlite3.Error) -> NoReturn:
-        code, where = _code_of(exc), self.location
-        if code in _BUSY:
+        code, where = code_of(exc), self.location
+        if code in BUSY:
             raise self._locked() from exc
         if code == sqlite3.SQLITE_FULL:
             raise StoreFull(f"no room for {where}: nothing was written; free some space") from exc
@@ -335,9 +359,10 @@ class Medium:
     def _disconnected(self) -> NotConnected:
         return NotConnected(f"{self.location} was disconnected; call connect() first")
 
-    def _locked(self) -> StoreUnavailable:
+    def _locked(self, waited_s: float | None = None) -> StoreUnavailable:
         return StoreUnavailable(
-            f"{self.location} was locked by others for {self.timeout_s:g} s: nothing was written;"
+            f"{self.location} was locked by others for"
+            f" {self.timeout_s if waited_s is None else waited_s:g} s: nothing was written;"
             " try again, or look who holds a transaction open"
         )
 
@@ -352,40 +377,6 @@ def _close_all(connections: list[_Connection], pid: int) -> None:
             connection.close()
         else:
             _of_parents.append(connection)
-
-
-def _in_transaction(connection: sqlite3.Connection, begin: str, work: Work[_T]) -> _T:
-    connection.execute(begin)
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        # After some errors, a full disk among them, sqlite has done it already.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection, timeout_s: float) -> None:
-    # With it readers and the writer do not block one another.  Changing the
-    # mode needs the file alone for a moment, and does not wait for it; where
-    # the mode is impossible (network folders) the old one does, more slowly.
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as exc:
-            if _code_of(exc) not in _BUSY or time.monotonic() >= deadline:
-                raise
-        time.sleep(random.uniform(0, _MAX_PAUSE_S))  # noqa: S311 - no secret
-
-
-def _code_of(exc: sqlite3.Error) -> int | None:
-    """Return sqlite's primary code of an error; None for one of Python's own."""
-    code: int | None = getattr(exc, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
 
 
 def _after_fork() -> None:

@@ -16,6 +16,9 @@ from antiphon.storage.sqlite_schema import Tables, quoted
 
 # ruff: noqa: S608 - names are quoted, values are bound
 
+#: Seconds to wait for another writer: an outbox has other stores to look after, and comes again.
+LOCKED_S = 0.5
+
 
 class SqliteOutboxLedger:
     """The outbox ledger of one sqlite store.
@@ -34,17 +37,18 @@ class SqliteOutboxLedger:
 
     def renew(self, lease: Lease) -> None:
         self._make()
-        self._medium.write(
+        self._medium.write_soon(
             lambda c: c.execute(
                 f"INSERT OR REPLACE INTO {self._leases} (owner, until_ns, confirmed, epoch)"
                 " VALUES (?, ?, ?, ?)",
                 (lease.owner, lease.until_ns, lease.confirmed, lease.epoch),
             ),
-            durable=False,
+            LOCKED_S,
         )
 
     def leases(self) -> Sequence[Lease]:
-        self._make()
+        if not self._has_leases():
+            return []
         rows = self._medium.read_one(
             lambda c: c.execute(
                 f"SELECT owner, until_ns, confirmed, epoch FROM {self._leases}"
@@ -53,14 +57,15 @@ class SqliteOutboxLedger:
         return [Lease(bytes(owner), *rest) for owner, *rest in rows]
 
     def release(self, lease: Lease) -> None:
-        self._make()
-        self._medium.write(
+        if not self._has_leases():
+            return
+        self._medium.write_soon(
             lambda c: c.execute(
                 f"DELETE FROM {self._leases}"
                 " WHERE owner = ? AND until_ns = ? AND confirmed = ? AND epoch = ?",
                 (lease.owner, lease.until_ns, lease.confirmed, lease.epoch),
             ),
-            durable=False,
+            LOCKED_S,
         )
 
     def swept(self) -> Position | None:
@@ -76,7 +81,9 @@ class SqliteOutboxLedger:
             self._note(connection, "swept", str(position))
             return True
 
-        return self._medium.write(work, durable=False)
+        if expected is None:  # at a connect, which waits as long as it takes
+            return self._medium.write(work)
+        return self._medium.write_soon(work, LOCKED_S)
 
     def shield(self) -> None:
         self._medium.write(lambda c: self._note(c, "shielded", 1))
@@ -95,17 +102,22 @@ class SqliteOutboxLedger:
             f"INSERT OR REPLACE INTO {self._meta} (name, value) VALUES (?, ?)", (name, value)
         )
 
+    def _has_leases(self) -> bool:
+        if not self._is_made:
+            name = self._leases[1:-1].replace('""', '"')
+            present = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+            self._is_made = self._medium.fetch_one(present, (name,)) is not None
+        return self._is_made
+
     def _make(self) -> None:
-        if self._is_made:
+        if self._has_leases():
             return
-        present = "SELECT 1 FROM pragma_table_info(?) LIMIT 1"
-        name = self._leases[1:-1].replace('""', '"')
-        if self._medium.read_one(lambda c: c.execute(present, (name,)).fetchone()) is None:
-            self._medium.write(
-                lambda c: c.execute(
-                    f"CREATE TABLE IF NOT EXISTS {self._leases} (owner BLOB PRIMARY KEY,"
-                    " until_ns INTEGER NOT NULL, confirmed INTEGER NOT NULL,"
-                    " epoch INTEGER NOT NULL) WITHOUT ROWID"
-                )
-            )
+        self._medium.write_soon(
+            lambda c: c.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._leases} (owner BLOB PRIMARY KEY,"
+                " until_ns INTEGER NOT NULL, confirmed INTEGER NOT NULL,"
+                " epoch INTEGER NOT NULL) WITHOUT ROWID"
+            ),
+            LOCKED_S,
+        )
         self._is_made = True
