@@ -13,7 +13,7 @@ from antiphon.storage.sqlite_store import SqliteStore
 
 
 def read_until_told(source: SqliteStore, ledger: CacheLedger, keys: list[str]) -> dict[str, int]:
-    """Read keys in turn, filling and confirming, until standard input ends and both have been met."""
+    """Read keys in turn until standard input ends, but not before there were hits and fills."""
     counts = {"hits": 0, "fills": 0, "confirmed": 0, "refused": 0}
     is_over, slow = threading.Event(), random.Random()
 
