@@ -1,7 +1,7 @@
 """How far and how sure a cache in Redis is, and what it notes of the user's own writes.
 
 The half of ``redis_ledger`` that is not about entries.  A Redis that was
-restarted may have lost invalidations: its entries are dropped before anybody
+restarted may have lost invalidations: its entries are suspected before anybody
 reads them, and who counted on them is told.
 """
 
@@ -59,16 +59,16 @@ class RedisTrust:
     # -- A server that was restarted -----------------------------------------
 
     def _meet(self, call: Callable[..., Any]) -> None:
-        """Have all entries dropped if the server is not the one that they were kept in."""
+        """Have all entries suspected if the server is not the one that they were kept in."""
         info = call("INFO", "server").decode(errors="replace")
         found = re.search(r"^run_id:(\w+)", info, re.MULTILINE)
-        run = f"{_LAYOUT}/{found.group(1) if found else ''}"
+        run = found.group(1) if found else ""
         keys = [self._state, self._keys]
-        args = [self._layout.prefix, run, PAGE, self._grace_s]
+        args = [self._layout.prefix, _LAYOUT, run, PAGE, self._grace_s]
         while not call("EVAL", _RESTART.source, len(keys), *keys, *args):
             pass
         if self._run is None:
-            self._run = run
+            self._run = f"{_LAYOUT}/{run}"
 
     def _check_run(self, answer: Any) -> None:
         """Raise unless the position is still counted in the run that the caller knows."""
@@ -76,7 +76,7 @@ class RedisTrust:
             return
         self._run = answer.decode()
         raise PositionLost(
-            f"Redis at {self._client.address} was restarted, and its cache emptied:"
+            f"Redis at {self._client.address} was restarted, and may have lost invalidations:"
             " read position() again, and repair from there"
         )
 

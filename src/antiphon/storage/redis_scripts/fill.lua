@@ -27,21 +27,21 @@ if not may_keep then
   return 0
 end
 
--- First of the writes: without memory it is refused, and with it everything.  And before the
--- entry: of a half that a crash left the key has to be in the list that a restart empties.
+-- First of the writes: without memory it is refused, and with it everything.  A half that a
+-- crash leaves may lack the last of these, and no entry may be there without its data.
 redis.call('ZADD', keys, 0, key)
 redis.call('HINCRBY', state, 'bytes', text(tonumber(size) - tonumber(old_size)))
 if old_generation ~= '-' then
   redis.call('EXPIRE', prefix .. 'g:' .. old_generation, ARGV[6])
 end
 local clock = redis.call('HGET', state, 'clock') or '0'
-redis.call('HSET', entry, 'h', header, 'm', ARGV[4], 'c', clock)
 if generation == '-' then
-  redis.call('HSET', entry, 'd', ARGV[5])
+  redis.call('HSET', entry, 'h', header, 'm', ARGV[4], 'c', clock, 'd', ARGV[5])
 else
-  redis.call('HDEL', entry, 'd')
-  redis.call('PERSIST', prefix .. 'g:' .. generation)
   redis.call('ZREM', prefix .. 'staging', generation)
+  redis.call('PERSIST', prefix .. 'g:' .. generation)
+  redis.call('HSET', entry, 'h', header, 'm', ARGV[4], 'c', clock)
+  redis.call('HDEL', entry, 'd')
 end
 redis.call('UNLINK', reservation)
 return 1

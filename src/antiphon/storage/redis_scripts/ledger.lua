@@ -168,6 +168,12 @@ local function drop_all(state, prefix, keys, dropping, versions, grace)
   return flags, dropped
 end
 
+-- Make all entries unchecked, and end all reservations.
+local function suspect_all(state)
+  local clock = text(redis.call('HINCRBY', state, 'clock', 1))
+  redis.call('HSET', state, 'suspected', clock, 'floor', clock)
+end
+
 -- Return a list with the same word for each of a list.
 local function same(word, list)
   local words = {}
