@@ -20,19 +20,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from antiphon.errors import InvalidValue, StoreError
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.beside import Beside
+from antiphon.storage.cache_options import CacheOptions
 from antiphon.storage.cache_stats import CacheCounts, CacheStats
 from antiphon.storage.cached_entry import CachedEntry
 from antiphon.storage.cached_value import CachedValue, UnsureValue
 from antiphon.storage.eviction import Eviction
 from antiphon.storage.flights import Flights
 from antiphon.storage.freshness import Freshness, boot_clock
-from antiphon.storage.freshness_modes import DEFAULT_MODE, Demand, FreshnessMode, FreshnessReport
+from antiphon.storage.freshness_modes import Demand, FreshnessReport
 from antiphon.storage.freshness_questions import Question, report_of
 from antiphon.storage.journal import Journal, Position, Version, version_of
 from antiphon.storage.journals import journals_of
@@ -46,21 +46,6 @@ from antiphon.storage.value import Value
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class CacheOptions:
-    """How a cache serves, and how large it may become.
-
-    Attributes:
-        mode: how fresh a read has to be.
-        max_bytes: bytes of data it may hold; None: no bound.
-        max_entries: entries it may hold; None: no bound.
-    """
-
-    mode: FreshnessMode = DEFAULT_MODE
-    max_bytes: int | None = None
-    max_entries: int | None = None
 
 
 #: What is told of what the user wrote.
@@ -89,12 +74,13 @@ class FillingMount:
         self.mount_store = mount_store
         self.backing_store = backing_store
         self.options = CacheOptions() if options is None else options
-        self._clock = boot_clock
+        #: The only one that counts: this reader's own.
+        self.clock = boot_clock
         #: What the readers of this process met.
         self.counts = CacheCounts()
-        self._outage = Outage(self._clock)
-        self._fills: Flights[CachedEntry] = Flights(self._clock)
-        self._confirmations: Flights[CachedEntry] = Flights(self._clock)
+        self._outage = Outage(self.clock)
+        self._fills: Flights[CachedEntry] = Flights(self.clock)
+        self._confirmations: Flights[CachedEntry] = Flights(self.clock)
         self._beside = Beside("antiphon-confirm")
 
     def open(self) -> None:
@@ -127,14 +113,14 @@ class FillingMount:
             ledger,
             self.journals or None,
             mode=self.options.mode,
-            clock=self._clock,
+            clock=self.clock,
             outage=self._outage,
         )
         bounds = self.options.max_bytes, self.options.max_entries
         self.eviction = (
             None
             if bounds == (None, None)
-            else Eviction(ledger, max_bytes=bounds[0], max_entries=bounds[1], clock=self._clock)
+            else Eviction(ledger, max_bytes=bounds[0], max_entries=bounds[1], clock=self.clock)
         )
         #: Notes that an entry was read; None if the cache has no bounds.
         self.touched = None if self.eviction is None else self.eviction.touched
@@ -179,7 +165,7 @@ class FillingMount:
             if demand is not None:
                 return self._demanded(key, demand, wanted)
             # What is known before the look-up counts, and nothing newer.
-            shown, now = self.freshness.shown, self._clock()
+            shown, now = self.freshness.shown, self.clock()
             is_settled = self.freshness.is_settled(now)
             entry, beat = self.ledger.lookup(key)
             if entry is None:
@@ -203,7 +189,7 @@ class FillingMount:
             return found
         landed = self._fills.run(key, lambda: self._fill(key), within_s=self._bound(demand))
         if landed is None:
-            began = self._clock()
+            began = self.clock()
             return self.told(self.source(lambda: self.backing_store.get(key)), began)
         return self._asked(landed.cargo, landed.began_at)
 
@@ -232,7 +218,7 @@ class FillingMount:
     def told(self, value: _T, began: float | None = None) -> _T:
         """Return *value*, which came from its source, with what is to be told of it."""
         if isinstance(value, Value) and value.freshness is None:
-            now = self._clock()
+            now = self.clock()
             asked = Question(now if began is None else began, ())
             value.freshness = report_of(asked, now)
         return value
@@ -258,7 +244,7 @@ class FillingMount:
 
     def _asked(self, entry: CachedEntry, began: float) -> CachedValue:
         """Return the value of an entry of which the source was asked from *began* on."""
-        return CachedValue(entry, Question(began, ()), self._clock())
+        return CachedValue(entry, Question(began, ()), self.clock())
 
     def _demanded(self, key: str, demand: Demand, wanted: Position | None) -> CachedValue | None:
         entry, beat = self.ledger.lookup(key)
@@ -296,7 +282,7 @@ class FillingMount:
             return None
         if not again.checked:
             return self._confirmed(key)
-        return self._hit(key, again, shown, self._clock())
+        return self._hit(key, again, shown, self.clock())
 
     def _available(self, key: str, beat: int | None) -> CachedValue | None:
         """Return what there is of *key*, flagged if it cannot be shown to be fresh."""
@@ -307,7 +293,7 @@ class FillingMount:
             self.counts.add("misses")
             return None
         if entry.checked and is_fresh:
-            return self._hit(key, entry, shown, self._clock())
+            return self._hit(key, entry, shown, self.clock())
         why = freshness.doubts()
         if not entry.checked:
             why = "the history of the backing store was lost, and it was not asked for the key yet"
@@ -315,7 +301,7 @@ class FillingMount:
         self.counts.add("stale_served")
         if self.touched is not None:
             self.touched(key)
-        return UnsureValue(entry, shown, self._clock(), why)
+        return UnsureValue(entry, shown, self.clock(), why)
 
     # -- Confirming and filling ----------------------------------------------
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from antiphon.errors import InvalidValue, KeyNotFound, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.cache_options import CacheOptions
 from antiphon.storage.cache_stats import CacheStats
 from antiphon.storage.checks import checked_key
 from antiphon.storage.conditions import condition, honours_expect
-from antiphon.storage.filling_mount import CacheOptions, FillingMount
+from antiphon.storage.filling_mount import FillingMount
 from antiphon.storage.freshness_modes import FreshnessMode, FreshnessReport, mode_of
 from antiphon.storage.journal import Journal, Version, version_of
 from antiphon.storage.journals import journals_of, prefixed, united

@@ -37,7 +37,9 @@ def quick_read(cache: FillingMount) -> QuickRead | None:
     prefix, own, opened = cache.mount_point, store._entries, store._open
     above, entries = len(prefix), ledger._entries
     count, touched = cache.counts.hit, cache.touched
-    clock = boot_clock if CLOCK is None else functools.partial(time.clock_gettime, CLOCK)
+    clock = cache.clock
+    if clock is boot_clock and CLOCK is not None:
+        clock = functools.partial(time.clock_gettime, CLOCK)
 
     def read(key: str) -> CachedValue | None:
         # What is known before the look-up counts, and nothing newer; the beat
