@@ -163,8 +163,12 @@ class ProxyNetwork(Network):
         self._thread.start()
 
     def url(self, port: int) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.lead_to(port)}?heartbeat=2"
+
+    def lead_to(self, port: int) -> int:
+        """Lead to whatever listens on *port* of this machine; return where it is entered."""
         self._target = ("127.0.0.1", port)
-        return f"amqp://guest:guest@127.0.0.1:{self._port}?heartbeat=2"
+        return self._port
 
     def silence(self) -> None:
         self._state = "silent"

@@ -1,0 +1,98 @@
+"""Who plays in a play about caches, and which companies there are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: Keys that are read and written; each writer has its own share of them.
+KEYS = tuple(f"p/{number}" for number in range(8))
+
+#: Seconds of the bound of readers in mode ``bounded``: small, so that a breach shows soon.
+BOUND_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Who is to be played.
+
+    Attributes:
+        name: of the player.
+        role: writer, sql (writes with plain SQL), reader, keeper (only keeps a
+            shared cache right) or server (of the store "sqlite" over HTTP).
+        store: which store is written, or is behind the cache: sqlite, redis,
+            files, http, or joined (sqlite over redis).
+        cache: where entries are kept: "memory", or the name of a shared one
+            ("sqlite", "redis" or "files", and after a colon whatever).
+        mode: freshness of a reader.
+        keeps: whether a reader has an invalidator of its own.
+        has_bus: whether that hears events; else it follows the journal alone.
+        caches: how many caches the process has; it reads through each in turn.
+        writes_own: whether it keeps keys of its own that it does not push.
+        lag_s: seconds by which the source of a reader may answer late.
+    """
+
+    name: str
+    role: str
+    store: str = "sqlite"
+    cache: str = "memory"
+    mode: str = f"bounded({BOUND_S})"
+    keeps: bool = True
+    has_bus: bool = True
+    caches: int = 1
+    writes_own: bool = False
+    lag_s: float = 0.0
+
+    @property
+    def bound_s(self) -> float:
+        """Seconds by which what it calls fresh may be older than its read."""
+        name, _, seconds = self.mode.rstrip(")").partition("(")
+        if name == "strict":
+            return self.lag_s
+        return (float(seconds) if seconds else 3.0) + self.lag_s
+
+    def asdict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+#: Enough for each kind of cache over one medium: some seconds.
+SHORT = (
+    Part("writer", "writer"),
+    Part("sql", "sql"),
+    Part("memory", "reader", caches=2, writes_own=True),
+    Part("strict", "reader", mode="strict"),
+    Part("keeper", "keeper", cache="sqlite:shared"),
+    Part("guest", "reader", cache="sqlite:shared", keeps=False, writes_own=True),
+)
+
+#: Everything.
+LONG = (
+    *SHORT,
+    Part("available", "reader", mode=f"available({BOUND_S})"),
+    Part("guest2", "reader", cache="sqlite:shared"),
+    Part("lagging", "reader", lag_s=0.3),
+    Part("server", "server"),
+    Part("follower", "reader", store="http", has_bus=False),
+    Part("redis-writer", "writer", store="redis"),
+    Part("redis-memory", "reader", store="redis"),
+    Part("redis-strict", "reader", store="redis", mode="strict"),
+    Part("redis-keeper", "keeper", store="redis", cache="redis:shared"),
+    Part("redis-guest", "reader", store="redis", cache="redis:shared", keeps=False),
+    Part("files-writer", "writer", store="files"),
+    Part("files-memory", "reader", store="files", writes_own=True),
+    Part("files-guest", "reader", store="files", cache="files:shared"),
+    Part("joined", "reader", store="joined"),
+)
+
+#: For sabotage: what shows most, and little else.
+FEW = (
+    Part("writer", "writer"),
+    Part("redis-writer", "writer", store="redis"),
+    Part("strict", "reader", mode="strict"),
+    Part("lagging", "reader", lag_s=0.3),
+    Part("joined", "reader", store="joined"),
+    Part("keeper", "keeper", cache="sqlite:shared"),
+    Part("guest", "reader", cache="sqlite:shared", keeps=False),
+)
+
+COMPANIES = {"short": SHORT, "few": FEW, "all": LONG}
