@@ -175,7 +175,7 @@ class FillingMount:
                 return self._hit(key, entry, shown, now)
             if self.options.mode.name == "available":
                 return self._available(key, beat)
-            return self._shown(key, entry, beat, None)
+            return self._shown(key, entry, beat)
         except StoreError as exc:
             # The cache's trouble is not the reader's: the source answers.
             logger.warning("%r is not read from the cache: %s", key, exc)
@@ -262,14 +262,15 @@ class FillingMount:
             return None
         if demand.max_age_s is None and self.options.mode.name == "available":
             return self._available(key, beat)
-        return self._shown(key, entry, beat, demand.max_age_s)
+        return self._shown(key, entry, beat, demand)
 
     def _shown(
-        self, key: str, entry: CachedEntry, beat: int | None, max_age_s: float | None
+        self, key: str, entry: CachedEntry, beat: int | None, demand: Demand | None = None
     ) -> CachedValue | None:
         """Return the value of *key* if it can be shown to be fresh."""
+        max_age_s = None if demand is None else demand.max_age_s
         if not entry.checked:
-            return self._confirmed(key)
+            return self._confirmed(key, demand)
         if not self.freshness.covers(beat, max_age_s=max_age_s):
             self.counts.add("unsure")
             return None
@@ -281,7 +282,7 @@ class FillingMount:
             self.counts.add("misses")
             return None
         if not again.checked:
-            return self._confirmed(key)
+            return self._confirmed(key, demand)
         return self._hit(key, again, shown, self.clock())
 
     def _available(self, key: str, beat: int | None) -> CachedValue | None:
@@ -305,9 +306,11 @@ class FillingMount:
 
     # -- Confirming and filling ----------------------------------------------
 
-    def _confirmed(self, key: str) -> CachedValue | None:
+    def _confirmed(self, key: str, demand: Demand | None = None) -> CachedValue | None:
         """Ask the source whether it still has the very version; the value if so."""
-        landed = self._confirmations.run(key, lambda: self._confirm(key), within_s=0.0)
+        landed = self._confirmations.run(
+            key, lambda: self._confirm(key), within_s=self._bound(demand)
+        )
         if landed is None:
             self.counts.add("unsure")
             return None

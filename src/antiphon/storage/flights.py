@@ -64,6 +64,8 @@ class _Flight(Generic[_T]):
         self.began_at = began_at
         self.is_over = threading.Event()
         self.cargo: _T | None = None
+        #: The one that was taken by those to whom this one was of no use.
+        self.next: _Flight[_T] | None = None
 
 
 class Flights(Generic[_T]):
@@ -93,8 +95,9 @@ class Flights(Generic[_T]):
         """
         ticket = self._taken_off
         ends_at = self._clock() + FLIGHT_WAIT_S
+        missed: _Flight[_T] | None = None
         while True:
-            flight, is_mine = self._board(key)
+            flight, is_mine = self._board(key, missed)
             if is_mine:
                 return self._fly(key, flight, act)
             flight.is_over.wait(max(0.0, ends_at - self._clock()))
@@ -105,24 +108,31 @@ class Flights(Generic[_T]):
                 with self._lock:
                     self.shared += 1
                 return Landed(cargo, flight.began_at)
+            missed = flight
 
     def void(self, key: str) -> None:
         """Let no reader from now on take what a flight of *key* under way brings."""
         with self._lock:
             self._under_way.pop(key, None)
 
-    def _board(self, key: str) -> tuple[_Flight[_T], bool]:
+    def _board(self, key: str, missed: _Flight[_T] | None) -> tuple[_Flight[_T], bool]:
+        """Return the flight to wait for, and whether it is the caller's to fly."""
         with self._lock:
             if self._pid != os.getpid():
                 # Flights of before a fork are the parent's, and never land here.
                 self._under_way.clear()
                 self._pid = os.getpid()
+            if missed is not None and missed.next is not None:
+                # It may have landed already, and began after all who missed the last.
+                return missed.next, False
             flight = self._under_way.get(key)
-            if flight is not None:
-                return flight, False
-            self._taken_off += 1
-            flight = self._under_way[key] = _Flight(self._taken_off, self._clock())
-            return flight, True
+            is_mine = flight is None
+            if flight is None:
+                self._taken_off += 1
+                flight = self._under_way[key] = _Flight(self._taken_off, self._clock())
+            if missed is not None:
+                missed.next = flight
+            return flight, is_mine
 
     def _fly(
         self, key: str, flight: _Flight[_T], act: Callable[[], _T | None]
