@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,12 @@ from antiphon.server.answers import Refused
 from antiphon.server.conditions import etag_of, matches_any, strong_tags, version_of
 from antiphon.storage import metadata as codec
 from antiphon.storage.conditions import honours_expect
-from antiphon.storage.journal import ABSENT, Journal, Version
+from antiphon.storage.journal import ABSENT, ENTRY_ID_BYTES, Journal, PledgedVersion, Version
 from antiphon.storage.journals import journals_of
 from antiphon.storage.permissions import PERMISSIONS_NAME
 from antiphon.storage.utils import Readable
+
+_ENTRY_ID = re.compile(f"[0-9a-f]{{{2 * ENTRY_ID_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,17 @@ class Call:
 
         Raises:
             Refused: the condition does not hold, or cannot be checked; 412.
+            InvalidValue: the id that the entry is to have is none.
         """
+        expected = self._expectation()
+        pledged = self.header(b"antiphon-entry-id")
+        if pledged is None or not expected:
+            return expected
+        if not _ENTRY_ID.fullmatch(pledged):
+            raise InvalidValue(f"Antiphon-Entry-Id must be 16 hex digits, not {pledged!r:.80}")
+        return {"expect": PledgedVersion.of(expected["expect"], bytes.fromhex(pledged))}
+
+    def _expectation(self) -> dict[str, Version]:
         wanted, unwanted = self.header(b"if-match"), self.header(b"if-none-match")
         if wanted is None and unwanted is None:
             return {}

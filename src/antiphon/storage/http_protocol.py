@@ -31,7 +31,7 @@ from antiphon.errors import (
 from antiphon.events.event_id import EventId
 from antiphon.storage import metadata as codec
 from antiphon.storage.http_answer import HttpAnswer
-from antiphon.storage.journal import ABSENT, JournalEntry, Position, Version
+from antiphon.storage.journal import ABSENT, JournalEntry, PledgedVersion, Position, Version
 
 #: The version of the protocol that is spoken here.
 PROTOCOL = "1"
@@ -304,7 +304,10 @@ def condition(expect: Version | None) -> dict[str, str]:
     """Return the headers of a write that expects a version."""
     if expect is None:
         return {}
-    return {"If-None-Match": "*"} if expect == ABSENT else {"If-Match": f'"{expect}"'}
+    named = {"If-None-Match": "*"} if expect == ABSENT else {"If-Match": f'"{expect}"'}
+    if isinstance(expect, PledgedVersion):
+        named["Antiphon-Entry-Id"] = expect.entry_id_to_be.hex()
+    return named
 
 
 def query_body(

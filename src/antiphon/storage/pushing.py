@@ -238,9 +238,11 @@ class Pushing:
         except KeyError:
             own.end(key)
         except VersionConflict:
-            # The user wrote the key again after that: it stays, and begins from
-            # what has arrived, unless it began anew since.
-            if own.ledger.base(key) == note.base:
+            if not own.mount_store.exists(own.short(key)):
+                own.end(key)
+            elif own.ledger.base(key) == note.base:
+                # The user wrote the key again after that: it stays, and begins
+                # from what has arrived, unless it began anew since.
                 own.ledger.set_base(key, arrival.version)
         else:
             own.end(key)
