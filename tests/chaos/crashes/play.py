@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.chaos.crashes.children import in_child
 from tests.chaos.crashes.judging import judged, unpublished
-from tests.chaos.crashes.media import Medium
+from tests.chaos.crashes.media import Medium, RedisServers
 from tests.chaos.crashes.recording import published
 from tests.chaos.crashes.system_calls import changes_something, is_write
 from tests.chaos.crashes.tracing import Call, Fate
@@ -166,22 +167,45 @@ class Play:
     def _write(self, fate_of: FateOf) -> tuple[str, int]:
         """Run a writer; return the name of its store, and how many steps were over."""
         name = self._medium.new_name()
-        afar = None
-        if self._medium.is_served:
-            afar = lambda url, signals: commit_from_afar(url, self.steps, signals)  # noqa: E731
-        return name, watch(lambda signals: self._commit(name, signals), afar, fate_of)
+        medium = self._medium
+        if isinstance(medium, RedisServers):
+            return name, watch(
+                lambda signals: _be_redis(medium, name, signals),
+                lambda where, signals: self._commit_to(medium, name, signals),
+                fate_of,
+            )
+        if medium.is_served:
+            return name, watch(
+                lambda signals: self._serve(name, signals),
+                lambda url, signals: commit_from_afar(url, self.steps, signals),
+                fate_of,
+            )
+        return name, watch(lambda signals: self._commit(name, signals), None, fate_of)
 
     def _commit(self, name: str, signals: Signals) -> None:
+        with self._opened(name) as store:
+            signals.ready()
+            signals.wait_go()
+            commit(store, self.steps, signals)
+
+    def _serve(self, name: str, signals: Signals) -> None:
+        with self._opened(name) as store:
+            serve_until_told(store, signals)
+
+    def _commit_to(self, medium: RedisServers, name: str, signals: Signals) -> None:
+        signals.wait_begin()
+        with self._opened(name) as store:
+            commit(store, self.steps, signals)
+        medium.shut_down(name)
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[Any]:
+        """Make a store, and open it with a bus."""
         self._medium.make(name)
         self._sabotage()
         bus = recording_bus(self._path(name))
         store = self._medium.open(name, bus)
-        if self._medium.is_served:
-            serve_until_told(store, signals)
-        else:
-            signals.ready()
-            signals.wait_go()
-            commit(store, self.steps, signals)
+        yield store
         store.disconnect()
         bus.close()
 
@@ -212,6 +236,13 @@ class Play:
         bus.close()
         path.unlink(missing_ok=True)
         return found
+
+
+def _be_redis(medium: RedisServers, name: str, signals: Signals) -> None:
+    medium.prepare_folder(name)
+    signals.ready()
+    signals.wait_go()
+    medium.become(name)
 
 
 def _is_swept(store: Any) -> bool:

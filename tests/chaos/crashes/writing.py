@@ -46,6 +46,10 @@ class Target(NamedTuple):
 FateOf = Callable[[Call, Target, int], Fate]
 
 
+#: So many steps are over as long as nobody may be killed.
+_NOT_BEGUN = -1
+
+
 class Signals:
     """What writers and the one that watches them tell each other."""
 
@@ -53,11 +57,12 @@ class Signals:
         self._ready, self._begin, self._go = os.pipe(), os.pipe(), os.pipe()
         # Shared; and writing to it is no system call.
         self._progress = mmap.mmap(-1, 8)
+        self.note(_NOT_BEGUN)
 
     # -- For the writers -------------------------------------------------------
 
     def ready(self, where: str = "") -> None:
-        """Say that everything stands, and where; killing may begin."""
+        """Say that everything stands, and where."""
         os.write(self._ready[1], f"{where}\n".encode())
 
     def wait_go(self) -> None:
@@ -69,7 +74,7 @@ class Signals:
         os.read(self._begin[0], 1)
 
     def note(self, done: int) -> None:
-        """Say how many steps are over."""
+        """Say how many steps are over; with 0 killing may begin."""
         self._progress[:] = struct.pack("q", done)
 
     # -- For who watches them ----------------------------------------------------
@@ -126,6 +131,8 @@ def watch(
     counts: Counter[bool] = Counter()
 
     def asked(call: Call) -> Fate:
+        if signals.done == _NOT_BEGUN:
+            return Fate.LIVE
         is_main = call.thread == pid
         target = Target(is_main, counts[is_main])
         counts[is_main] += 1
@@ -134,26 +141,34 @@ def watch(
     traced = Traced(pid)
     signals.go()
     signals.begin()
-    status = traced.run(asked)
-    if second is not None:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(second, signal.SIGKILL)
-            os.waitpid(second, 0)
+    try:
+        status = traced.run(asked)
+    finally:
+        _end(second)
     signals.close()
     if status:
         raise RuntimeError(f"the writer failed by itself: status {status}")
-    return signals.done
+    return max(0, signals.done)
+
+
+def _end(process: int | None) -> None:
+    if process is not None:
+        # It may have ended, and been met among the threads of the other one.
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
 
 
 def commit(store: Any, steps: Any, signals: Signals) -> None:
     """Do *steps* to *store*, and say how many are over."""
+    signals.note(0)
     for number, step in enumerate(steps, start=1):
         step.do(store)
         signals.note(number)
 
 
 def serve_until_told(store: Any, signals: Signals) -> None:
-    """Serve *store* over HTTP, from when one may be killed until the client is done."""
+    """Serve *store* over HTTP until the client is done."""
     with serve(store) as served:
         signals.ready(served.url)
         signals.wait_go()
