@@ -107,6 +107,8 @@ class Freshness:
         self._moves = self._waiting = 0
         #: Until when readers need not ask, on the clock that counts.
         self.settled_until = NEVER
+        #: The same, and until when readers owe no look whether something has arrived.
+        self.quick_until = NEVER
         #: What this process's readers ask.
         self.inquiry = Inquiry(
             ledger,
@@ -189,9 +191,15 @@ class Freshness:
         # One comparison, without a lock: it is all that most reads do here.
         if now is None:
             now = self._clock()
+        if now >= self.quick_until:
+            self._look_up(now)
+        return now < self.settled_until
+
+    def _look_up(self, now: float) -> None:
         if now >= self.courtesy.due_at:
             self.courtesy.pay(now)
-        return now < self.settled_until
+        with self._lock:  # else a doubt that comes now might be overwritten
+            self.quick_until = min(self.settled_until, self.courtesy.due_at)
 
     def is_within(self, max_age_s: float) -> bool:
         """Return whether what is looked up from now on is known to be so fresh."""
@@ -316,6 +324,7 @@ class Freshness:
         else:
             # A third of the bound; 0 in mode strict, where every read asks.
             self.settled_until = self.inquiry.shown.sent_at + self.max_staleness_s / 3
+        self.quick_until = min(self.settled_until, self.courtesy.due_at)
 
 
 def _journals(journal: Journal | Sequence[Journal] | None) -> tuple[Journal, ...]:

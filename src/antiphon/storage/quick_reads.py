@@ -47,7 +47,7 @@ def quick_read(cache: FillingMount) -> QuickRead | None:
         # before the entry and the era after it, as in ``MemoryLedger.lookup``.
         shown = inquiry.shown
         now = clock()
-        if now < freshness.settled_until and ledger._beat is not None:
+        if now < freshness.quick_until and ledger._beat is not None:
             try:
                 entry = entries.get(key)
             except TypeError:  # no text, and not even to be looked for
