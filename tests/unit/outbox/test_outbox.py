@@ -258,8 +258,8 @@ def test_what_is_written_after_the_bus_closed_is_not_confirmed(world: World) -> 
 
 def test_a_cut_journal_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What was cut off before it was swept is lost; it is counted, and the rest goes on."""
-    world = World(f"file:{tmp_path / 'store'}?journal_length=5")
-    bus = world.bus(PATIENT)
+    world = World(f"file:{tmp_path / 'store'}?journal_length=5&durable=no")
+    bus = world.bus(QUICK)
     heard = Heard(world.bus())
     store = world.store(bus)
     plain = world.store()
@@ -270,10 +270,10 @@ def test_a_cut_journal_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     (tmp_path / "store" / "hand.data").write_bytes(b"")
     (tmp_path / "store" / "hand.metadata").write_text("{}")
     plain.rescan()
-    keys = heard.wait(1)
+    wait_until(lambda: "hand" in heard.keys, "the journal goes on")
     world.close()
 
-    assert (True, ["hand"]) == (lost >= 1, keys)
+    assert lost >= 1
     assert "may never have been published" in caplog.text
 
 
