@@ -90,10 +90,7 @@ class MountedReading(LayeredStore):
         if filling is not None:
             own = filling.own_value(key)
             return filling.get(key, demand) if own is None else own
-        if key.startswith(self.mount_point):
-            with contextlib.suppress(KeyError):
-                return self.mount_store.get(self._short(key))
-        return self.backing_store.get(key)
+        return self._read(key, lambda store, name: store.get(name))
 
     def get_data(
         self,
@@ -104,12 +101,8 @@ class MountedReading(LayeredStore):
     ) -> BinaryIO:
         if self._filling is not None:
             return self.get(key, at_least=at_least, max_age_s=max_age_s).data
-        return self._read(
-            key,
-            lambda store, name: store.get_data(name),
-            lambda cache, demand: None,
-            demand_of(at_least, max_age_s),
-        )
+        self._filling_of(checked_key(key), demand_of(at_least, max_age_s))
+        return self._read(key, lambda store, name: store.get_data(name))
 
     def get_data_range(
         self,
@@ -120,16 +113,18 @@ class MountedReading(LayeredStore):
         at_least: Position | Version | None = None,
         max_age_s: float | None = None,
     ) -> BinaryIO:
+        demand = demand_of(at_least, max_age_s)
+        filling = self._filling_of(checked_key(key), demand)
+        if filling is None:
+            return self._read(key, lambda store, name: store.get_data_range(name, start, end))
+        with contextlib.suppress(KeyError):
+            return self.mount_store.get_data_range(self._short(key), start, end)
         # A range is served from the cache but fills nothing: who reads the
         # head of a large value should not have to wait for all of it.
-        return self._read(
-            key,
-            lambda store, name: store.get_data_range(name, start, end),
-            lambda cache, demand: _if_any(
-                cache.cached(key, demand), lambda value: value.range(start, end)
-            ),
-            demand_of(at_least, max_age_s),
-        )
+        value = filling.cached(key, demand)
+        if value is not None:
+            return value.range(start, end)
+        return filling.source(lambda: self.backing_store.get_data_range(key, start, end))
 
     def get_metadata(
         self,
@@ -140,14 +135,23 @@ class MountedReading(LayeredStore):
         max_age_s: float | None = None,
     ) -> dict[str, Any]:
         names = checked_select(select)
-        return self._read(
-            key,
-            lambda store, name: store.get_metadata(name, names),
-            lambda cache, demand: _if_any(
-                cache.cached(key, demand), lambda value: select_from(value.metadata, names)
-            ),
-            demand_of(at_least, max_age_s),
-        )
+        quick = self._quick
+        if quick is not None and at_least is None is max_age_s:
+            value = quick(key)
+            if value is not None:
+                return _selected(value, names)
+        demand = demand_of(at_least, max_age_s)
+        filling = self._filling_of(checked_key(key), demand)
+        if filling is None:
+            return self._read(key, lambda store, name: store.get_metadata(name, names))
+        if self.mount_store.exists(self._short(key)):
+            # It may be deleted in between; what the others have counts then.
+            with contextlib.suppress(KeyError):
+                return self.mount_store.get_metadata(self._short(key), names)
+        value = filling.cached(key, demand)
+        if value is not None:
+            return _selected(value, names)
+        return filling.source(lambda: self.backing_store.get_metadata(key, names))
 
     def exists(
         self,
@@ -166,23 +170,12 @@ class MountedReading(LayeredStore):
             lambda: self.backing_store.exists(key)
         )
 
-    def _read(
-        self,
-        key: str,
-        read: Callable[[AbstractStore, str], _T],
-        read_cache: Callable[[FillingMount, Demand | None], _T | None],
-        demand: Demand | None,
-    ) -> _T:
-        if checked_key(key).startswith(self.mount_point):
+    def _read(self, key: str, read: Callable[[AbstractStore, str], _T]) -> _T:
+        """Read without a cache: the mount store, and then the backing store."""
+        if key.startswith(self.mount_point):
             with contextlib.suppress(KeyError):
                 return read(self.mount_store, self._short(key))
-        filling = self._filling_of(key, demand)
-        if filling is None:
-            return read(self.backing_store, key)
-        cached = read_cache(filling, demand)
-        if cached is not None:
-            return cached
-        return filling.source(lambda: read(self.backing_store, key))
+        return read(self.backing_store, key)
 
     def _filling_of(self, key: str, demand: Demand | None) -> FillingMount | None:
         """Return the cache that *key* would be in; None if there is none."""
@@ -249,5 +242,5 @@ class MountedReading(LayeredStore):
         return key[len(self.mount_point) :]
 
 
-def _if_any(value: Value | None, read: Callable[[Value], _T]) -> _T | None:
-    return None if value is None else read(value)
+def _selected(value: Value, names: Iterable[str] | None) -> dict[str, Any]:
+    return value.metadata if names is None else select_from(value.metadata, names)
