@@ -98,7 +98,8 @@ class CacheInvalidator:
         self._applier = Applier(
             filler.ledger, self._journals, mounted.mount_point, moved=filler.freshness.advanced
         )
-        is_instant = isinstance(filler.ledger, MemoryLedger)
+        self._freshness = filler.freshness
+        self._is_instant = is_instant = isinstance(filler.ledger, MemoryLedger)
         self._intake = Intake(
             self._applier,
             is_instant=is_instant,
@@ -197,6 +198,8 @@ class CacheInvalidator:
             switching.shorten(self._switch_interval_s)
         if self._bus is not None:
             self._bus.on_state(self._state_changed)
+            if self._is_instant:
+                self._freshness.courtesy.ask(self._bus.has_arrivals)
         else:
             self._followers = followers_of(
                 self._journals,
@@ -226,6 +229,7 @@ class CacheInvalidator:
         self._listening.stop()
         if self._bus is not None:
             self._bus.off_state(self._state_changed)
+            self._freshness.courtesy.release()
         if self._trust.is_given and self._applier.unverified:
             self._show_the_end()
         self._trust.end()

@@ -120,6 +120,9 @@ class AmqpTransport(Transport):
             self._publisher.link.is_alive() and self._consumer.link.is_alive()
         )
 
+    def has_arrivals(self) -> bool:
+        return self._is_connected and self._consumer.link.has_input()
+
     def stop(self, timeout_s: float) -> None:
         if not self._is_started:
             return

@@ -8,8 +8,9 @@ which spares an event that comes alone the way over the connection's own.
 
 from __future__ import annotations
 
+import select
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pika.adapters.select_connection import SelectConnection
@@ -17,9 +18,7 @@ from pika.adapters.utils import io_services_utils
 from pika.channel import Channel
 
 from antiphon.messaging.amqp_reading import ReadingConnection
-
-#: Bytes to read from the socket at once; from 128 KiB on each read costs 12 us for fresh memory.
-READ_BYTES = 64 * 1024
+from antiphon.messaging.amqp_receiving import receiver
 
 #: pika's transport of a socket without TLS, if it still is what is known here.
 _Plain: Any = getattr(io_services_utils, "_AsyncPlaintextTransport", object)
@@ -48,11 +47,13 @@ class _QuickTransport(_Plain):  # type: ignore[misc]
     """Sends at once what the socket takes.
 
     Attributes:
+        receive: reads the socket.
         writing: held while bytes are sent and while the socket is closed; else a thread
             could write into a file that got the number of the socket.
     """
 
     writing: threading.Lock
+    receive: Callable[[Any], bytes]
 
     def send(self, data: bytes) -> bool:
         """Send *data*, on any thread; return False if ``resume`` must be called for the rest."""
@@ -93,7 +94,7 @@ class _QuickTransport(_Plain):  # type: ignore[misc]
     def _consume(self) -> None:
         # Once: the poller tells again if there is more, and pika's second attempt to read
         # costs an exception for every message that comes alone.
-        data = self._sock.recv(READ_BYTES)
+        data = self.receive(self._sock)
         if not data:
             raise self.RxEndOfFile
         self._protocol.data_received(data)
@@ -117,6 +118,7 @@ class QuickConnection(ReadingConnection):
         if CAN_SEND and type(transport) is _Plain and hasattr(transport, "_tx_buffers"):
             transport.__class__ = _QuickTransport
             transport.writing = threading.Lock()
+            transport.receive = receiver()
             self._quick = transport
 
     def _on_data_available(self, data_in: bytes) -> None:
@@ -125,6 +127,16 @@ class QuickConnection(ReadingConnection):
         except Exception as exc:
             self.failure = exc
             raise
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the socket has something to read; a hint, for any thread."""
+        quick = self._quick
+        if quick is None or (fd := quick._sock.fileno()) < 0:
+            return False
+        look = select.poll()
+        look.register(fd, select.POLLIN)
+        return bool(look.poll(0))
 
     @property
     def bytes_seen(self) -> int:

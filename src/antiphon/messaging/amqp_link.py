@@ -179,6 +179,11 @@ class Link:
             os.dup2(null, fd)
         os.close(null)
 
+    def has_input(self) -> bool:
+        """Return whether the socket has something to read; a hint, for any thread."""
+        connection = self._connection
+        return connection is not None and connection.has_input
+
     @property
     def silent_s(self) -> float:
         """For how many seconds the broker has said nothing, as far as ticks tell."""

@@ -70,6 +70,10 @@ class ObservingManager(BusPart):
         """Undo ``hear_early``; a listener that is not there is no error."""
         self._inbox.hear_early_no_more(listener)
 
+    def has_arrivals(self) -> bool:
+        """Return whether something came from the broker that nobody has read yet; a quick hint."""
+        return self._transport.has_arrivals()
+
     def call_with_listeners(self, call: Callable[[Any], None], argument: Any) -> None:
         """Call *call* here, or, on a thread where listeners may not run, soon where they do."""
         if may_wait():

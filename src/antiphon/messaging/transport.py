@@ -221,6 +221,13 @@ class Transport(ABC):
     def is_connected(self) -> bool:
         """Whether everything is declared, publishing and consuming right now."""
 
+    def has_arrivals(self) -> bool:
+        """Return whether something came from the broker that nobody has read yet.
+
+        A hint, which any thread may ask for thousands of times a second.
+        """
+        return False
+
     @property
     def last_heard_at(self) -> float | None:
         """When the broker last said anything to a consumer, seconds since the Unix epoch.
