@@ -240,6 +240,8 @@ class BackendReading(BackendHooks, AbstractStore):
         self._check_connected()
         try:
             return self._wait(position, checked_timeout(timeout_s))
-        except StoreUnavailable:
-            self._check_connected()  # for then it was disconnected meanwhile, nothing worse
+        except (StoreUnavailable, OSError, ValueError):
+            # If it was disconnected meanwhile it is nothing worse; a file that
+            # is closed under whoever looks into it raises one of these.
+            self._check_connected()
             raise
