@@ -161,8 +161,7 @@ def _case(name: str, read: Read, plain: AbstractStore, mounted: MountedStore) ->
 
 def _measure(cases: Sequence[Case], turns: int) -> None:
     for case in cases:
-        took = max(_block(case.reads[0], 50), 1e-7)
-        case.calls = max(20, int(_BLOCK_S / took))
+        case.calls = max(20, int(_BLOCK_S / max(_block(case.reads[0], 50), 1e-7)))
     gc.collect()
     gc.disable()
     try:
