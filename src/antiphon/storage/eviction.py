@@ -119,9 +119,9 @@ class Eviction:
         with self._lock:
             self._entries += 1
             self._bytes += size
-            if self._clock() < self._ask_at and not self._is_above(self._entries, self._bytes):
-                return
-            self._shrink(spared=key)
+            may_be_above = self._is_above(self._entries, self._bytes)
+            if may_be_above or self._clock() >= self._ask_at:
+                self._shrink(spared=key, is_due=may_be_above)
 
     def removed(self, key: str) -> None:
         """Note that the entry of *key* is gone; not needed, but spares looking for it."""
@@ -132,7 +132,7 @@ class Eviction:
         """Hold the bounds now, whoever filled the cache; how many entries were dropped."""
         with self._lock:
             before = self.evicted
-            self._shrink(spared=None)
+            self._shrink(spared=None, is_due=False)
             return self.evicted - before
 
     # -- Under the lock ------------------------------------------------------
@@ -142,10 +142,19 @@ class Eviction:
             self.max_bytes is not None and size > self.max_bytes
         )
 
-    def _shrink(self, spared: str | None) -> None:
+    def _shrink(self, *, spared: str | None, is_due: bool) -> None:
+        """Evict if the cache is above its bounds.
+
+        Args:
+            spared: the key that was filled just now.
+            is_due: go down although it is not above them, so that the next
+                fills need not ask again: where keys come again and again, what
+                was added is more than what is there.
+        """
         with self._logged():
             usage = self._ask()
-            while self._is_above(*usage):
+            while self._is_above(*usage) or (is_due and self._is_above_low(*usage)):
+                is_due = False
                 victims = self._victims(usage, spared)
                 if not victims:
                     break  # others are at it, too

@@ -315,6 +315,8 @@ class FillingMount:
             self.counts.add("unsure")
             return None
         self.counts.hit()
+        if self.touched is not None:
+            self.touched(key)
         return self._asked(landed.cargo, landed.began_at)
 
     def _confirm(self, key: str) -> CachedEntry | None:

@@ -213,6 +213,20 @@ def test_evictions_come_in_batches(ledger: Ledger) -> None:
     assert ledger.calls["sizes"] <= 1
 
 
+def test_keys_that_come_again_cost_no_questions(ledger: Ledger) -> None:
+    """What is invalidated and filled anew makes the cache no larger, and is not asked about."""
+    cache = Cache(ledger, Eviction(ledger, max_entries=640, clock=lambda: 0.0))
+    for number in range(640):
+        cache.read(f"k{number}")
+    before = ledger.calls["usage"]
+    for number in range(2000):
+        ledger.void(f"k{number % 640}", None)
+        cache.read(f"k{number % 640}")
+
+    assert ledger.calls["usage"] - before <= 2 * 2000 // 10 + 2
+    assert 630 <= ledger.usage().entries <= 640
+
+
 def test_what_was_there_before_goes_first(ledger: Ledger) -> None:
     """It has no recency; but what of it was read here meanwhile stays."""
     before = [f"before{number}" for number in range(50)]
