@@ -95,8 +95,7 @@ class JournalFollower:
         store_id = self._journal.store_id
         position = None if store_id is None else self._positions().get(store_id)
         if position is None:
-            self._catch_up()
-            return False
+            return False  # the cache was not checked yet
         sent_at = boot_clock()
         head = self._journal.wait(position, self._wait_s)
         self._answered_at = boot_clock()

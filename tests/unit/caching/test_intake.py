@@ -110,6 +110,32 @@ def test_what_comes_meanwhile_is_applied_in_one_step(kept: Kept) -> None:
     assert 2 == kept.applier.counts.coalesced
 
 
+def test_nothing_that_comes_is_left_waiting(kept: Kept) -> None:
+    """What comes during the second step is applied in a third one, by the same thread."""
+    again = iter([kept.heard("p/c"), None])
+
+    def hear_more(outcome: Outcome) -> None:
+        kept.outcomes.append(outcome)
+
+    apply_many = kept.applier.apply_many
+
+    def apply_while_others_come(changes: Any) -> Outcome:
+        outcome = apply_many(changes)
+        if (more := next(again, None)) is not None:
+            # Just before the lock is given back: whoever hears leaves it to us.
+            other = threading.Thread(target=lambda: kept.intake.take(more, is_own=False))
+            other.start()
+            other.join(DEADLINE_S)
+        return outcome
+
+    kept.intake._when_applied = hear_more
+    kept.applier.apply_many = apply_while_others_come  # type: ignore[method-assign]
+    kept.intake._waiting.append((kept.heard("p/b"), None))
+    kept.intake._apply_waiting()
+
+    assert [["p/b"], ["p/c"]] == [[one.key for one in step.applied] for step in kept.outcomes]
+
+
 def test_who_hears_is_not_held_up_by_what_another_applies(kept: Kept) -> None:
     """The thread of the bus goes on with other listeners."""
     kept.hold()
@@ -213,7 +239,8 @@ def test_more_changes_than_entries_drop_a_prefix(
     (done,) = outcome.applied
     assert ("p/x/", 2, 8) == (done.key, done.dropped, done.changes)
     assert {f"p/x/{n}" for n in range(8)} == set(done.covered or ())
-    kept.cache("p/x/9")
+    old = Fill(io.BytesIO(b"x"), {}, None, None, kept.journal.entries[0].version)
+    assert kept.ledger.fill(kept.ledger.reserve("p/x/9"), old) is not None
 
 
 def test_a_large_cache_keeps_what_did_not_change(
@@ -231,11 +258,12 @@ def test_a_large_cache_keeps_what_did_not_change(
 def test_what_was_applied_is_not_applied_again(kept: Kept) -> None:
     """Heard of twice, as own write and from the broker, it costs one transaction."""
     change = kept.heard("p/a")
-    kept.intake.take(change, is_own=True)
-    voids = len(kept.ledger.calls)
-    kept.intake.take(change, is_own=False)
+    kept.applier.apply_many([change])
+    calls = len(kept.ledger.calls)
+    outcome = kept.applier.apply_many([change])
 
-    assert voids == len(kept.ledger.calls)
+    assert calls == len(kept.ledger.calls)
+    assert (True, []) == (outcome.is_consistent, outcome.applied)
 
 
 def test_after_its_end_nobody_waits(kept: Kept) -> None:

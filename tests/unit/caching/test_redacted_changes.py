@@ -209,6 +209,25 @@ def test_a_cache_hears_of_what_is_changed_by_permission(cluster: Cluster) -> Non
     assert cluster.invalidators[0].stats().gaps == 0
 
 
+def test_an_own_write_that_names_no_key_is_read_back(cluster: Cluster) -> None:
+    """The writer goes on when the journal has been read, so it reads what it wrote."""
+    cluster.alice.set("a", StringValue(b"1"))
+    own = DictMemoryStore()
+    own.event_manager = EventManager()
+    mounted = MountedStore("", own, cluster.store, fill=True, max_staleness_s=600.0)
+    mounted.connect()
+    cluster.invalidators.append(
+        CacheInvalidator(mounted, cluster.writer_bus, check_interval_s=60.0).start()
+    )
+    cluster.settle(mounted, "a")
+    seen = []
+    for data in (b"2", b"3", b"4"):
+        cluster.alice.set("a", StringValue(data))
+        seen.append(mounted.get("a").data.read())
+
+    assert [b"2", b"3", b"4"] == seen
+
+
 def test_a_users_cache_forgets_what_the_user_may_not_see(cluster: Cluster) -> None:
     """When the permission is taken away, and when the key is deleted."""
     for key in "ab":

@@ -190,6 +190,22 @@ def test_a_cache_of_another_store_is_checked_anew() -> None:
     assert later.are_positions_heads()
 
 
+def test_a_cache_of_more_stores_is_checked_anew() -> None:
+    """It may have entries of the one that is followed no more."""
+    stores = Stores(2)
+    stores.catch_up()
+    stores.change(1, "p/0")
+    stores.catch_up()
+    stores.cache("p/0")
+    fewer = Applier(stores.ledger, stores.journals[:1], "p/")
+    stores.catch_up(applier=fewer)
+    entry = stores.ledger.lookup("p/0").entry
+
+    assert entry is not None
+    assert not entry.checked
+    assert [stores.journals[0].store_id] == list(stores.ledger.positions())
+
+
 def _follow_over_a_loss(stores: Stores) -> None:
     """Let events alone lead to a position past a loss that no event showed."""
     stores.catch_up()
