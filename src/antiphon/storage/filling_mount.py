@@ -308,9 +308,8 @@ class FillingMount:
 
     def _confirmed(self, key: str, demand: Demand | None = None) -> CachedValue | None:
         """Ask the source whether it still has the very version; the value if so."""
-        landed = self._confirmations.run(
-            key, lambda: self._confirm(key), within_s=self._bound(demand)
-        )
+        bound = self._bound(demand)
+        landed = self._confirmations.run(key, lambda: self._confirm(key), within_s=bound)
         if landed is None:
             self.counts.add("unsure")
             return None
