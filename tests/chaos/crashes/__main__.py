@@ -2,10 +2,10 @@
 
 A writer with a bus commits to a store, and is killed with SIGKILL at one system
 call of one of its threads.  Then a fresh process opens the store, and looks whether
-data, journal and index agree and are as before or after the commit that
-was under way; another one sweeps up what was not published, and each event must
-have come out, with the same id, and none of what was not committed.  Exit
-status 1 if a promise was broken: what replays it is printed.
+data, journal and index agree and are as before or after the commit that was under
+way.  Others sweep up what was not published, of which some are killed, too; at last
+each event must have come out, with the same id, and none of what was not committed.
+Exit status 1 if a promise was broken: what replays it is printed.
 
 ``--short`` does one kill at each distinct call of a large commit, and of small
 ones; else the commits are drawn from the seed.  Linux only.
@@ -31,7 +31,7 @@ from pathlib import Path
 
 from antiphon.testing.servers import redis
 from tests.chaos.crashes.media import MEDIA, Medium, medium_of
-from tests.chaos.crashes.play import Outcome, Play, Seen, distinct
+from tests.chaos.crashes.play import Outcome, Play, Relay, Seen, distinct
 from tests.chaos.crashes.sabotage import SABOTAGE
 from tests.chaos.crashes.work import EVERYDAY, SEVERAL, Step, random_steps
 from tests.chaos.crashes.writing import Target
@@ -54,17 +54,25 @@ class _Season:
         folder: for all files.
         seed: of what is drawn.
         most: kills of writers that commit the same.
+        sweepers: kills of those who sweep up, each time something is judged.
         sabotage: see ``Play``.
     """
 
     def __init__(
-        self, folder: Path, seed: int, most: int, sabotage: Callable[[], None] | None
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        most: int,
+        sweepers: int,
+        sabotage: Callable[[], None] | None,
     ) -> None:
         self.killed: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._folder = folder
         self._dice = random.Random(seed)
         self._most = most
+        self._sweepers = sweepers
         self._sabotage = sabotage
 
     def short(self, kind: str, medium: Medium) -> None:
@@ -107,7 +115,15 @@ class _Season:
                 if outcome.call is not None:
                     self.killed[kind] += 1
                     self.calls[outcome.call] += 1
-            self._judge(kind, steps, play.judge())
+            self._judge(kind, steps, play.judge(self._relays()))
+
+    def _relays(self) -> list[Relay]:
+        # Half of them in the very moment in which they publish something.
+        dice = self._dice
+        return [
+            Relay(dice.randint(1, 20), dice.choice((0, dice.randint(1, 40))))
+            for _ in range(self._sweepers)
+        ]
 
     def _judge(self, kind: str, steps: str, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -136,7 +152,8 @@ def main() -> int:
             media[kind] = medium_of(kind, folder / kind, url)
         # Children would copy what the collector touches.
         gc.freeze()
-        season = _Season(folder, seed, most, sabotage)
+        sweepers = 1 if options.short else 3
+        season = _Season(folder, seed, most=most, sweepers=sweepers, sabotage=sabotage)
         try:
             while True:
                 for kind, medium in media.items():

@@ -35,6 +35,18 @@ _SWEEP_TIMEOUT_S = 30.0
 _VARYING = re.compile(r"[0-9a-f]{6,}|\d+|:\[.*")
 
 
+class Relay(NamedTuple):
+    """When a process that sweeps up is killed.
+
+    Attributes:
+        published: how many messages it publishes before, the last one perhaps not.
+        calls: how many more calls any of its threads makes then.
+    """
+
+    published: int
+    calls: int
+
+
 class Seen(NamedTuple):
     """A system call that a writer made in the rehearsal.
 
@@ -139,17 +151,23 @@ class Play:
         self._outcomes.append(outcome)
         return outcome
 
-    def judge(self) -> list[Outcome]:
+    def judge(self, relays: Sequence[Relay] = ()) -> list[Outcome]:
         """Judge what the writers left, have their events come out, and judge these.
+
+        Args:
+            relays: when processes that sweep up are killed, before one that is not.
 
         Returns:
             What the writers left that were killed since the last time.
         """
         outcomes, self._outcomes = self._outcomes, []
         stores = [(outcome.store, outcome.done) for outcome in outcomes]
+        names = [outcome.store for outcome in outcomes]
         # In fresh processes, which have never had these stores open.
         left = in_child(lambda: [judged(self._medium, *store, self._states) for store in stores])
-        events = in_child(lambda: self._swept([name for name, _ in stores]))
+        for relay in relays:
+            self._kill_sweeper(names, relay)
+        events = in_child(lambda: self._swept(names))
         for outcome, complaints in zip(outcomes, left, strict=True):
             outcome.complaints = complaints + events[outcome.store]
             self._remove(outcome.store)
@@ -211,7 +229,25 @@ class Play:
 
     # -- Those who come after it -----------------------------------------------
 
-    def _swept(self, names: Sequence[str]) -> dict[str, list[str]]:
+    def _kill_sweeper(self, names: Sequence[str], relay: Relay) -> None:
+        published, calls = 0, 0
+
+        def fate(call: Call, found: Target, done: int) -> Fate:
+            nonlocal published, calls
+            if call.name == "write" and call.file == str(self._path("sweeper")):
+                published += 1
+            calls += published >= relay.published
+            return Fate.KILL if calls > relay.calls else Fate.LIVE
+
+        def sweep(signals: Signals) -> None:
+            signals.ready()
+            signals.wait_go()
+            signals.note(0)
+            self._swept(names, is_last=False)
+
+        watch(sweep, None, fate)
+
+    def _swept(self, names: Sequence[str], *, is_last: bool = True) -> dict[str, list[str]]:
         """Open the stores with one bus, and return what is wrong with the events of each."""
         self._sabotage()
         path = self._path("sweeper")
@@ -234,7 +270,8 @@ class Play:
                 found[name].append(f"not swept within {_SWEEP_TIMEOUT_S:g} s")
             store.disconnect()
         bus.close()
-        path.unlink(missing_ok=True)
+        if is_last:
+            path.unlink(missing_ok=True)
         return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antiphon.outbox.sweeper import _Fates
+from antiphon.outbox.sweeper import Sweeper, _Fates
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.changes import Committed
 from antiphon.storage.journal import JournalEntry, Version
@@ -45,6 +45,11 @@ def _no_sweeping() -> None:
     _Fates.is_due = is_mine_due  # type: ignore[method-assign]
 
 
+def _marked_first() -> None:
+    """Note that events are out before the broker has them."""
+    Sweeper._is_confirmed = lambda self, dropped, is_ending: True  # type: ignore[method-assign]
+
+
 def _events_first() -> None:
     """Publish before the commit what is to be committed."""
     commit, tell = BackendStore._commit_in_turn, BackendStore._tell
@@ -66,5 +71,6 @@ SABOTAGE: dict[str, Callable[[], None]] = {
     "journal outside": _journal_outside,
     "one by one": _one_by_one,
     "no sweeping": _no_sweeping,
+    "marked first": _marked_first,
     "events first": _events_first,
 }
