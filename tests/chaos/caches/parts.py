@@ -29,6 +29,7 @@ class Part:
         has_bus: whether that hears events; else it follows the journal alone.
         caches: how many caches the process has; it reads through each in turn.
         writes_own: whether it keeps keys of its own that it does not push.
+        slow_s: seconds that an answer of its source may be under way.
         lag_s: seconds by which the source of a reader may answer late.
     """
 
@@ -41,6 +42,7 @@ class Part:
     has_bus: bool = True
     caches: int = 1
     writes_own: bool = False
+    slow_s: float = 0.05
     lag_s: float = 0.0
 
     @property
@@ -81,7 +83,7 @@ LONG = (
     Part("files-writer", "writer", store="files"),
     Part("files-memory", "reader", store="files", writes_own=True),
     Part("files-guest", "reader", store="files", cache="files:shared"),
-    Part("joined", "reader", store="joined"),
+    Part("joined", "reader", store="joined", slow_s=0.3),
 )
 
 #: For sabotage: what shows most, and little else.
@@ -90,7 +92,7 @@ FEW = (
     Part("redis-writer", "writer", store="redis"),
     Part("strict", "reader", mode="strict"),
     Part("lagging", "reader", lag_s=0.3),
-    Part("joined", "reader", store="joined"),
+    Part("joined", "reader", store="joined", slow_s=0.3),
     Part("keeper", "keeper", cache="sqlite:shared"),
     Part("guest", "reader", cache="sqlite:shared", keeps=False),
 )

@@ -148,6 +148,9 @@ class Writer(Player):
         write = self._opened()
         mine = self.settings["keys"]
         while self.pause(self.random.uniform(0, 0.06)):
+            if self.random.random() < 0.03:
+                # What is wrong now stays so for longer than a bound.
+                self.pause(self.random.uniform(1.0, 3.0))
             self.write_one(write, self.random.choice(mine))
 
     def write_one(self, write: Any, key: str) -> None:
@@ -196,14 +199,14 @@ class Keeper(Player):
         """Yield each cache of the part, kept right if the part says so."""
         for number in range(self.part.caches):
             backing = self.open_store(self.part.store)
-            slow_down(backing, self.random, lag_s=self.part.lag_s)
+            slow_down(backing, self.random, self.part.slow_s, lag_s=self.part.lag_s)
             cache = open_store(self.settings["caches"][self.part.cache])
             mounted = MountedStore("p/", cache, backing, fill=True, freshness=self.part.mode)
             mounted.connect()
             sabotage.apply(self.settings["without"], mounted, backing)
             if self.part.keeps:
-                keeper = CacheInvalidator(mounted, self.bus, check_interval_s=CHECK_INTERVAL_S)
-                sabotage.apply_to_keeper(self.settings["without"], keeper)
+                with sabotage.of_keeper(self.settings["without"], mounted):
+                    keeper = CacheInvalidator(mounted, self.bus, check_interval_s=CHECK_INTERVAL_S)
                 keeper.start()
             self.note("mounted", number)
             yield mounted

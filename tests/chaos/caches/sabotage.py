@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 #: What can be taken out.
@@ -41,10 +43,17 @@ def _own_position(ledger: Any, journal: Any) -> Any:
     return lambda: ledger.positions().get(journal.store_id) or head()
 
 
-def apply_to_keeper(without: str, keeper: Any) -> None:
-    """Take *without* out of an invalidator that was not started."""
+@contextlib.contextmanager
+def of_keeper(without: str, mounted: Any) -> Iterator[None]:
+    """Take *without* out of invalidators that are made meanwhile."""
+    filling = mounted.filling
+    ledger = filling.ledger
     if without == "order":
-        keeper._applier._ledger = _AdvanceFirst(keeper._applier._ledger)
+        filling.ledger = _AdvanceFirst(ledger)
+    try:
+        yield
+    finally:
+        filling.ledger = ledger
 
 
 class _AdvanceFirst:

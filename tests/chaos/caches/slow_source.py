@@ -9,12 +9,13 @@ from typing import Any
 from antiphon.storage.string_value import StringValue
 
 
-def slow_down(store: Any, rng: random.Random, *, lag_s: float = 0.0) -> None:
+def slow_down(store: Any, rng: random.Random, slow_s: float, *, lag_s: float = 0.0) -> None:
     """Let answers of *store* be held up between being given and arriving.
 
     Args:
         store: any store; only its ``get`` is changed.
         rng: of the dice.
+        slow_s: seconds that it may take an answer to arrive; one in five does.
         lag_s: seconds for which an answer may be given again: a proxy before it.
     """
     read = store.get
@@ -35,7 +36,7 @@ def slow_down(store: Any, rng: random.Random, *, lag_s: float = 0.0) -> None:
     def get(key: str) -> Any:
         value = late(key) if lag_s else read(key)
         if rng.random() < 0.2:
-            time.sleep(rng.uniform(0, 0.05))
+            time.sleep(rng.uniform(0, slow_s))
         return value
 
     store.get = get
