@@ -150,6 +150,7 @@ class HttpClient:
         """Close the connections, unless the session was given.  Twice is fine."""
         self._is_closed = True
         if self._given is None:
+            _close_pools(self._session)
             self._session.close()
         if self._sockets is not None:
             self._sockets.close()
@@ -288,6 +289,17 @@ class _Retry(urllib3.Retry):
         ):
             raise error  # type: ignore[misc]
         return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _close_pools(session: requests.Session) -> None:
+    # urllib3 (2.x) leaves it to the garbage collector, and a logged error that
+    # names its connection keeps all others of the pool open.
+    for adapter in session.adapters.values():
+        pools = adapter.poolmanager.pools if isinstance(adapter, HTTPAdapter) else {}
+        for key in list(pools.keys()):
+            pool = pools.get(key)
+            if pool is not None:
+                pool.close()
 
 
 class _Sockets:

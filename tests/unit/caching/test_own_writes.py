@@ -230,6 +230,29 @@ def test_what_arrives_late_is_recognised(cache: Cache) -> None:
     assert b"theirs" == cache.backing.to_bytes("p/a")
 
 
+def test_an_earlier_try_may_arrive_during_the_next(cache: Cache) -> None:
+    """The second is refused then, and the first recognised, whoever changed the key since."""
+    cache.write("p/a", b"mine")
+    real, sent = cache.backing.set, []
+
+    def lose(*args: Any, **kwargs: Any) -> None:
+        sent.append(kwargs)
+        raise StoreUnavailable("no answer")
+
+    def arrive_before(*args: Any, **kwargs: Any) -> Any:
+        real(args[0], StringValue(b"mine", {"by": "me"}), **sent[0])
+        real(args[0], StringValue(b"theirs"))
+        return real(*args, **kwargs)
+
+    with patch.object(cache.backing, "set", lose), pytest.raises(StoreUnavailable):
+        cache.mounted.push("p/a")
+    with patch.object(cache.backing, "set", arrive_before):
+        cache.mounted.push("p/a")
+
+    assert not cache.mount.exists("a")
+    assert b"theirs" == cache.backing.to_bytes("p/a")
+
+
 def test_what_arrives_late_is_the_base_of_what_was_written_since(cache: Cache) -> None:
     """The user wrote the key again: that is pushed after what arrived, and is not lost."""
     cache.write("p/a", b"first")
@@ -462,11 +485,11 @@ def test_an_invalidator_tells_of_old_conflicts_when_it_starts(cache: Cache) -> N
     cache.mounted.event_manager = EventManager()
     cache.mounted.event_manager.connect(CacheConflictEvent, heard.append)
     cache.theirs("p/a", b"one")
-    with CacheInvalidator(cache.mounted):
+    with CacheInvalidator(cache.mounted, check_interval_s=0.05):
         pass
     cache.write("p/a", b"mine")
     base, version = cache.ledger.base("p/a"), cache.theirs("p/a", b"two")
-    with CacheInvalidator(cache.mounted) as invalidator:
+    with CacheInvalidator(cache.mounted, check_interval_s=0.05) as invalidator:
         assert 1 == invalidator.stats().conflicts
 
     assert [("p/a", base, version)] == [(e.key, e.base, e.version) for e in heard]
