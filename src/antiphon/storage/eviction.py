@@ -37,6 +37,13 @@ _PART = 64
 _AT_A_TIME = 1000
 
 
+def check_bounds(**bounds: int | None) -> None:
+    """Raise ``ValueError`` if one of *bounds* is none that a cache can have."""
+    for name, bound in bounds.items():
+        if bound is not None and (not isinstance(bound, int) or bound < 1):
+            raise ValueError(f"{name} is {bound!r}; it must be an integer from 1 on, or None")
+
+
 class Eviction:
     """The bounds of one cache, for one process.  Thread-safe.
 
@@ -58,7 +65,7 @@ class Eviction:
         clock: seconds that never go back.
 
     Raises:
-        ValueError: a bound is below 1.
+        ValueError: a bound is no integer, or below 1.
     """
 
     #: Notes that an entry was read; any key will do, also one that is unknown.
@@ -73,9 +80,7 @@ class Eviction:
         max_entries: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        for name, bound in (("max_bytes", max_bytes), ("max_entries", max_entries)):
-            if bound is not None and bound < 1:
-                raise ValueError(f"{name} is {bound!r}; it must be 1 or more, or None")
+        check_bounds(max_bytes=max_bytes, max_entries=max_entries)
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         #: Entries dropped so far to hold the bounds.

@@ -55,6 +55,7 @@ class MountedStore(MountedReading):
         InvalidValue: *fill* over a store that fills already, or what only a
             cache can have without *fill*.
         InvalidFreshness: *freshness* is no mode.
+        ValueError: a bound is no integer, or below 1.
     """
 
     def __init__(
