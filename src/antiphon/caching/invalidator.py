@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +12,7 @@ from typing import Any, Self
 from antiphon.caching import switching
 from antiphon.caching.applier import Applier
 from antiphon.caching.changes import Heard, Outcome
+from antiphon.caching.checks import Checks
 from antiphon.caching.following import WAIT_S, JournalFollower, followers_of
 from antiphon.caching.intake import OWN_WAIT_S, Intake
 from antiphon.caching.listening import Listening
@@ -38,9 +38,6 @@ CHECK_INTERVAL_S = 1.0
 #: Seconds within which the caches of one broker look into the journal, each at
 #: a moment of its own, when it is back: not all ask the same store at once.
 REPAIR_JITTER_S = 0.25
-
-#: Part of the interval by which looks are moved at random, for the same reason.
-_INTERVAL_JITTER = 0.1
 
 #: Seconds after which a check that failed is tried again, at most.
 _RETRY_S = 0.5
@@ -108,15 +105,12 @@ class CacheInvalidator:
         )
         self._listening = Listening(backing, self._journals, bus, self._take, is_instant=is_instant)
         self._followers: list[JournalFollower] = []
-        self._state = threading.Condition()
+        self._checks = Checks(self._check, self._is_check_needed, check_interval_s)
+        self._starting = threading.Lock()
         self._running = False
-        self._look_at = float("-inf")
-        self._checking = threading.RLock()
-        self._checks_begun = self._checks_done = 0
         self._checked_at: float | None = None
         #: The rebuilds after which all own keys were compared with the source; None: never yet.
         self._compared_after: int | None = None
-        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -143,10 +137,8 @@ class CacheInvalidator:
 
     def is_alive(self) -> bool:
         """Return False if it was started, and a thread of it has ended without ``stop()``."""
-        thread = self._thread
-        if not self._running or thread is None or thread.ident is None:
-            return True
-        return thread.is_alive() and all(one.is_alive() for one in self._followers)
+        are_alive = self._checks.is_alive() and all(one.is_alive() for one in self._followers)
+        return are_alive or not self._running
 
     def stats(self) -> InvalidatorStats:
         """Return what was done so far."""
@@ -183,7 +175,7 @@ class CacheInvalidator:
         Raises:
             BusClosed, BrokerRefused: nothing was started.
         """
-        with self._state:
+        with self._starting:
             if self._running:
                 return self
             self._running = True
@@ -204,26 +196,21 @@ class CacheInvalidator:
             self._followers = followers_of(
                 self._journals,
                 self._applier.positions,
-                self._check,
+                self._checks.check_now,
                 wait_s=min(WAIT_S, 5 * self._interval_s),
             )
-        self._check()
-        self._look_in(self._interval_s)
-        self._thread = threading.Thread(
-            target=self._watch, name="antiphon-invalidator", daemon=True
-        )
-        self._thread.start()
+        self._checks.start()
         for follower in self._followers:
             follower.start()
         return self
 
     def stop(self) -> None:
         """Stop listening and vouching; the entries stay.  Twice is fine."""
-        with self._state:
+        with self._starting:
             if not self._running:
                 return
             self._running = False
-            self._state.notify_all()
+        self._checks.end()
         for follower in self._followers:
             follower.stop()
         self._listening.stop()
@@ -238,8 +225,7 @@ class CacheInvalidator:
         self._intake.stop(_STOP_TIMEOUT_S)
         for follower in self._followers:
             follower.join(_STOP_TIMEOUT_S)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_STOP_TIMEOUT_S)
+        self._checks.join(_STOP_TIMEOUT_S)
 
     def _show_the_end(self) -> None:
         """Note where the journal is, so that the next process need not check all entries anew."""
@@ -252,16 +238,17 @@ class CacheInvalidator:
 
     def _take(self, change: Heard, is_own: bool) -> None:
         # Who writes through a store that names no keys waits for the journal to be read.
-        begun = self._checks_begun
+        begun = self._checks.begun
         self._intake.take(change, is_own=is_own)
-        if is_own and change.redacted and self._running:
-            self._wait_checked(begun)
+        is_unnamed = is_own and change.redacted and self._running
+        if is_unnamed and not self._checks.wait_after(begun, OWN_WAIT_S):
+            self._failed("a change was made of which only the journal knows the key")
 
     def _applied(self, outcome: Outcome) -> None:
         if not outcome.is_consistent:
             self._failed("the backing store has another history")
         elif outcome.is_unnamed or self._applier.is_long_unverified:
-            self._look_in(0)
+            self._checks.look_in(0)
         if outcome.applied:
             self._tell(self._telling.applied, outcome.applied)
 
@@ -279,83 +266,42 @@ class CacheInvalidator:
         if self._running:
             # Here only in memory: whoever emits must not wait for a medium that fails.
             self._trust.withdraw(why)
-            self._look_in(0)
+            self._checks.look_in(0)
 
     def _state_changed(self, state: str) -> None:
         if state != "connected":
             self._trust.withdraw_everywhere("the broker cannot be reached")
-            self._look_in(0)
+            self._checks.look_in(0)
         else:
-            self._look_in(random.uniform(0, REPAIR_JITTER_S))  # noqa: S311 - no secret
+            self._checks.look_in(random.uniform(0, REPAIR_JITTER_S))  # noqa: S311 - no secret
 
     # -- Looking into the journal --------------------------------------------
 
-    def _look_in(self, seconds: float) -> None:
-        """Have the journal looked into after *seconds*, unless that is due sooner."""
-        with self._state:
-            self._look_at = min(self._look_at, time.monotonic() + seconds)
-            self._state.notify_all()
+    def _is_check_needed(self) -> bool:
+        """Whether to look; not while others wait on the journals."""
+        return not (self._followers and self._is_hearing() and self._trust.is_given)
 
-    def _wait_checked(self, begun: int) -> None:
-        """Wait for a check that began after *begun* others had."""
-        with self._state:
-            is_done = self._state.wait_for(lambda: self._checks_done > begun, OWN_WAIT_S)
-        if not is_done:
-            self._failed("a change was made of which only the journal knows the key")
-
-    def _watch(self) -> None:
-        while self._is_turn():
-            try:
-                if not self._is_followed():
-                    self._check()
-            except Exception as exc:  # the thread must outlive whatever a store of others raises
-                logger.exception("cannot check the cache")
-                self._trust.withdraw_everywhere(f"it cannot be checked: {exc}")
-            jitter = random.uniform(-_INTERVAL_JITTER, _INTERVAL_JITTER)  # noqa: S311 - no secret
-            self._look_in(self._interval_s * (1 + jitter))
-
-    def _is_turn(self) -> bool:
-        """Wait until it is time to look; False if this was stopped."""
-        with self._state:
-            while self._running:
-                left = self._look_at - time.monotonic()
-                if left <= 0:
-                    self._look_at = float("inf")
-                    return True
-                self._state.wait(min(left, threading.TIMEOUT_MAX))
+    def _check(self) -> bool:
+        """Read the journals on; vouch for the cache if changes were heard of all the while."""
+        mark, began_at = self._trust.mark, boot_clock()
+        try:
+            self._applier.catch_up(after_doubt=not self._trust.is_given, tell=self._telling.applied)
+            self._checked_at = began_at
+            if self._is_hearing():
+                self._trust.vouch(mark, self._is_hearing)
+            elif self._running:
+                self._trust.withdraw_everywhere(self._why_deaf())
+            self._compare_own_writes()
+        except Exception as exc:  # whatever a store of others raises ends no thread
+            # Of the backing store, or of the cache's medium.
+            why = f"it cannot be checked: {exc}"
+            if why != self._trust.why:
+                is_known = isinstance(exc, StoreError)
+                logger.warning("the cache is in doubt, since %s", why, exc_info=not is_known)
+            self._trust.withdraw_everywhere(why)
+            self._checks.look_in(min(_RETRY_S, self._interval_s) * random.uniform(0.5, 1))  # noqa: S311
             return False
-
-    def _is_followed(self) -> bool:
-        """Whether others wait on the journals, so that there is no need to look."""
-        if not self._followers or not self._is_hearing():
-            return False
-        return self._trust.is_given
-
-    def _check(self) -> None:
-        """Read the journal on; vouch for the cache if changes were heard of all the while."""
-        with self._checking:
-            with self._state:
-                self._checks_begun += 1
-                begun = self._checks_begun
-            mark, began_at = self._trust.mark, boot_clock()
-            try:
-                self._applier.catch_up(
-                    after_doubt=not self._trust.is_given, tell=self._telling.applied
-                )
-                self._checked_at = began_at
-                with self._state:
-                    self._checks_done = begun
-                    self._state.notify_all()
-                if self._running:
-                    self._trust.vouch(mark, self._is_hearing)
-                self._compare_own_writes()
-            except StoreError as exc:
-                # Of the backing store, or of the cache's medium.
-                why = f"it cannot be checked: {exc}"
-                if why != self._trust.why:
-                    logger.warning("the cache is in doubt, since %s", why)
-                self._trust.withdraw_everywhere(why)
-                self._look_in(min(_RETRY_S, self._interval_s) * random.uniform(0.5, 1))  # noqa: S311
+        return True
 
     def _compare_own_writes(self) -> None:
         """Find the conflicts that arose while nobody looked, and no journal tells of any more."""
@@ -368,6 +314,11 @@ class CacheInvalidator:
             self._compared_after = rebuilds
         except StoreError as exc:
             logger.warning("cannot compare unpushed keys with their source yet: %s", exc)
+
+    def _why_deaf(self) -> str:
+        if self._bus is None:
+            return "a journal of its backing store does not answer"
+        return "its bus was closed" if self._bus.is_closed else "the broker cannot be reached"
 
     def _is_hearing(self) -> bool:
         """Whether changes are heard of now."""

@@ -60,9 +60,7 @@ class Telling:
 
     def trust(self, why: str | None) -> None:
         """Tell that the cache is vouched for from now on, or with *why* that it is not."""
-        self._emit(
-            CacheTrustEvent(self._mounted, key=None, trusted=why is None, why=why or "")
-        )
+        self._emit(CacheTrustEvent(self._mounted, key=None, trusted=why is None, why=why or ""))
 
     def _emit(self, event: CacheEvent) -> None:
         try:

@@ -173,10 +173,10 @@ def test_a_thread_that_has_ended_is_noticed(cluster: Cluster) -> None:
     assert cluster.invalidator.is_alive()
     cluster.invalidator.stop()
     assert cluster.invalidator.is_alive()
-    cluster.invalidator._running = True
+    cluster.invalidator._running = cluster.invalidator._checks._is_running = True
 
     assert not cluster.invalidator.is_alive()
-    cluster.invalidator._running = False
+    cluster.invalidator._running = cluster.invalidator._checks._is_running = False
 
 
 def test_it_is_held_by_its_bus(cluster: Cluster) -> None:
