@@ -29,7 +29,7 @@ from antiphon.outbox.entries import publish_entry
 from antiphon.outbox.options import Counts, Timing
 from antiphon.outbox.vouching import Vouching
 from antiphon.storage.journal import JournalEntry, Position
-from antiphon.storage.outbox_ledger import Lease, OutboxLedger
+from antiphon.storage.outbox_ledger import Lease, OutboxLedger, SkippingLedger
 from antiphon.storage.shielding import shield_of
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Sweeper:
         if ledger.is_shielded() and shield_of(store.event_manager) is None:
             return False
         try:
-            return self._go_on(store, ledger, swept, is_ending)
+            return self._go_on(store, ledger, self._skipped(ledger, swept), is_ending)
         except PositionLost as exc:
             self._counts.position_lost += 1
             logger.error(
@@ -158,6 +158,19 @@ class Sweeper:
         self._forget(ledger, fates.leases.values(), done[-1])
         self._counts.swept += len(done)
         return has_more
+
+    def _skipped(self, ledger: OutboxLedger, swept: Position) -> Position:
+        """Move the position over this process's own entries, as far as there are no others."""
+        settled = self._vouching.settled
+        if settled is None or not isinstance(ledger, SkippingLedger):
+            return swept
+        if settled.epoch != swept.epoch or settled.sequence <= swept.sequence:
+            return swept
+        reached = ledger.skip(swept, self._owner, settled.sequence)
+        if reached == swept or not self._move(ledger, swept, reached):
+            return swept
+        self._counts.swept += reached.sequence - swept.sequence
+        return reached
 
     def _publish(self, store: Any, entry: JournalEntry) -> None:
         if entry.version.entry_id in self._published:

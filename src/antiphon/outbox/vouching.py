@@ -114,6 +114,11 @@ class Vouching:
             self._doubts = {one: since for one, since in self._doubts.items() if since > old}
 
     @property
+    def settled(self) -> Version | None:
+        """The version up to which no own entry is to be published; None if that is not known."""
+        return None if self.is_doubtful else self._sure
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether own events may have to be published once more, which only this process knows."""
         return bool(self._doubts or self._again)

@@ -74,3 +74,22 @@ class OutboxLedger(Protocol):
         Else a process that opens the medium itself, past the authorizing store
         that redacts its events, would publish what that one did not live to.
         """
+
+
+@runtime_checkable
+class SkippingLedger(Protocol):
+    """An outbox ledger that passes over a process's own entries more quickly than by reading them.
+
+    Most entries are of who sweeps, and confirmed.
+    """
+
+    def skip(self, after: Position, owner: bytes, upto: int) -> Position:
+        """Return the end of the commits after *after* that are all of *owner*.
+
+        Args:
+            after: where they begin.
+            owner: of the entries to pass over.
+            upto: sequence of the last of them, at most.
+
+        *after* itself, if it is no position of the journal any more, or if there are none.
+        """

@@ -32,6 +32,7 @@ class SqliteOutboxLedger:
     def __init__(self, medium: Medium, tables: Tables, table: str) -> None:
         self._medium = medium
         self._meta = tables.meta
+        self._journal = tables.journal
         self._leases = quoted(f"{table}.leases")
         self._is_made = False
 
@@ -84,6 +85,32 @@ class SqliteOutboxLedger:
         if expected is None:  # at a connect, which waits as long as it takes
             return self._medium.write(work)
         return self._medium.write_soon(work, LOCKED_S)
+
+    def skip(self, after: Position, owner: bytes, upto: int) -> Position:
+        bounds = (after.sequence, upto)
+
+        def work(connection: sqlite3.Connection) -> Position:
+            known = connection.execute(
+                f"SELECT entry_id FROM {self._journal} WHERE sequence = ? AND epoch = ?",
+                (after.sequence, after.epoch),
+            ).fetchone()
+            if known is None or bytes(known[0]) != after.entry_id:
+                return after
+            other = connection.execute(
+                f"SELECT sequence FROM {self._journal} WHERE sequence > ? AND sequence <= ?"
+                " AND owner <> ? ORDER BY sequence LIMIT 1",
+                (*bounds, owner),
+            ).fetchone()
+            end = upto if other is None else other[0] - 1
+            row = connection.execute(
+                f"SELECT epoch, sequence, entry_id FROM {self._journal}"
+                " WHERE sequence > ? AND sequence <= ? AND last = 1"
+                " ORDER BY sequence DESC LIMIT 1",
+                (after.sequence, end),
+            ).fetchone()
+            return after if row is None else Position(after.store_id, *row)
+
+        return self._medium.read(work)
 
     def shield(self) -> None:
         self._medium.write(lambda c: self._note(c, "shielded", 1))
