@@ -25,7 +25,9 @@ def open_writer(servers: Servers, system: str = SYSTEM) -> Write:
 class MountReader:
     """A mounted cache, and an event that tells of its invalidations."""
 
-    def __init__(self, servers: Servers, system: str = SYSTEM) -> None:
+    def __init__(
+        self, servers: Servers, system: str = SYSTEM, switch_interval_s: float | None = None
+    ) -> None:
         self._bus = open_bus(servers.amqp, system=system)
         source = open_store(f"{servers.redis}?namespace={system}", event_manager=self._bus)
         source.connect()
@@ -34,7 +36,9 @@ class MountReader:
         self._store.connect()
         self._told = threading.Event()
         self._bus.connect(CacheInvalidatedEvent, self._changed)
-        self._invalidator = CacheInvalidator(self._store, self._bus).start()
+        self._invalidator = CacheInvalidator(
+            self._store, self._bus, switch_interval_s=switch_interval_s
+        ).start()
 
     def _changed(self, _event: CacheInvalidatedEvent) -> None:
         self._told.set()
