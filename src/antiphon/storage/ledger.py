@@ -33,8 +33,9 @@ And of the room that a cache takes:
 Each method is one transaction of the medium, so the rules also hold between
 processes that share one cache.  Keys here are those of the backing store.  A
 ledger does not know from which stores it is filled: who finds positions of
-other stores than their own there begins anew: ``advance(None)``, ``suspect()``,
-then the heads read *before* these two.
+other stores than their own there begins anew: ``suspect()``, ``advance(None)``,
+then the heads that were read *before* these two.  Doubt comes first: whoever
+advances a position meanwhile would speak of entries that are still checked.
 """
 
 from __future__ import annotations
@@ -175,8 +176,8 @@ class CacheLedger(Protocol):
     def suspect(self) -> None:
         """Apply rule 4: all entries become unchecked, and all reservations end.
 
-        It costs the same whatever the cache holds.  Notes stay: whose numbers
-        say nothing any more calls ``advance(None)`` before.
+        It costs the same whatever the cache holds.  Notes stay: where their
+        numbers say nothing any more, ``advance(None)`` comes next.
         """
 
     # -- Trust ---------------------------------------------------------------
