@@ -10,8 +10,9 @@ every second, and that is in the figures.  With "own keys" the mount store also
 holds a thousand keys that the user wrote, which are looked for first.
 
 A turn is a block of calls of each.  *Ratio* is the mounted store's time over the
-plain one's for a turn: the median of the turns, and between which tenths they
-lie.  Percentiles are those of single calls, the clock's own time (some 0.1 µs)
+plain one's, both of the quickest tenth of the turns: what else the machine does
+is in the others.  Beside it are the median of the turns' ratios, and between
+which tenths these lie.  Percentiles are those of single calls, the clock's own time (some 0.1 µs)
 taken off.
 """
 
@@ -45,7 +46,7 @@ METADATA = {"group": "group-7", "owner": "user-3", "weight": 2.5}
 TARGET = 3.0
 
 #: Seconds that a block of calls should take.
-_BLOCK_S = 0.004
+_BLOCK_S = 0.002
 
 #: Single calls that are timed for the percentiles, of each.
 _SINGLE = 5000
@@ -81,6 +82,18 @@ class Case:
     blocks: list[tuple[float, float]] = field(default_factory=list)
     singles: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     calls: int = 1
+
+    @property
+    def quickest(self) -> tuple[float, float]:
+        """Microseconds a call in the quickest tenth of the turns, of each."""
+        plain, cached = (sorted(times) for times in zip(*self.blocks, strict=True))
+        return plain[len(plain) // 10], cached[len(cached) // 10]
+
+    @property
+    def ratio(self) -> float:
+        """The cached one's time over the plain one's, of the quickest tenth."""
+        plain, cached = self.quickest
+        return cached / plain
 
     @property
     def ratios(self) -> list[float]:
@@ -208,16 +221,16 @@ def _lines(cases: Sequence[Case], turns: int) -> Iterator[str]:
     yield ""
     yield (
         " " * 36
-        + "".join(name.rjust(9) for name in ("plain", "cached", "ratio", "10 %", "90 %"))
-        + "  (µs a call, medians of the turns)"
+        + "".join(name.rjust(9) for name in ("plain", "cached", "ratio", "median", "10 %", "90 %"))
+        + "  (µs a call)"
     )
     for case in cases:
-        plain, cached = (statistics.median(times) for times in zip(*case.blocks, strict=True))
+        plain, cached = case.quickest
         ratios = case.ratios
         tenth = len(ratios) // 10
         yield (
-            f"{case.name:36}{plain:9.2f}{cached:9.2f}{statistics.median(ratios):9.2f}"
-            f"{ratios[tenth]:9.2f}{ratios[-1 - tenth]:9.2f}"
+            f"{case.name:36}{plain:9.2f}{cached:9.2f}{case.ratio:9.2f}"
+            f"{statistics.median(ratios):9.2f}{ratios[tenth]:9.2f}{ratios[-1 - tenth]:9.2f}"
         )
     yield ""
     yield (
@@ -234,9 +247,7 @@ def _lines(cases: Sequence[Case], turns: int) -> Iterator[str]:
             )
     yield ""
     missed = [
-        case.name
-        for case in cases
-        if "get_metadata" not in case.name and statistics.median(case.ratios) > TARGET
+        case.name for case in cases if "get_metadata" not in case.name and case.ratio > TARGET
     ]
     yield f"missed: {', '.join(missed)}" if missed else "All gets are within the target."
 

@@ -134,12 +134,12 @@ class MountedReading(LayeredStore):
         at_least: Position | Version | None = None,
         max_age_s: float | None = None,
     ) -> dict[str, Any]:
-        names = checked_select(select)
         quick = self._quick
         if quick is not None and at_least is None is max_age_s:
             value = quick(key)
             if value is not None:
-                return _selected(value, names)
+                return _selected(value, select)
+        names = checked_select(select)
         demand = demand_of(at_least, max_age_s)
         filling = self._filling_of(checked_key(key), demand)
         if filling is None:
