@@ -53,6 +53,7 @@ class StoreServer(Service):
                 authenticator=_accounts(settings, self._users),
                 max_value_bytes=settings.max_value_bytes,
                 upload_idle_s=settings.upload_idle_s,
+                max_waiting=settings.max_waiting,
                 observe=self._log.observe,
             )
             self._server = _listening(self._app, settings)
@@ -112,6 +113,12 @@ class StoreServer(Service):
         for opened in self._stores:
             answers.add_metric([opened.name], float(opened.problem() is None))
         yield answers
+        waiting = GaugeMetricFamily(
+            "antiphon_store_waiting", "Clients that wait for a change.", labels=["store"]
+        )
+        for name, app in self._app.apps.items():
+            waiting.add_metric([name], float(app.served.waiting.count))
+        yield waiting
         if self._bus is not None:
             yield from self._bus.metrics()
 

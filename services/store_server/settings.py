@@ -97,6 +97,7 @@ class StoreServerSettings(ServiceSettings):
             only clients that have one are let in.
         max_value_bytes: largest value that is taken.
         upload_idle_s: seconds without a byte after which an upload is given up.
+        max_waiting: clients that may wait for changes of one store at a time.
         access_log: whether each request is logged.
         log_keys: whether the log has keys as they are; else digests of them.
     """
@@ -115,6 +116,7 @@ class StoreServerSettings(ServiceSettings):
     tls_client_ca: FilePath | None = None
     max_value_bytes: int = Field(default=1 << 34, gt=0)
     upload_idle_s: float = Field(default=30.0, gt=0, le=3600)
+    max_waiting: int = Field(default=500, ge=0)
     access_log: bool = True
     log_keys: bool = False
 

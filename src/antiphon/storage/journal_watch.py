@@ -3,7 +3,7 @@
 No medium tells every other process of a commit by itself: sqlite and files
 have to be looked at.  One look is a few microseconds, so looking a few dozen
 times a second, seldom when nothing happens for a while, costs next to nothing
-(measured in tests/unit/storage/test_waiting.py).
+(0.5 % of a processor; tests/unit/storage/test_journal_watch.py).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import signal
@@ -147,6 +148,32 @@ def test_sigterm_waits_for_nobody_for_long(running: ServiceProcess) -> None:
 
         assert running.process.wait(20) == 0
         assert time.monotonic() - started < 10
+
+
+def test_sigterm_lets_go_of_those_who_wait(running: ServiceProcess) -> None:
+    """Clients that wait for a change are answered at once, and keep the service not from ending."""
+    with Client(running, "notes") as client:
+        url, head = urlsplit(client.base), client.ask("GET", "/journal/head").json()["position"]
+    request = (
+        f"GET {url.path}/journal/since?position={head}&wait_s=50 HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {TOKEN}\r\n\r\n"
+    ).encode()
+    with contextlib.ExitStack() as stack:
+        socks = [
+            stack.enter_context(socket.create_connection((url.hostname, url.port), timeout=20))
+            for _ in range(5)
+        ]
+        for sock in socks:
+            sock.sendall(request)
+        with Client(running, "notes") as client:
+            # Asked after they were, and answered: they have been taken up.
+            assert 200 == client.ask("GET", "/info").status_code
+        started = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+
+        assert [b"HTTP/1.1 200"] * 5 == [sock.recv(12) for sock in socks]
+        assert running.process.wait(20) == 0
+        assert time.monotonic() - started < 5
 
 
 def test_requests_are_logged_and_counted_without_secrets(running: ServiceProcess) -> None:
