@@ -42,7 +42,11 @@ REPAIR_JITTER_S = 0.25
 #: Seconds after which a check that failed is tried again, at most.
 _RETRY_S = 0.5
 
-#: Seconds that ``stop()`` waits for each thread.
+#: Seconds that ``stop()`` gives a wait for a journal.  One over HTTP may take
+#: longer, and then ends by itself, or when its store is disconnected.
+_WAIT_ENDS_S = 0.5
+
+#: Seconds that ``stop()`` waits for each other thread.
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -224,7 +228,7 @@ class CacheInvalidator:
             switching.restore(self._switch_interval_s)
         self._intake.stop(_STOP_TIMEOUT_S)
         for follower in self._followers:
-            follower.join(_STOP_TIMEOUT_S)
+            follower.join(_WAIT_ENDS_S)
         self._checks.join(_STOP_TIMEOUT_S)
 
     def _show_the_end(self) -> None:
