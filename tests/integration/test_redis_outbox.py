@@ -8,16 +8,25 @@ from uuid import UUID
 
 import pytest
 from redis_checks import raw_client
+from redis_data import make_durable, restart
 
 from antiphon.storage.journal import Position
 from antiphon.storage.outbox_ledger import Lease, OutboxLedger
 from antiphon.storage.redis_store import RedisStore
+from antiphon.testing.servers import Redis
 
 _ME, _OTHER = b"\x00owner-of-12"[:12], b"other-owners"
 
 
 def _position(sequence: int) -> Position:
     return Position(UUID(int=7), 1, sequence, b"%08d" % sequence)
+
+
+@pytest.fixture
+def redis_server(redis_server: Redis) -> Redis:
+    """A Redis of the test's own, which loses nothing when it is killed."""
+    make_durable(redis_server)
+    return redis_server
 
 
 @pytest.fixture
@@ -59,6 +68,26 @@ def test_only_the_lease_that_was_seen_is_released(
     other.release(newer)
 
     assert [] == ledger.leases()
+
+
+def test_what_was_confirmed_before_a_restart_is_not_claimed(redis_server: Redis) -> None:
+    """Redis may have lost it, and given its numbers to other changes, which nobody published."""
+    with RedisStore(redis_server.redis_url, namespace="n") as store:
+        ledger = store.outbox_ledger()
+        assert ledger is not None
+        ledger.renew(Lease(_ME, 10**18, 4, 1))
+        restart(redis_server)
+        claimed = []
+        for confirmed in (5, 5, 6):
+            ledger.renew(Lease(_ME, 10**18, confirmed, 1))
+            claimed += [lease.confirmed for lease in ledger.leases()]
+
+        with RedisStore(redis_server.redis_url, namespace="n") as other:
+            seen = other.outbox_ledger()
+            assert seen is not None
+            claimed += [lease.confirmed for lease in seen.leases()]
+
+    assert [0, 0, 6, 6] == claimed
 
 
 def test_of_two_sweepers_one_wins(ledger: OutboxLedger, other: OutboxLedger) -> None:

@@ -60,9 +60,7 @@ class RedisTrust:
 
     def _meet(self, call: Callable[..., Any]) -> None:
         """Have all entries suspected if the server is not the one that they were kept in."""
-        info = call("INFO", "server").decode(errors="replace")
-        found = re.search(r"^run_id:(\w+)", info, re.MULTILINE)
-        run = found.group(1) if found else ""
+        run = run_of(call)
         keys = [self._state, self._keys]
         args = [self._layout.prefix, _LAYOUT, run, PAGE, self._grace_s]
         while not call("EVAL", _RESTART.source, len(keys), *keys, *args):
@@ -164,6 +162,13 @@ class RedisTrust:
         """Return the notes of the pushes that have begun and are not over."""
         words = self._client.call("HGETALL", self._pushes)
         return {key.decode(): note for key, note in zip(words[::2], words[1::2], strict=True)}
+
+
+def run_of(call: Callable[..., Any]) -> str:
+    """Return what tells one run of a server from another; asked of *call*, a new connection's."""
+    info = call("INFO", "server").decode(errors="replace")
+    found = re.search(r"^run_id:(\w+)", info, re.MULTILINE)
+    return found.group(1) if found else ""
 
 
 def parse_position(text: str) -> Position:
