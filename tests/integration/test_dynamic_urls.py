@@ -93,6 +93,26 @@ def test_data_and_metadata_come_in_one_request(store: Any, monkeypatch: Any) -> 
             assert ["PUT value", "GET value"] == sent
 
 
+def test_a_cache_confirms_a_large_value_without_reading_it(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a lost history one small request says that an entry is still right."""
+    version = store.from_bytes("p/a", LARGE)
+    mounted = MountedStore("p/", DictMemoryStore(), store, fill=True)
+    mounted.connect()
+    assert LARGE == mounted.get("p/a").data.read()
+    mounted.filling.ledger.advance(store.head())
+    mounted.filling.ledger.beat()
+    mounted.filling.ledger.suspect()
+    monkeypatch.setattr(DynamicURLStore, "get", None)
+
+    assert version == store.get_version("p/a")
+    assert LARGE == mounted.get("p/a").data.read()
+    assert 1 == mounted.cache_stats().confirmed
+    with pytest.raises(KeyError):
+        store.get_version("p/b")
+
+
 def test_a_large_value_gives_no_parts_of_two_versions(store: Any, medium: SqliteStore) -> None:
     """A later request says which version it wants, and another one is an error."""
     store.set("a", StringValue(LARGE))

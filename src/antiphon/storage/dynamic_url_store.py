@@ -25,7 +25,7 @@ from antiphon.storage.http_plain_server import PlainServer
 from antiphon.storage.http_protocol import ServerInfo, info_url, parse_info
 from antiphon.storage.http_servers import HttpServer, Places
 from antiphon.storage.http_writing import HttpWriting
-from antiphon.storage.journal import JournalEntry, Position
+from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.metadata import encode_conditions
 from antiphon.storage.opening import url_parameters
 from antiphon.storage.value import Value, select_from
@@ -228,6 +228,16 @@ class DynamicURLStore(HttpWriting):
     def exists(self, key: str) -> bool:
         return self._here.exists(checked_key(key))
 
+    def get_version(self, key: str) -> Version | None:
+        """Return the version of *key*, without its data; None if the server has no versions.
+
+        A cache asks so whether what it holds is still the newest.
+
+        Raises:
+            KeyNotFound: there is no such key, or the user may not see it.
+        """
+        return self._here.size(checked_key(key))[1]
+
     def query(
         self, select: Iterable[str] | None = None, **kwargs: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -271,6 +281,12 @@ class DynamicURLStore(HttpWriting):
             StoreUnavailable: it cannot be reached.
         """
         return self._journal().wait(position, checked_timeout(timeout_s))
+
+    def wake(self) -> None:
+        """Have all who wait return what they know, be it new or not."""
+        server = self._server
+        if isinstance(server, OwnServer):
+            server.wake()
 
     def _journal(self) -> OwnServer:
         server = self._here
