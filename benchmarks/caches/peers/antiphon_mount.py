@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from io import BytesIO
 
 from antiphon import CacheInvalidator, MountedStore, open_bus, open_store
-from antiphon.caching.events import CacheInvalidatedEvent
 from benchmarks.caches.case import KEY, Servers, Write, stamped
 
 NAME = "antiphon"
@@ -34,21 +32,16 @@ class MountReader:
         source.set_data(KEY, BytesIO(stamped(-1)))
         self._store = MountedStore("prices/", open_store("memory:"), source, fill=True)
         self._store.connect()
-        self._told = threading.Event()
-        self._bus.connect(CacheInvalidatedEvent, self._changed)
+        self._seen = 0
         self._invalidator = CacheInvalidator(
             self._store, self._bus, switch_interval_s=switch_interval_s
         ).start()
-
-    def _changed(self, _event: CacheInvalidatedEvent) -> None:
-        self._told.set()
 
     def read(self) -> bytes:
         return self._store.get(KEY).data.read()
 
     def wait(self, timeout_s: float) -> None:
-        self._told.wait(timeout_s)
-        self._told.clear()
+        self._seen = self._store.wait_applied(self._seen, timeout_s)
 
 
 def open_reader(servers: Servers) -> MountReader:

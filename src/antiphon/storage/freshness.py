@@ -271,6 +271,18 @@ class Freshness:
             with self._lock:
                 self._waiting -= 1
 
+    def wait_moved(self, seen: int, timeout_s: float) -> int:
+        """Wait until ``advanced`` was called more than *seen* times; return how often it was."""
+        ends_at = self._clock() + timeout_s
+        with self._lock:
+            self._waiting += 1
+            try:
+                while self._moves <= seen and (left := ends_at - self._clock()) > 0:
+                    self._moved.wait(left)
+            finally:
+                self._waiting -= 1
+        return self._moves
+
     def has_reached(self, wanted: Position) -> bool:
         """Return whether all changes up to *wanted* are applied."""
         return has_reached(self._ledger.positions().get(wanted.store_id), wanted)

@@ -126,6 +126,23 @@ class MountedStore(MountedReading):
         """
         return self.filling.report()
 
+    def wait_applied(self, seen: int, timeout_s: float) -> int:
+        """Sleep until an invalidator of this process has applied changes to the cache.
+
+        For those who read when something has changed: they are woken by the thread
+        that applied it, sooner than a listener of ``CacheInvalidatedEvent`` is called.
+        Which keys changed it does not tell.
+
+        Args:
+            seen: what an earlier call returned; 0 for the first, which then may
+                return at once.
+            timeout_s: seconds to wait at most.
+
+        Returns:
+            How often changes were applied so far; not above *seen* if the time was up.
+        """
+        return self.filling.freshness.wait_moved(seen, timeout_s)
+
     def journals(self) -> tuple[Journal, ...] | None:
         """Return those of both stores, with the keys that they have here; None with ``fill``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -89,8 +90,7 @@ def test_reads_are_quick_again_after_the_end(mounted: MountedStore, naps: list[f
     freshness.vouch()
     mounted.get("p/a")
     freshness.courtesy.release()
-    mounted.get("p/a")
-    mounted.get("p/a")
+    freshness.is_settled(freshness.quick_until)
 
     assert freshness.settled_until == freshness.quick_until
 
@@ -104,3 +104,32 @@ def test_a_doubt_ends_quick_reads(mounted: MountedStore, naps: list[float]) -> N
     freshness.doubt("a test says so")
 
     assert (False, True) == (freshness.is_settled(), freshness.quick_until < 0)
+
+
+# -- Being told ------------------------------------------------------------------
+
+
+def test_waiting_for_changes(mounted: MountedStore) -> None:
+    """Who waits is woken by the next change that is applied."""
+    seen = mounted.wait_applied(0, 0.0)
+    thread = threading.Timer(0.01, mounted.filling.freshness.advanced)
+    thread.start()
+    told = mounted.wait_applied(seen, 30.0)
+    thread.join()
+
+    assert seen + 1 == told
+
+
+def test_a_change_that_was_applied_before_is_not_waited_for(mounted: MountedStore) -> None:
+    """What came between two calls is told at once."""
+    seen = mounted.wait_applied(0, 0.0)
+    mounted.filling.freshness.advanced()
+
+    assert seen + 1 == mounted.wait_applied(seen, 30.0)
+
+
+def test_waiting_in_vain(mounted: MountedStore) -> None:
+    """When nothing changes in time, the same number comes back."""
+    seen = mounted.wait_applied(0, 0.0)
+
+    assert seen == mounted.wait_applied(seen, 0.01)
