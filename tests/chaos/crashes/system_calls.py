@@ -17,7 +17,8 @@ _NAMES = {
         0: "read", 1: "write", 2: "open", 3: "close", 4: "stat", 5: "fstat", 6: "lstat", 7: "poll",
         8: "lseek", 16: "ioctl", 17: "pread64", 18: "pwrite64", 19: "readv", 20: "writev",
         21: "access", 32: "dup", 40: "sendfile", 41: "socket", 42: "connect", 44: "sendto",
-        45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 48: "shutdown", 56: "clone",
+        45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 48: "shutdown", 51: "getsockname",
+        52: "getpeername", 56: "clone",
         54: "setsockopt", 55: "getsockopt", 60: "exit", 63: "uname", 72: "fcntl", 73: "flock",
         74: "fsync", 75: "fdatasync", 76: "truncate", 77: "ftruncate", 79: "getcwd",
         82: "rename", 83: "mkdir", 84: "rmdir", 86: "link", 87: "unlink", 88: "symlink",
@@ -40,7 +41,7 @@ _NAMES = {
     },
 }  # fmt: skip
 
-#: Number of the argument that is a descriptor, for the calls that have one; else it is the first.
+#: Calls whose first argument is no file descriptor.
 _NO_DESCRIPTOR = frozenset(
     {"open", "stat", "lstat", "access", "rename", "mkdir", "rmdir", "link", "unlink", "symlink",
      "readlink", "chmod", "chown", "truncate", "statfs", "clone", "clone3", "exit", "exit_group",
