@@ -97,4 +97,13 @@ FEW = (
     Part("guest", "reader", cache="sqlite:shared", keeps=False),
 )
 
-COMPANIES = {"short": SHORT, "few": FEW, "all": LONG}
+#: What keeps caches in Redis, of a store in Redis.
+REDIS = (
+    Part("redis-writer", "writer", store="redis"),
+    Part("redis-memory", "reader", store="redis", writes_own=True),
+    Part("redis-strict", "reader", store="redis", mode="strict"),
+    Part("redis-keeper", "keeper", store="redis", cache="redis:shared"),
+    Part("redis-guest", "reader", store="redis", cache="redis:shared", keeps=False),
+)
+
+COMPANIES = {"redis": REDIS, "short": SHORT, "few": FEW, "all": LONG}

@@ -20,6 +20,7 @@ import sqlite3
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class Player:
         try:
             self.play()
         except BaseException as exc:
-            self.note("ended", repr(exc)[:300])
+            where = traceback.extract_tb(exc.__traceback__)[-4:]
+            self.note("ended", f"{exc!r:.300} at {where}")
             raise
 
     def pause(self, seconds: float) -> bool:

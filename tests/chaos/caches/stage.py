@@ -280,10 +280,14 @@ class Stage:
 
     def judge(self) -> tuple[Verdict, str]:
         """Return the verdict, and a summary for people."""
-        keep(self.folder, self.parts, self.history)
-        history = read(self.folder)
+        history = self.read()
         verdict = check(history)
         return verdict, summary(history, verdict)
+
+    def read(self) -> History:
+        """Return everything that was written down, and keep it with the logs."""
+        keep(self.folder, self.parts, self.history)
+        return read(self.folder)
 
 
 def _network_of(part: Part) -> int:
