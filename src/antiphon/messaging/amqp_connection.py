@@ -132,7 +132,9 @@ class QuickConnection(ReadingConnection):
     def has_input(self) -> bool:
         """Whether the socket has something to read; a hint, for any thread."""
         quick = self._quick
-        if quick is None or (fd := quick._sock.fileno()) < 0:
+        # The connection's thread may close it, and forget its socket, at any moment.
+        sock = None if quick is None else quick._sock
+        if sock is None or (fd := sock.fileno()) < 0:
             return False
         look = select.poll()
         look.register(fd, select.POLLIN)
