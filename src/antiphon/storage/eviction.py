@@ -53,6 +53,8 @@ class Eviction:
     Within one process the cache is above its bounds by no more than what is
     being added right now: one value for each thread that fills.  Of other
     processes' fills it hears within ``ASK_EVERY_S`` of its own.
+    Who fills waits until there is room; after a bound was lowered that is, once,
+    a second or so for each hundred thousand entries that are too many.
 
     Memory: about 120 bytes an entry that this process filled or read, and the
     key where the ledger does not hold the same text in memory.
