@@ -11,6 +11,7 @@ from uuid import UUID
 from antiphon.errors import StoreError
 from antiphon.storage.freshness import boot_clock
 from antiphon.storage.journal import Journal, Position, WaitingJournal
+from antiphon.storage.journals import wake
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +61,9 @@ class JournalFollower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait no more once the present wait is over; ``join`` waits for that."""
+        """Wait no more; ``join`` waits for the end of the present wait, if it cannot be ended."""
         self._stopped.set()
+        wake(self._journal)
 
     def join(self, timeout_s: float) -> None:
         """Wait until the thread has ended, at most *timeout_s* seconds."""

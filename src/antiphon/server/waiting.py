@@ -19,7 +19,7 @@ from typing import Any
 
 from antiphon.server.answers import RETRY_AFTER_S, Refused
 from antiphon.storage.journal import Journal, Position
-from antiphon.storage.journals import wait_for_change
+from antiphon.storage.journals import wait_for_change, wake
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ class Waiting:
         self._lock = threading.Lock()
         self._turns: set[_Turn] = set()
         self._thread: threading.Thread | None = None
+        #: That the thread waits for.
+        self._journal: Journal | None = None
         self._is_ended = False
 
     @property
@@ -83,8 +85,11 @@ class Waiting:
         with self._lock:
             self._is_ended = True
             turns = list(self._turns)
+            journal = self._journal
         for turn in turns:
             turn.wake()
+        if journal is not None:
+            wake(journal)
 
     @contextlib.contextmanager
     def turn(self, journal: Journal, position: Position) -> Iterator[asyncio.Event]:
@@ -96,6 +101,7 @@ class Waiting:
         with self._lock:
             self._turns.add(turn)
             if self._thread is None and not self._is_ended:
+                self._journal = journal
                 self._thread = threading.Thread(
                     target=self._watch, args=(journal,), name="store-watcher", daemon=True
                 )
@@ -134,7 +140,7 @@ class Waiting:
         with self._lock:
             if self._turns and not self._is_ended:
                 return True
-            self._thread = None
+            self._thread = self._journal = None
             return False
 
     def _wake_all_but(self, head: Position | None) -> None:

@@ -245,3 +245,7 @@ class BackendReading(BackendHooks, AbstractStore):
             # is closed under whoever looks into it raises one of these.
             self._check_connected()
             raise
+
+    def wake(self) -> None:
+        """Have all who wait return the head now, be it new or not."""
+        self._watch.wake()

@@ -147,6 +147,10 @@ class OwnServer(HttpServer):
         """Return the head once it is another than *position*; see ``WaitingJournal``."""
         return self._waiting.wait(position, timeout_s)
 
+    def wake(self) -> None:
+        """Have all who wait return what they know."""
+        self._waiting.wake()
+
     def close(self) -> None:
         self._waiting.close()
         super().close()

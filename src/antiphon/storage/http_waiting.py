@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from antiphon.errors import StoreUnavailable
+from antiphon.errors import NotConnected, StoreUnavailable
 from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_protocol import error_of, position_in
 from antiphon.storage.journal import Position
@@ -55,11 +55,21 @@ class HttpWaiting:
         self._store = store
         self._lock = threading.Lock()
         self._watch = JournalWatch()
+        self._wakes = 0
         self._closed = threading.Event()
 
     def tell(self) -> None:
         """Wake who looks now and then: this client has written."""
         self._watch.tell()
+
+    def wake(self) -> None:
+        """Have all who wait return now, with the position where they are."""
+        with self._lock:
+            client, self._client = self._client, None
+            self._wakes += 1
+        if client is not None:
+            client.close()
+        self._watch.wake()
 
     def close(self) -> None:
         """End every wait; those who wait meet a client that was closed.  Twice is fine."""
@@ -75,22 +85,27 @@ class HttpWaiting:
         if not self._can_wait:
             return self._watch.wait(self._head, position, timeout_s, _LOOK_PAUSES)
         deadline = time.monotonic() + timeout_s
+        wakes = self._wakes
         while True:
             begun = time.monotonic()
             left_s = deadline - begun
-            found = self._head() if left_s <= 0 else self._asked(position, left_s)
-            if found != position or left_s <= 0:
+            found = self._head() if left_s <= 0 else self._asked(position, left_s, wakes)
+            if found != position or left_s <= 0 or self._wakes != wakes:
                 return found
             # A server that stops, or has too many who wait, answers early.
             early_s = min(_PAUSE_S, left_s) - (time.monotonic() - begun)
             if early_s > 0:
                 self._closed.wait(early_s)
 
-    def _asked(self, position: Position, left_s: float) -> Position:
+    def _asked(self, position: Position, left_s: float, wakes: int) -> Position:
         """Return the head, after waiting for a while if the server and the network allow it."""
         begun = time.monotonic()
         try:
             return self._long_poll(position, min(left_s, self._longest_s))
+        except NotConnected:
+            if self._wakes == wakes or self._closed.is_set():
+                raise
+            return position
         except StoreUnavailable:
             # If it is the server that is gone, this says so.
             found = self._head()

@@ -158,6 +158,7 @@ class WaitingJournal(Journal, Protocol):
             position: where the caller is.
             timeout_s: at most this many seconds are waited, and then the head
                 is returned, *position* itself if nothing changed; 0: not at all.
+                ``journals.wake`` may end it sooner.
 
         Raises:
             StoreUnavailable: the head cannot be read.

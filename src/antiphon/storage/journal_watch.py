@@ -43,6 +43,7 @@ class JournalWatch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._told = 0
+        self._woken = 0
         #: Threads that wait now; read without a lock by whoever commits.
         self.waiting = 0
         _watches.add(self)
@@ -55,6 +56,12 @@ class JournalWatch:
             with self._changed:
                 self._told += 1
                 self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Have all who wait return what the head is now, be it new or not."""
+        with self._changed:
+            self._woken += 1
+            self._changed.notify_all()
 
     def wait(
         self,
@@ -75,15 +82,16 @@ class JournalWatch:
         pause = _LONGEST_WAIT_S if pauses is None else pauses.first_s
         with self._changed:
             self.waiting += 1
+            woken = self._woken
         try:
             while True:
                 told = self._told
                 found = head()
                 left = deadline - time.monotonic()
-                if found != position or left <= 0:
+                if found != position or left <= 0 or self._woken != woken:
                     return found
                 with self._changed:
-                    if self._told == told:
+                    if self._told == told and self._woken == woken:
                         self._changed.wait(min(left, pause, _LONGEST_WAIT_S))
                 if pauses is not None:
                     pause = min(pause * _GROWTH, pauses.longest_s)

@@ -50,6 +50,16 @@ def wait_for_change(journal: Journal, position: Position, timeout_s: float) -> P
     return JournalWatch().wait(journal.head, position, timeout_s, _LOOK_PAUSES)
 
 
+def wake(journal: object) -> None:
+    """Have whoever waits for *journal* in this process return now; nothing if it cannot be woken.
+
+    They get the head, be it new or not.
+    """
+    call = getattr(journal, "wake", None)
+    if call is not None:
+        call()
+
+
 def key_in(journal: Journal, key: str) -> str | None:
     """Return the key that an event of the store of *journal* is about, given the event's key.
 
@@ -94,6 +104,10 @@ class NamedJournal:
     def wait(self, position: Position, timeout_s: float) -> Position:
         """Return the head as soon as it is not *position*; see ``WaitingJournal``."""
         return wait_for_change(self._journal, position, timeout_s)
+
+    def wake(self) -> None:
+        """Have whoever waits return now; see ``wake``."""
+        wake(self._journal)
 
     def key_of(self, key: str) -> str | None:
         """Return what ``key_in`` does."""

@@ -108,12 +108,16 @@ class RedisClient:
     def close(self) -> None:
         """Close all connections; who waits in ``wait_for`` is let go.  Twice is fine."""
         self._is_closed = True
-        if self._pid == os.getpid():
-            for connection in list(self._waiting):
-                _interrupt(connection)
+        self.interrupt()
         self._disconnect_idle()
         with contextlib.suppress(RedisError, OSError):
             self._redis.close()
+
+    def interrupt(self) -> None:
+        """Have each ``wait_for`` under way fail as if its connection had broken."""
+        if self._pid == os.getpid():
+            for connection in list(self._waiting):
+                _interrupt(connection)
 
     @property
     def is_closed(self) -> bool:

@@ -199,6 +199,11 @@ class RedisStore(BackendStore):
     def _wait(self, position: Position, timeout_s: float) -> Position:
         return self._here.waiter.wait(position, timeout_s)
 
+    def wake(self) -> None:
+        medium = self._medium
+        if medium is not None:
+            medium.waiter.wake()
+
     def cache_ledger(self) -> CacheLedger | None:
         """Return the ledger of the cache entries in this namespace, shared by all processes."""
         return self._here.ledger()

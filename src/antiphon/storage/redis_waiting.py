@@ -30,6 +30,12 @@ class Waiter:
         self._client = client
         self._reader = reader
         self._journal = layout.name("journal")
+        self._wakes = 0
+
+    def wake(self) -> None:
+        """Have all who wait return the head now, be it new or not."""
+        self._wakes += 1
+        self._client.interrupt()
 
     def wait(self, position: Position, timeout_s: float) -> Position:
         """Return the head as soon as it is another than *position*; see ``WaitingJournal``.
@@ -38,9 +44,11 @@ class Waiter:
             StoreUnavailable: Redis is gone, or the client was closed meanwhile.
         """
         deadline = time.monotonic() + timeout_s
-        broken = False
+        broken, wakes = False, self._wakes
         head = self._reader.head()
         while head == position and (left := deadline - time.monotonic()) > 0:
+            if self._wakes != wakes:
+                break
             try:
                 head = self._block(position, min(left, _ASK_ANEW_S))
                 broken = False
@@ -48,7 +56,7 @@ class Waiter:
                 # A restarted Redis may have another head.  Twice in a row is no restart.
                 if broken or self._client.is_closed:
                     raise
-                broken = True
+                broken = self._wakes == wakes
                 head = self._reader.head()
         return head
 

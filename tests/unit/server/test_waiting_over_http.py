@@ -182,7 +182,11 @@ def test_many_wait_in_one_thread(store: DictMemoryStore) -> None:
     async def work() -> None:
         with store_app(store) as app:
             async with waiting(app, store.head(), count=100) as requests:
-                threads = [thread.name for thread in threading.enumerate()]
+                threads = [
+                    thread.name
+                    for thread in threading.enumerate()
+                    if thread.name.startswith("store-")
+                ]
                 store.set("b", StringValue(b"2"))
                 answers = [await request.lines() for request in requests]
 

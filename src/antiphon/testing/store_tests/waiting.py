@@ -155,6 +155,23 @@ class Waiting(SuiteBase):
 
         assert [head] == waiter.got
 
+    def test_it_can_be_woken(self, store: Any) -> None:
+        """Who is about to stop need not wait for the end of a wait, where the store can do it."""
+        if not hasattr(store, "wake"):
+            return
+        head = store.head()
+        begun = time.monotonic()
+        waiter = Waiter(lambda: store.wait(head, _LONG_S))
+        # As often as it takes: it may not have begun to wait.
+        while waiter.is_waiting and time.monotonic() < begun + _LONG_S / 2:
+            store.wake()
+            time.sleep(0.01)
+        waiter.join()
+
+        assert [head] == waiter.got
+        assert time.monotonic() - begun < _LONG_S / 2
+        assert head == store.wait(head, 0.01)
+
     def test_disconnecting_ends_it(self, make_store: MakeStore) -> None:
         """Who waits is told, and soon."""
         if not self.needs_connecting:
