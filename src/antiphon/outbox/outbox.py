@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from antiphon.errors import (
+    BusClosed,
     MessagingError,
     NotConnected,
     ReadOnlyStore,
@@ -93,8 +94,8 @@ class Outbox:
         is_waiting = self._bus.is_connected and not self._is_ending.is_set()
         watched.leave(store, LEAVE_TIMEOUT_S if is_waiting else 0.0)
         with self._lock:
-            if watched.is_empty:
-                # A thread that is at work on it ends with an error about a closed store.
+            # What is open is remembered, for the case that the store comes back.
+            if watched.is_empty and watched.is_settled:
                 self._watched.pop(store.store_id, None)
 
     # -- For the bus, and for programs ---------------------------------------
@@ -109,7 +110,7 @@ class Outbox:
             if each.sweeper.waits_since_ns is not None
         ]
         return OutboxStats(
-            stores=len(watched),
+            stores=sum(not each.is_empty for each in watched),
             swept=counts.swept,
             orphaned=counts.orphaned,
             waiting=sum(each.sweeper.waiting for each in watched),
@@ -172,6 +173,10 @@ class _Watched:
     def is_empty(self) -> bool:
         return not self._stores
 
+    @property
+    def is_settled(self) -> bool:
+        return self._vouching.advance()
+
     def add(self, store: Any, ledger: OutboxLedger, tellings: Tellings) -> None:
         kept = [each for each in self._stores if each[0]() not in (None, store)]
         self._stores = (*kept, (weakref.ref(store), ledger))
@@ -218,15 +223,17 @@ class _Watched:
 
     def _say_last(self, store: Any, ledger: OutboxLedger, timeout_s: float) -> None:
         try:
-            if not self._vouching.advance(timeout_s):
-                self._vouching.advance(timeout_s)  # of what was committed since
-            self._say(ledger, last=True)
+            deadline = time.monotonic() + timeout_s
+            if not self._vouching.advance(timeout_s):  # and then of what was committed since
+                self._vouching.advance(max(0.0, deadline - time.monotonic()))
+            self._say(ledger, last=len(self._stores) == 1)
         except (StoreError, MessagingError) as exc:
             self._log(store, exc)
 
     def _say(self, ledger: OutboxLedger, *, last: bool = False) -> None:
         lease = self._vouching.due_lease(last=last)
-        if lease is None:
+        # Who is cut off from the broker is not to be waited for: another may publish it.
+        if lease is None or not (last or self._bus.is_connected):
             return
         try:
             ledger.renew(lease)
@@ -240,7 +247,7 @@ class _Watched:
     def _log(self, store: Any, exc: Exception) -> None:
         now = time.monotonic()
         if (
-            isinstance(exc, (NotConnected, ReadOnlyStore))
+            isinstance(exc, (BusClosed, NotConnected, ReadOnlyStore))
             or now - self._logged_at < _LOG_INTERVAL_S
         ):
             return

@@ -23,7 +23,6 @@ from antiphon.errors import (
     UnencodableAttribute,
     WireError,
 )
-from antiphon.events.event_id import EventId
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.outbox.entries import publish_entry
 from antiphon.outbox.options import Counts, Timing
@@ -72,9 +71,12 @@ class Sweeper:
         self._seen_at = 0.0
         self._put: Position | None = None
         self._patience_s = 0.0
-        # What was published since the position moved: it is not published again because
-        # the broker takes its time.
-        self._published: set[EventId | bytes] = set()
+        # Entry ids of what was published since the position moved: it is not published again
+        # because the broker takes its time.
+        self._published: set[bytes] = set()
+        self._silence = _Silence(timing.lease_s)
+        self._is_linked: bool | None = None  # None before the first time
+        self._back_at = float("-inf")
 
     def sweep(self, store: Any, ledger: OutboxLedger, is_ending: Callable[[], bool]) -> bool:
         """Sweep a batch; return whether there is more to do at once.
@@ -94,7 +96,7 @@ class Sweeper:
             return False
         if self.waits_since_ns is None:
             self.waits_since_ns = time.time_ns()
-        if not self._is_my_turn() or not self._bus.is_connected:
+        if not self._can_publish() or not self._is_my_turn():
             return False
         if ledger.is_shielded() and shield_of(store.event_manager) is None:
             return False
@@ -123,6 +125,17 @@ class Sweeper:
             return True
         return time.monotonic() - self._seen_at >= self._patience_s
 
+    def _can_publish(self) -> bool:
+        """Return whether the broker is there, and others have had the time to find it again."""
+        if not self._bus.is_connected:
+            self._is_linked = None if self._is_linked is None else False
+            return False
+        if self._is_linked is False:
+            # Who was cut off, too, publishes by itself what it has.
+            self._back_at = time.monotonic()
+        self._is_linked = True
+        return time.monotonic() - self._back_at >= self._timing.lease_s
+
     # -- Sweeping --------------------------------------------------------------
 
     def _go_on(
@@ -131,7 +144,12 @@ class Sweeper:
         # Who moved the position last may be about to publish the same.
         patience_s = 0.0 if self._seen == self._put else self._patience_s
         fates = _Fates(
-            ledger.leases(), self._owner, self._vouching, self._timing.lease_s, patience_s
+            ledger.leases(),
+            self._owner,
+            self._vouching,
+            self._silence,
+            lease_s=self._timing.lease_s,
+            patience_s=patience_s,
         )
         done: list[JournalEntry] = []
         has_more = False
@@ -140,6 +158,8 @@ class Sweeper:
             dues = [fates.is_due(entry) for entry in commit]
             if None in dues:
                 self.waits_since_ns = commit[0].time_ns
+                awaited = commit[dues.index(None)].owner
+                self._silence.awaits(awaited, fates.leases.get(awaited))
                 break
             for entry, is_due in zip(commit, dues, strict=True):
                 if is_due:
@@ -202,6 +222,7 @@ class Sweeper:
         if not ledger.sweep_to(swept, position):
             return False  # another was quicker
         self._put = position
+        self.waits_since_ns = None
         self._published.clear()
         self._look_at(position)
         return True
@@ -224,6 +245,7 @@ class _Fates:
     Args:
         leases: of the medium.
         owner, vouching: as of the sweeper.
+        silence: knows who has said nothing for long.
         lease_s: seconds for which an owner without a lease is waited for.
         patience_s: seconds to wait beyond that.
     """
@@ -233,12 +255,15 @@ class _Fates:
         leases: Iterable[Lease],
         owner: bytes,
         vouching: Vouching,
+        silence: _Silence,
+        *,
         lease_s: float,
         patience_s: float,
     ) -> None:
         self.leases = {lease.owner: lease for lease in leases}
         self._owner = owner
         self._vouching = vouching
+        self._silence = silence
         self._lease_ns = int(lease_s * 1e9)
         self._due_ns = time.time_ns() - int(patience_s * 1e9)
 
@@ -254,7 +279,36 @@ class _Fates:
             if entry.version[:2] <= (lease.epoch, lease.confirmed):
                 return False
             until_ns = max(until_ns, lease.until_ns)
-        return True if until_ns < self._due_ns else None
+        if until_ns < self._due_ns or self._silence.is_long(entry.owner, lease):
+            return True
+        return None
+
+
+class _Silence:
+    """Knows, by this process's own clock, for how long an owner has said nothing.
+
+    Leases and entries have times of the wall, and a clock may have been set back
+    or forth, here or where they were made.
+
+    Args:
+        lease_s: seconds of a lease.
+    """
+
+    def __init__(self, lease_s: float) -> None:
+        self._long_s = 2 * lease_s  # an owner may have come just now, and say it soon
+        self._awaited: tuple[bytes, Lease | None] | None = None
+        self._since = 0.0
+
+    def awaits(self, owner: bytes, lease: Lease | None) -> None:
+        """Take note that *owner*, which has *lease*, is waited for."""
+        if (owner, lease) != self._awaited:
+            self._awaited, self._since = (owner, lease), time.monotonic()
+
+    def is_long(self, owner: bytes, lease: Lease | None) -> bool:
+        """Return whether *owner* has been waited for, and has said nothing, for too long."""
+        if (owner, lease) != self._awaited:
+            return False
+        return time.monotonic() - self._since > self._long_s
 
 
 def _commits(entries: Iterable[JournalEntry]) -> Iterator[list[JournalEntry]]:

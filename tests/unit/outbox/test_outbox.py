@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from outbox_helpers import ASLEEP, PATIENT, QUICK, Heard, World, swept, wait_swept, wait_until
 
-from antiphon.errors import PublishBufferFull
+from antiphon.errors import BusClosed, PublishBufferFull
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.outbox.opening import attach, open_bus
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreSetEvent
 from antiphon.storage.filesystem_store import FileSystemStore
 from antiphon.storage.journal import Position, foreign_event_id
+from antiphon.storage.outbox_ledger import Lease
 from antiphon.storage.sqlite_store import SqliteStore
 from antiphon.storage.string_value import StringValue
 
@@ -326,6 +329,89 @@ def test_positions_are_parsed_as_they_are_written() -> None:
     assert position == Position.parse(str(position))
     with pytest.raises(ValueError, match="no position"):
         Position.parse("7-1")
+
+
+def test_a_clock_that_was_set_forth_delays_nothing_for_long(
+    sqlite_world: World, tmp_path: Path
+) -> None:
+    """Entries and leases of next year are waited for as long as their owner may be slow."""
+    heard = Heard(sqlite_world.bus())
+    store = sqlite_world.store(sqlite_world.bus(QUICK))
+    plain = sqlite_world.store()
+    begin = store.head()
+    with plain.transaction():
+        plain.from_bytes("a", b"")
+        plain.from_bytes("b", b"")
+    (owner, *_) = {entry.owner for entry in store.since(begin)}
+    connection = sqlite3.connect(tmp_path / "store")
+    with connection:
+        connection.execute('UPDATE "store.journal" SET time_ns = time_ns + ?', (10**16,))
+    connection.close()
+    plain.outbox_ledger().renew(Lease(owner, time.time_ns() + 10**16, 1, 1))
+
+    assert ["b"] == heard.wait(1)
+    wait_swept(store)
+
+
+def test_who_is_cut_off_is_not_waited_for(sqlite_world: World) -> None:
+    """It renews no lease while it cannot publish, and publishes by itself when it is back."""
+    heard = Heard(sqlite_world.bus())
+    broker = MemoryBroker.named(sqlite_world.broker.removeprefix("memory://"))
+    bus = sqlite_world.bus(QUICK)
+    store = sqlite_world.store(bus)
+    broker.stop()
+    wait_until(lambda: not bus.is_connected, "it is cut off")
+    store.from_bytes("a", b"")
+    wait_until(lambda: bus.outbox.stats().waiting == 1, "it was looked at")
+    leases = list(store.outbox_ledger().leases())
+    broker.start()
+
+    assert [] == leases
+    assert ["a"] == heard.wait(1)
+    wait_swept(store)
+    assert 0 == bus.outbox.stats().orphaned
+    assert 1 == len(store.outbox_ledger().leases())
+
+
+def test_what_was_refused_is_remembered_while_the_store_is_away(sqlite_world: World) -> None:
+    """A store that is disconnected and comes back has its events published."""
+    heard = Heard(sqlite_world.bus())
+    broker = MemoryBroker.named(sqlite_world.broker.removeprefix("memory://"))
+    bus = sqlite_world.bus(PATIENT, buffer_events=1, when_full="raise")
+    store = sqlite_world.store(bus)
+    broker.hold_confirms()
+    store.from_bytes("taken", b"")
+    with pytest.raises(PublishBufferFull):
+        store.from_bytes("refused", b"")
+    store.disconnect()
+    broker.release_confirms()
+    heard.wait(1)
+    store.connect()
+    store.from_bytes("later", b"")
+
+    assert {"taken", "refused", "later"} == set(heard.wait(3))
+    wait_swept(store)
+
+
+def test_a_forked_child_has_no_outbox(sqlite_world: World) -> None:
+    """What it commits has other ids than its parent's, and is published by its parent."""
+    heard = Heard(sqlite_world.bus())
+    store = sqlite_world.store(sqlite_world.bus(QUICK))
+    store.from_bytes("parent", b"")
+    heard.wait(1)
+    child = os.fork()
+    if child == 0:
+        try:
+            store.from_bytes("child", b"")
+        except BusClosed:
+            os._exit(0)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    store.from_bytes("parent again", b"")
+
+    assert 0 == status
+    assert {"parent", "parent again", "child"} == set(heard.wait(3))
+    assert 3 == len(set(heard.ids))
 
 
 def test_a_listener_that_takes_long_holds_nothing_up(sqlite_world: World) -> None:
