@@ -52,10 +52,11 @@ class Telling:
             self._look_for_conflicts(done)
         except StoreError as exc:
             logger.warning("cannot look for conflicts with unpushed keys: %s", exc)
-        # Most have no listener, and then there is nothing to be made.
-        if self._hears(CacheInvalidatedEvent) or self._hears(CachePrefixInvalidatedEvent):
-            now_ns = time.time_ns()
-            for one in done:
+        now_ns = time.time_ns()
+        for one in done:
+            is_prefix = one.covered is not None
+            # Most have no listener, and then there is nothing to be made.
+            if self._hears(CachePrefixInvalidatedEvent if is_prefix else CacheInvalidatedEvent):
                 self._emit(self._event_of(one, now_ns))
 
     def trust(self, why: str | None) -> None:

@@ -15,6 +15,7 @@ from antiphon.caching import intake as intake_module
 from antiphon.caching.applier import Applier
 from antiphon.caching.changes import Heard, Outcome
 from antiphon.caching.intake import OWN_WAIT_S, Intake
+from antiphon.storage.freshness import Freshness
 from antiphon.storage.journal import JournalEntry
 from antiphon.storage.ledger import Fill
 
@@ -108,6 +109,22 @@ def test_what_comes_meanwhile_is_applied_in_one_step(kept: Kept) -> None:
     assert kept.journal.head() == kept.ledger.position()
     assert [3, 1] == [done.changes for done in kept.outcomes[1].applied]
     assert 2 == kept.applier.counts.coalesced
+
+
+def test_trap_6_a_change_that_is_being_applied_does_not_count(kept: Kept) -> None:
+    """Whoever asks meanwhile does not hear of a position whose entry is still there."""
+    freshness = Freshness(kept.ledger, kept.journal, max_staleness_s=3.0)  # type: ignore[arg-type]
+    kept.cache("p/first")
+    kept.ledger.beat()
+    start = kept.ledger.position()
+    kept.hold()
+    kept.intake.take(kept.heard("p/second"), is_own=False)
+    during = kept.ledger.position(), freshness.covers(1), list(kept.ledger.keys())
+    kept.ledger.open.set()
+    wait_until(lambda: kept.journal.head() == kept.ledger.position(), "both are applied")
+
+    assert (start, False, ["p/first"]) == during
+    assert [] == list(kept.ledger.keys())
 
 
 def test_nothing_that_comes_is_left_waiting(kept: Kept) -> None:

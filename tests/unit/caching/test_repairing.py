@@ -75,7 +75,7 @@ class Stores:
     seed=st.integers(0, 2**16),
     count=st.integers(1, 2),
 )
-def test_any_stream_ends_equal_to_the_stores(
+def test_trap_6_any_stream_ends_equal_to_the_stores(
     changes: list[tuple[int, str]], lost: set[int], size: int, seed: int, count: int
 ) -> None:
     """Shuffled, repeated, with losses, in batches of any size, over one store or two."""

@@ -73,7 +73,7 @@ def ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
     made.close()
 
 
-def test_three_stores_in_a_ring_come_to_rest(ring: Ring) -> None:
+def test_trap_12_three_stores_in_a_ring_come_to_rest(ring: Ring) -> None:
     """One event a write, no more, though every cache drops and fills again."""
     for number, store in enumerate(ring.stores):
         store.set(f"k{number}", StringValue(b"one"))
