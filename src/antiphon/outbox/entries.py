@@ -27,6 +27,8 @@ def publish_entry(bus: BrokerEventManager, store: Any, entry: JournalEntry, *, h
     event = EVENT_OF_ACTION[entry.action](store, key=entry.key, metadata=metadata or {})
     event._event_id = entry.event_id or foreign_event_id(store.store_id, entry.version.entry_id)
     event._position = Position(store.store_id, *entry.version)
+    if not event.travels:
+        return
     shield = shield_of(store.event_manager)
     if shield is None:
         bus.publish_again(event, happened_ns=entry.time_ns, heard=heard)

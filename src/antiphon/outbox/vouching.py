@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -48,6 +49,7 @@ class Vouching:
         self._bus = bus
         self._owner = owner
         self._timing = timing
+        self._lock = threading.Lock()
         self._tellings: tuple[Tellings, ...] = ()
         self._newest: Version | None = None
         self._sure: Version | None = None
@@ -61,7 +63,9 @@ class Vouching:
 
     def add(self, tellings: Tellings) -> None:
         """Take the commits of one more store object into account."""
-        self._tellings = (*self._tellings, tellings)
+        with self._lock:
+            kept = [each for each in self._tellings if not each.is_over]
+            self._tellings = (*kept, tellings)
 
     # -- What is confirmed ---------------------------------------------------
 

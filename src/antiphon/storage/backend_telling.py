@@ -46,6 +46,8 @@ class BackendTelling(BackendReading):
         outbox = outbox_of(manager)
         if outbox is not self._outbox:
             self._leave_outbox()
+        elif self._tellings is not None:
+            self._tellings.retire()
         ledger = None if outbox is None else self._begun_ledger()
         if outbox is None or ledger is None:
             return
@@ -64,7 +66,10 @@ class BackendTelling(BackendReading):
         return ledger
 
     def _leave_outbox(self) -> None:
-        outbox, self._outbox, self._tellings = self._outbox, None, None
+        outbox, tellings = self._outbox, self._tellings
+        self._outbox = self._tellings = None
+        if tellings is not None:
+            tellings.retire()
         if outbox is not None:
             outbox.remove(self)
 

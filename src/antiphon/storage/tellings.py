@@ -13,6 +13,7 @@ Nothing here waits: a turn costs an object and two entries of a set.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -32,6 +33,10 @@ _REMEMBERED = 1024
 
 #: Events in doubt that are remembered: more are not tried to be told before a broker is back.
 MAX_DOUBTS = 100_000
+
+
+#: Seconds after which a retired one is forgotten: whoever was about to begin a turn has begun.
+RETIRED_S = 60.0
 
 
 class Turn:
@@ -91,6 +96,7 @@ class Tellings:
         self._ended: deque[Version] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
         self._doubts: dict[EventId, None] = {}
+        self._retired_at: float | None = None
 
     # -- For writers ---------------------------------------------------------
 
@@ -112,6 +118,10 @@ class Tellings:
         # Last: whoever finds it gone finds the rest.
         self._open.discard(turn)
 
+    def retire(self) -> None:
+        """Take note that no turn will begin any more, but for those just about to."""
+        self._retired_at = time.monotonic()
+
     # -- For the outbox ------------------------------------------------------
 
     def newest(self) -> Version | None:
@@ -126,6 +136,17 @@ class Tellings:
     def is_open(self, turn: Turn) -> bool:
         """Return whether *turn*, which was open, still is."""
         return turn in self._open and turn.told is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was retired, and is long done with."""
+        retired_at = self._retired_at
+        return (
+            retired_at is not None
+            and time.monotonic() - retired_at > RETIRED_S
+            and not self._open
+            and not self._doubts
+        )
 
     def take_doubts(self) -> list[EventId]:
         """Return the ids of events that may be committed and are not told, and forget them."""

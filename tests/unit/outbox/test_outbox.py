@@ -13,8 +13,10 @@ import pytest
 from outbox_helpers import ASLEEP, PATIENT, QUICK, Heard, World, swept, wait_swept, wait_until
 
 from antiphon.errors import BusClosed, PublishBufferFull
+from antiphon.events.api import EventManager
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.outbox.opening import attach, open_bus
+from antiphon.storage import tellings
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreSetEvent
 from antiphon.storage.filesystem_store import FileSystemStore
@@ -219,6 +221,25 @@ def test_a_store_may_get_its_bus_later(world: World) -> None:
     wait_swept(store)
     assert 0 == bus.outbox.stats().orphaned
     assert 1 == len(store.outbox_ledger().leases())
+
+
+def test_a_manager_that_is_assigned_again_and_again_leaves_nothing(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was replaced long ago is forgotten, and all that was told comes out."""
+    monkeypatch.setattr(tellings, "RETIRED_S", 0.0)
+    heard = Heard(sqlite_world.bus())
+    bus = sqlite_world.bus(PATIENT)
+    store = sqlite_world.store(bus)
+    for number in range(30):
+        store.event_manager = EventManager() if number % 2 else bus
+        store.event_manager = bus
+        store.from_bytes(f"{number}", b"")
+    (watched,) = bus.outbox._watched.values()
+
+    assert [f"{number}" for number in range(30)] == heard.wait(30)
+    assert len(watched._vouching._tellings) < 5
+    wait_swept(store)
 
 
 def test_leaving_says_what_is_confirmed(world: World) -> None:
