@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TypeAlias
 
@@ -99,6 +99,17 @@ class Intake:
         if is_applied is not None and not is_applied.wait(OWN_WAIT_S):
             self._when_failed("it does not take in changes in time")
 
+    def take_many(self, changes: Sequence[Heard]) -> None:
+        """Take *changes* of other processes for a cache in memory, in one step."""
+        if self._is_stopped:
+            return
+        taken: list[_Waiting] = [(change, None) for change in changes]
+        if not self._waiting and self._applying.acquire(blocking=False):
+            self._apply(taken)
+        else:
+            self._waiting.extend(taken)
+        self._apply_waiting()
+
     def _give_up(self) -> None:
         # In doubt before the writers among them are let go.
         self._when_failed(f"more than {MAX_WAITING} changes wait for it")
@@ -172,7 +183,10 @@ class Intake:
         while self._bell.get():
             # Before what waits is looked at: what comes after rings again.
             self._is_rung = False
-            self._apply_waiting()
+            try:
+                self._apply_waiting()
+            except Exception:  # of whoever is told; the worker must outlive it
+                logger.exception("what was applied to the cache could not be told")
 
     def stop(self, timeout_s: float) -> None:
         """End the worker; what waits is left to the next reading of the journal."""

@@ -213,6 +213,21 @@ def test_a_listener_may_write_while_it_is_told(kept: Kept) -> None:
     assert [] == kept.failures
 
 
+def test_the_worker_outlives_who_is_told(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    """What raises when it is told of one change takes no other from the cache."""
+
+    def fail(outcome: Outcome) -> None:
+        raise RuntimeError("a listener")
+
+    kept.intake._when_applied = fail
+    kept.intake.take(kept.heard("p/a"), is_own=True)
+    wait_until(lambda: "could not be told" in caplog.text, "it is logged")
+    kept.intake.take(kept.heard("p/b"), is_own=True)
+
+    assert kept.journal.head() == kept.ledger.position()
+    assert [] == kept.failures
+
+
 def test_a_cache_that_fails_is_doubted_and_its_position_stays(kept: Kept) -> None:
     """The journal has to tell again what could not be dropped."""
     start = kept.ledger.position()
