@@ -107,7 +107,13 @@ class CacheInvalidator:
             when_applied=self._applied,
             when_failed=self._failed,
         )
-        self._listening = Listening(backing, self._journals, bus, self._take, is_instant=is_instant)
+        self._listening = Listening(
+            backing,
+            self._journals,
+            bus,
+            self._take,
+            take_many=self._intake.take_many if is_instant else None,
+        )
         self._followers: list[JournalFollower] = []
         self._checks = Checks(self._check, self._is_check_needed, check_interval_s)
         self._starting = threading.Lock()

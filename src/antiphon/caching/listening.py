@@ -11,6 +11,8 @@ from antiphon.errors import AntiphonError
 from antiphon.events.abstract_event_manager import BaseEvent, BaseEventManager
 from antiphon.events.delivery import delivery_of
 from antiphon.messaging.bus import BrokerEventManager
+from antiphon.messaging.inbox import EarlyListener
+from antiphon.messaging.observing import has_heard_early
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.journal import Journal
 from antiphon.storage.journals import key_in
@@ -22,7 +24,9 @@ logger = logging.getLogger(__name__)
 Take = Callable[[Heard, bool], None]
 
 _Listener = Callable[[StoreModificationEvent], None]
-_EarlyListener = Callable[[BaseEvent], None]
+
+#: Takes changes of other processes that were heard of together.
+TakeMany = Callable[[list[Heard]], None]
 
 
 class Listening:
@@ -33,8 +37,9 @@ class Listening:
         journals: its journals, if it has any.
         bus: hears of what other processes change; None hears of own changes only.
         take: gets what is heard, on the thread that tells.
-        is_instant: whether *take* never waits for anything; what other processes
-            change is then taken as soon as the bus has read it, and again later.
+        take_many: for a cache that never waits for anything: gets what other
+            processes changed as soon as the bus has read it, on the bus's thread
+            of the connection; None has *take* get it later.
     """
 
     def __init__(
@@ -44,10 +49,10 @@ class Listening:
         bus: BrokerEventManager | None,
         take: Take,
         *,
-        is_instant: bool = False,
+        take_many: TakeMany | None = None,
     ) -> None:
-        self._is_instant = is_instant
-        self._early: list[_EarlyListener] = []
+        self._take_many = take_many
+        self._early: list[EarlyListener] = []
         self._store = backing_store
         self._journals = journals
         self._bus = bus
@@ -67,7 +72,6 @@ class Listening:
                 if self._bus is not None:
                     self._bus.connect(StoreModificationEvent, listener, condition, origin=origin)
                     self._connected.append((self._bus, listener))
-                    self._hear_early(self._bus, condition.get("source.store_id"), listener)
                 for manager in own.values():
                     self._connect_own(manager, listener, condition)
         except BaseException:
@@ -100,35 +104,35 @@ class Listening:
             yield {"source.store_id": journal.store_id}, _origin_of(store), self._listener(journal)
 
     def _listener(self, journal: Journal | None) -> _Listener:
+        on_early = None if journal is None else self._hear_early(journal)
+
         # Functions are held strongly by an event manager, bound methods are
         # not: this one keeps the invalidator alive for as long as its bus.
         def on_change(event: StoreModificationEvent) -> None:
-            delivery = delivery_of(event)
-            key, redacted = event.key, event.redacted
-            if journal is not None and not redacted:
-                named = key_in(journal, key)
-                key, redacted = (key, True) if named is None else (named, False)
-            sent_ns = None if delivery is None else delivery.time_ns
-            self._take(Heard(key, event.position, sent_ns, redacted), delivery is None)
+            if on_early is None or not (event.position and has_heard_early(on_early, event)):
+                self._take(_heard(event, journal), delivery_of(event) is None)
 
         return on_change
 
-    def _hear_early(self, bus: BrokerEventManager, store_id: object, listener: _Listener) -> None:
-        if not self._is_instant or store_id is None:
-            return
+    def _hear_early(self, journal: Journal) -> EarlyListener | None:
+        bus, take_many, store_id = self._bus, self._take_many, journal.store_id
+        if bus is None or take_many is None or store_id is None:
+            return None
 
-        def on_early(event: BaseEvent) -> None:
-            # The same change comes again to the listener, which tells by its position.
-            if (
-                isinstance(event, StoreModificationEvent)
-                and event.position is not None
-                and not event.redacted
+        def on_early(events: Sequence[BaseEvent]) -> None:
+            changes = [
+                _heard(event, journal)
+                for event in events
+                if isinstance(event, StoreModificationEvent)
+                and event.position
                 and getattr(event.source, "store_id", None) == store_id
-            ):
-                listener(event)
+            ]
+            if changes:
+                take_many(changes)
 
         bus.hear_early(on_early)
         self._early.append(on_early)
+        return on_early
 
     def _connect_own(
         self, manager: BaseEventManager, listener: _Listener, condition: dict[str, object]
@@ -143,6 +147,15 @@ class Listening:
             logger.debug("cannot listen to %r: %s", manager, exc)
             return
         self._connected.append((manager, listener))
+
+
+def _heard(event: StoreModificationEvent, journal: Journal | None) -> Heard:
+    delivery = delivery_of(event)
+    key, redacted = event.key, event.redacted
+    if journal is not None and not redacted:
+        named = key_in(journal, key)
+        key, redacted = (key, True) if named is None else (named, False)
+    return Heard(key, event.position, None if delivery is None else delivery.time_ns, redacted)
 
 
 def _origin_of(store: object) -> str | None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from antiphon.errors import AntiphonError, CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
@@ -38,6 +38,13 @@ MAX_EARLY_BYTES = 4096
 
 #: Seconds between two lines about corrupt messages; a broken sender makes thousands.
 CORRUPT_LOG_INTERVAL_S = 5.0
+
+
+#: Is called with all events of a message.
+EarlyListener: TypeAlias = Callable[[Sequence[BaseEvent]], None]
+
+#: Attribute of an event: those who have heard of it early.
+HEARD_EARLY = "_heard_early"
 
 
 class Taker(Protocol):
@@ -103,7 +110,7 @@ class Inbox:
         self.when_interrupted: Callable[[], float] = time.time
         self.when_resumed: Callable[[float], None] = _do_nothing
         self._missing_since: float | None = None
-        self._early: tuple[Callable[[BaseEvent], None], ...] = ()
+        self._early: tuple[EarlyListener, ...] = ()
         self._takers: dict[str, Taker] = {}
         self._callbacks: tuple[Callable[[str], None], ...] = ()
         self._moved = threading.Condition()
@@ -175,15 +182,16 @@ class Inbox:
                     takers[label] = taker
             self._takers = takers
 
-    def hear_early(self, listener: Callable[[BaseEvent], None]) -> None:
-        """Call *listener* on the connection's thread with events that nothing is before.
+    def hear_early(self, listener: EarlyListener) -> None:
+        """Call *listener* with all events of a message before anybody else hears of them.
 
-        It must neither block nor take long, and hears again of each with the others.
+        That is on the connection's thread if nothing waits before the message, so it
+        must neither block nor take long.
         """
         with self._moved:
             self._early = (*self._early, listener)
 
-    def hear_early_no_more(self, listener: Callable[[BaseEvent], None]) -> None:
+    def hear_early_no_more(self, listener: EarlyListener) -> None:
         """Undo ``hear_early``; a listener that is not there is no error."""
         with self._moved:
             self._early = tuple(one for one in self._early if one != listener)
@@ -224,13 +232,18 @@ class Inbox:
         except CorruptMessage:
             self._events.submit(self._open, arrival)  # which tells of it
             return
-        for event in events:
-            for listener in self._early:
-                try:
-                    listener(event)
-                except Exception:
-                    logger.exception("a listener failed that hears early: %r", listener)
+        self._tell_early(events)
         self._events.submit(self._open, (arrival, events))
+
+    def _tell_early(self, events: Sequence[BaseEvent]) -> None:
+        early = self._early
+        for event in events:
+            event.__dict__[HEARD_EARLY] = early
+        for listener in early:
+            try:
+                listener(events)
+            except Exception:
+                logger.exception("a listener failed that hears early: %r", listener)
 
     def _has_room(self, arrival: Arrival) -> bool:
         """Return whether *arrival* may wait for the listeners; else it is settled unread.
@@ -331,6 +344,8 @@ class Inbox:
         try:
             if events is None:
                 events = self._decoded(arrival)
+                if self._early:
+                    self._tell_early(events)
         except CorruptMessage as exc:
             self.corrupt += 1
             self._log_corrupt(message.publisher, exc)

@@ -7,7 +7,7 @@ from typing import Any
 
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.bus_part import BusPart
-from antiphon.messaging.inbox import Inbox
+from antiphon.messaging.inbox import HEARD_EARLY, EarlyListener, Inbox
 from antiphon.messaging.room import may_wait
 from antiphon.messaging.sources import Sources
 
@@ -55,18 +55,19 @@ class ObservingManager(BusPart):
         event.pre_emit()
         self._finish(event)
 
-    def hear_early(self, listener: Callable[[BaseEvent], None]) -> None:
-        """Call *listener* with events of other processes before any thread is woken for them.
+    def hear_early(self, listener: EarlyListener) -> None:
+        """Call *listener* with events of other processes before any other hears of them.
 
-        For caches in memory.  It is called on the thread of the connection, so it must
-        neither block nor take long, nor call listeners (``call_with_listeners``).  Only
-        events for which a listener is connected come at all, and each comes a second
-        time, to that listener; one that waits behind others does not come early.
+        For caches in memory.  It gets all events of a message at once: on the thread of
+        the connection, if nothing waits before them, so it must neither block nor take
+        long, nor call listeners (``call_with_listeners``).  Only events for which a
+        listener is connected come at all, and each comes a second time, to that one;
+        ``has_heard_early`` tells it so.
         """
         self._check_open()
         self._inbox.hear_early(listener)
 
-    def hear_early_no_more(self, listener: Callable[[BaseEvent], None]) -> None:
+    def hear_early_no_more(self, listener: EarlyListener) -> None:
         """Undo ``hear_early``; a listener that is not there is no error."""
         self._inbox.hear_early_no_more(listener)
 
@@ -96,3 +97,8 @@ class ObservingManager(BusPart):
 
     def _finish(self, event: BaseEvent) -> None:
         raise NotImplementedError
+
+
+def has_heard_early(listener: EarlyListener, event: BaseEvent) -> bool:
+    """Return whether *listener*, one that hears early, was called with *event* before."""
+    return listener in event.__dict__.get(HEARD_EARLY, ())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from antiphon import BaseEvent, open_bus
 from antiphon.messaging import inbox
 from antiphon.messaging.bus import BrokerEventManager
+from antiphon.messaging.observing import has_heard_early
 
 PATIENCE_S = 10.0
 
@@ -55,7 +56,7 @@ def bus(sender: BrokerEventManager) -> Iterator[BrokerEventManager]:
 def ear(bus: BrokerEventManager) -> Ear:
     made = Ear()
     bus.connect(Changed, lambda event: made.note("late", event))
-    bus.hear_early(lambda event: made.note("early", event))
+    bus.hear_early(lambda events: made.note("early", events[0]))
     return made
 
 
@@ -70,10 +71,10 @@ def test_early_comes_first_and_on_another_thread(
     assert ear.thread_of("early") != ear.thread_of("late")
 
 
-def test_what_waits_behind_others_does_not_come_early(
+def test_what_waits_behind_others_is_heard_on_the_listeners_thread(
     sender: BrokerEventManager, bus: BrokerEventManager, ear: Ear
 ) -> None:
-    """An event that comes while a listener is at work is heard by the listeners only."""
+    """An event that comes while a listener is at work is heard early in its turn."""
     free, begun, done = threading.Event(), threading.Event(), threading.Event()
 
     def slow(event: BaseEvent) -> None:
@@ -90,7 +91,8 @@ def test_what_waits_behind_others_does_not_come_early(
     free.set()
     assert done.wait(PATIENCE_S)
 
-    assert [("early", 1), ("late", 1), ("late", 2)] == ear.order
+    assert [("early", 1), ("late", 1), ("early", 2), ("late", 2)] == ear.order
+    assert ear.thread_of("late") == ear.calls[2][2]
 
 
 def test_a_long_message_is_left_to_the_listeners_thread(
@@ -101,7 +103,31 @@ def test_a_long_message_is_left_to_the_listeners_thread(
     sender.emit(Changed(number=1, text="x" * 1000))
     assert ear.late.wait(PATIENCE_S)
 
-    assert [("late", 1)] == ear.order
+    assert [("early", 1), ("late", 1)] == ear.order
+    assert ear.thread_of("early") == ear.thread_of("late")
+
+
+def test_listeners_learn_who_has_heard(sender: BrokerEventManager, bus: BrokerEventManager) -> None:
+    """An event says which of those who hear early were called with it."""
+    found: list[bool] = []
+    done = threading.Event()
+
+    def early(_events: Sequence[BaseEvent]) -> None:
+        pass
+
+    def other(_events: Sequence[BaseEvent]) -> None:
+        pass
+
+    def late(event: BaseEvent) -> None:
+        found.extend((has_heard_early(early, event), has_heard_early(other, event)))
+        done.set()
+
+    bus.hear_early(early)
+    bus.connect(Changed, late)
+    sender.emit(Changed(number=1))
+    assert done.wait(PATIENCE_S)
+
+    assert [True, False] == found
 
 
 def test_a_failure_stops_nobody(
@@ -112,7 +138,7 @@ def test_a_failure_stops_nobody(
 ) -> None:
     """One that raises is logged, and the listeners are called all the same."""
 
-    def fail(_event: BaseEvent) -> None:
+    def fail(_events: Sequence[BaseEvent]) -> None:
         raise ValueError("on purpose")
 
     bus.hear_early(fail)
@@ -127,8 +153,8 @@ def test_no_more(sender: BrokerEventManager, bus: BrokerEventManager) -> None:
     ear = Ear()
     bus.connect(Changed, lambda event: ear.note("late", event))
 
-    def early(event: BaseEvent) -> None:
-        ear.note("early", event)
+    def early(events: Sequence[BaseEvent]) -> None:
+        ear.note("early", events[0])
 
     bus.hear_early(early)
     bus.hear_early_no_more(early)
@@ -148,7 +174,7 @@ def test_what_is_told_early_is_told_where_listeners_run(
     def told(_argument: object) -> None:
         threads.append(threading.current_thread().name)
 
-    bus.hear_early(lambda event: bus.call_with_listeners(told, event))
+    bus.hear_early(lambda events: bus.call_with_listeners(told, events))
     sender.emit(Changed(number=1))
     assert ear.late.wait(PATIENCE_S)
     bus.call_with_listeners(told, None)
