@@ -165,7 +165,8 @@ def test_its_threads_end_with_it(followed: Followed) -> None:
     followed.invalidator.stop()
 
     left = {thread.name for thread in threading.enumerate()}
-    assert not {name for name in left if name.startswith("antiphon-")}
+    ours = ("antiphon-cache", "antiphon-invalidator")
+    assert not {name for name in left if name.startswith(ours)}
     assert followed.mounted.filling.ledger.lookup("p/a").beat is None
 
 
