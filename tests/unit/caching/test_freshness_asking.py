@@ -94,18 +94,33 @@ def test_a_lag_of_more_than_a_third_of_the_bound_is_no_reason_to_read_through(
 ) -> None:
     """Each question is answered in the end, though newer ones are asked before it is."""
     cache.freshness.covers(1)
-    behind = []
+    heads = []
     shown = []
-    for _ in range(12):
-        cache.store.change("a")
-        behind.append(FakeJournal.head(cache.store))
-        cache.clock.now += 0.75
-        if len(behind) > 2:
+    for _ in range(100):
+        heads.append(cache.store.position_of(cache.store.change("a")[-1]))
+        cache.clock.now += 0.1
+        if len(heads) > 15:
             # What was committed 1.5 s ago is applied now: half the bound.
-            cache.ledger.advance(behind[-3])
+            cache.ledger.advance(heads[-16])
         shown.append(cache.freshness.covers(1))
 
-    assert [True] * 12 == shown
+    assert [True] * 100 == shown
+    assert cache.store.heads_asked <= 12  # one a second
+
+
+def test_an_answer_counts_from_when_it_was_asked_for(cache: Cache) -> None:
+    """What changed while the answer was on its way is not in it."""
+
+    def slow() -> None:
+        cache.clock.now += 2.5
+
+    cache.store.when_asked = slow
+    assert cache.freshness.covers(1)
+    cache.store.fails_with = StoreUnavailable("nobody there")
+    cache.clock.now += 0.6
+
+    assert 100.0 == cache.freshness.shown.sent_at
+    assert not cache.freshness.is_within(3)
 
 
 def test_a_position_past_the_head_counts_once_another_head_confirms_it(cache: Cache) -> None:
@@ -342,5 +357,3 @@ def test_without_a_journal_no_age_can_be_asked_for() -> None:
     assert not freshness.covers(1, max_age_s=100)
     freshness.doubt("away")
     assert not freshness.covers_soon(1)
-
-
