@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 
 from antiphon.events.event_id import EventId
@@ -15,6 +16,10 @@ from antiphon.storage.tellings import Tellings, Turn
 
 #: Seconds for which a commit that may have happened is looked for in the journal.
 DOUBT_S = 600.0
+
+#: Seconds after which a turn is taken for one that never ends: its thread was interrupted
+#: between the commit and the telling, or waits for a listener before its last event.
+STUCK_S = 120.0
 
 
 class _Candidate:
@@ -31,6 +36,7 @@ class _Candidate:
         self.version = version
         self.turns = turns
         self.dropped = dropped
+        self.since = time.monotonic()
         self.mark: int | None = None
 
 
@@ -58,6 +64,7 @@ class Vouching:
         # Own events to be published once more: in doubt, since when; given up by the buffer.
         self._doubts: dict[EventId, float] = {}
         self._again: list[tuple[Version, Version]] = []
+        self._stuck: weakref.WeakSet[Turn] = weakref.WeakSet()
         self._written: Lease | None = None
         self._written_at = 0.0
 
@@ -85,7 +92,12 @@ class Vouching:
                 return not self.is_doubtful
             # Turns are looked for after the newest commit is known: each earlier commit
             # had begun its turn by then.
-            turns = [(each, turn) for each in self._tellings for turn in each.open_turns()]
+            turns = [
+                (each, turn)
+                for each in self._tellings
+                for turn in each.open_turns()
+                if turn not in self._stuck
+            ]
             self._candidate = _Candidate(self._newest, turns, dropped)
         if self._confirm(self._candidate, timeout_s):
             self._candidate = None
@@ -95,7 +107,11 @@ class Vouching:
         """Take *candidate* for sure if it is by now; return whether it is."""
         candidate.turns = [(each, turn) for each, turn in candidate.turns if each.is_open(turn)]
         if candidate.turns:
-            return False
+            if time.monotonic() - candidate.since < STUCK_S:
+                return False
+            # Nobody waits for these any more; what they may not have told goes out once more.
+            self._stuck.update(turn for _, turn in candidate.turns)
+            self._again.append((self._sure or Version(0, 0, b""), candidate.version))
         self._collect_doubts()  # those of the turns that are over now
         if candidate.mark is None:
             candidate.mark = self._bus.sending[0]

@@ -49,7 +49,7 @@ class Turn:
             waited for.
     """
 
-    __slots__ = ("_tellings", "event", "version")
+    __slots__ = ("__weakref__", "_tellings", "event", "version")
 
     def __init__(self, tellings: Tellings) -> None:
         self.version: Version | None = None

@@ -12,6 +12,7 @@ import pytest
 from antiphon.errors import StoreUnavailable, VersionConflict
 from antiphon.events.api import EventManager
 from antiphon.events.event_id import EventIds
+from antiphon.outbox import vouching
 from antiphon.outbox.options import Timing
 from antiphon.outbox.vouching import Vouching
 from antiphon.storage.changes import Change, Committed
@@ -173,6 +174,36 @@ def test_a_commit_that_begins_while_the_newest_is_looked_for() -> None:
     medium.send()
     medium.tick()
     assert 2 == medium.confirmed
+
+
+def test_a_turn_that_never_ends_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread was interrupted: all that it may not have told goes out once more."""
+    medium = Medium()
+    lost = medium.writer()
+    next(lost)
+    next(lost)  # committed, and never told
+    for _ in medium.writer():
+        pass
+    medium.send()
+    medium.tick()
+    assert 0 == medium.confirmed
+    monkeypatch.setattr(vouching, "STUCK_S", 0.0)
+    medium.tick()
+    entry = committed(1, medium.ids).entry
+
+    assert (True, 0) == (medium.vouching.is_due(entry), medium.confirmed)
+    medium.vouching.is_out([entry, committed(2, medium.ids).entry])
+    medium.arrived.add(1)
+    monkeypatch.undo()
+    for _ in medium.writer():
+        pass
+    medium.send()
+    medium.tick()
+    medium.tick()
+    medium.check()
+    assert 3 == medium.confirmed
 
 
 def changes(ids: EventIds, count: int = 1) -> list[Change]:
