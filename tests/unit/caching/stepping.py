@@ -123,7 +123,7 @@ class Stage:
         """Have no turn until *is_ready*; *is_timed*: or until nobody else has one."""
         actor = self.current
         if actor is None:
-            assert is_ready(), "the conductor cannot wait"
+            assert is_timed or is_ready(), "the conductor cannot wait"
             return
         actor.waits, actor.is_timed = is_ready, is_timed
         self._hand_over(actor)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cache_world import World
+from cache_world import BOUND_S, World
 from stepping import Explored, explore
 
 from antiphon.caching.applier import Applier
@@ -42,7 +42,7 @@ def lost_last(**kwargs: Any) -> World:
     """Interleavings 6 and 7: the event is lost, and only the head tells, whenever it was asked."""
     world = cached(**kwargs)
     world.act("writer", world.write("a"))
-    world.act("clock", world.tick(2.0), world.tick(2.0))
+    world.act("clock", world.tick(4.0))
     world.act("reader", world.read("a"), world.read("a"))
     return world
 
@@ -72,16 +72,25 @@ def lost_first(**kwargs: Any) -> World:
     world.hear(1)()
     world.act("writer", world.write("a"), world.hear(2))
     world.act("repair", world.look)
-    world.act("reader", world.read("a"))
     return world
 
 
 def truncated(**kwargs: Any) -> World:
     """Interleaving 10: the position is lost while a key is filled and changes."""
-    world = cached("a", **kwargs)
+    world = World("a", **kwargs)
     world.write("b")()
     world.truncate()
     world.act("writer", world.write("a"))
+    world.act("repair", world.look)
+    world.act("reader", world.read("a"))
+    return world
+
+
+def suspected(**kwargs: Any) -> World:
+    """Interleaving 10: the position is lost, and with it a change of a key that is cached."""
+    world = cached("a", **kwargs)
+    world.write("a")()
+    world.truncate()
     world.act("repair", world.look)
     world.act("reader", world.tick(4.0), world.read("a"))
     return world
@@ -142,6 +151,7 @@ SCENES: list[Scene] = [
     overtaken,
     lost_first,
     truncated,
+    suspected,
     restored,
     confirmed,
     one_flight,
@@ -167,11 +177,16 @@ def test_every_order_keeps_the_invariants(scene: Scene) -> None:
     assert explored.ends > 0
 
 
-@pytest.mark.parametrize("scene", [fill_race, lost_last], ids=lambda scene: scene.__name__)
-def test_a_source_that_lags_or_has_no_versions(scene: Scene) -> None:
+@pytest.mark.parametrize("source", [{"lag": 1}, {"has_versions": False}], ids=str)
+def test_a_source_that_lags_or_has_no_versions(source: dict[str, Any]) -> None:
     """Trap 14: a replica's late answer is not kept; without versions the reservation is all."""
-    assert play(scene, lag=1).ends > 0
-    assert play(scene, has_versions=False).ends > 0
+    assert play(fill_race, **source).ends > 0
+
+
+@pytest.mark.parametrize("scene", [position_last, lost_last], ids=lambda scene: scene.__name__)
+def test_available_calls_nothing_fresh_that_is_not(scene: Scene) -> None:
+    """I9: what mode ``available`` serves beyond its bound, it calls unsure."""
+    assert play(scene, freshness=f"available({BOUND_S})").ends > 0
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from test_all_interleavings import (
     play,
     position_last,
     restored,
+    suspected,
     truncated,
 )
 
@@ -173,7 +174,7 @@ MISSING: dict[str, tuple[list[tuple[Scene, dict[str, Any]]], Rules]] = {
         Rules(applier=lambda ledger, journal: Applier(AdvanceFirst(ledger), journal, "p/")),
     ),
     "suspect": (
-        [(truncated, {}), (restored, {})],
+        [(suspected, {})],
         Rules(
             ledger=lambda world: Unsuspecting(world.time.monotonic),
             applier=lambda ledger, journal: Applier(AdvanceBeforeSuspect(ledger), journal, "p/"),
@@ -184,7 +185,7 @@ MISSING: dict[str, tuple[list[tuple[Scene, dict[str, Any]]], Rules]] = {
         Rules(ledger=lambda world: Reserving(world.time.monotonic)),
     ),
     "suspect, then advance": (
-        [(truncated, {}), (restored, {})],
+        [(suspected, {})],
         Rules(applier=lambda ledger, journal: Applier(AdvanceBeforeSuspect(ledger), journal, "p/")),
     ),
     "head, then suspect": ([(truncated, {})], Rules(applier=_suspect_first)),

@@ -39,7 +39,7 @@ def _quiet() -> Iterator[None]:
 
 
 @settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
