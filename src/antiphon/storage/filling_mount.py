@@ -90,7 +90,7 @@ class FillingMount:
         if ledger is None:
             raise InvalidValue(
                 f"a {type(self.mount_store).__name__} cannot hold a cache (fill=True):"
-                " use a memory, sqlite or Redis store as mount store"
+                " use a memory, sqlite, files or Redis store as mount store"
             )
         self.ledger: CacheLedger = ledger
         #: The journals that tell of every change of the backing store; empty if it has none.
