@@ -38,8 +38,10 @@ format: $(INSTALLED)  ## put the code into the common form
 bench: $(BENCH_INSTALLED)  ## measure beside the peers; results are kept beside the scripts
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(INSTALLED)  ## a hundred kills of the broker under a history checker (10 to 16 minutes)
+chaos: $(INSTALLED)  ## kills and faults for long: messages, caches, commits (25 to 35 minutes)
 	@$(BIN)/python -m tests.chaos --minutes 8 --kills 100 $(ARGS)
+	@$(BIN)/python -m tests.chaos.caches --minutes 8 $(ARGS)
+	@$(BIN)/python -m tests.chaos.crashes --kills 3000 $(ARGS)
 
 fuzz: $(INSTALLED)  ## a million spoilt messages at the codec and at a bus
 	@$(BIN)/python tests/wire/fuzz_bus.py 1000000 $(ARGS)
