@@ -142,6 +142,26 @@ def test_several_journals_are_followed_each_by_itself() -> None:
         assert 3 == len(followed.mounted.filling.ledger.positions())
 
 
+def test_a_store_mounted_at_a_prefix_tells_of_its_keys_there() -> None:
+    """Its events and its journal have the keys of that store, the cache those of the whole."""
+    top, bottom = Remote(), Remote()
+    bottom.write("p/a", b"below")
+    whole = MountedStore("p/", top, bottom)
+    own = DictMemoryStore()
+    own.event_manager = EventManager()
+    mounted = MountedStore("", own, whole, fill=True)
+    mounted.event_manager = EventManager()
+    mounted.connect()
+    with CacheInvalidator(mounted, check_interval_s=0.05):
+        seen = [mounted.get("p/a").data.read()]
+        top.set("a", StringValue(b"above"))
+        seen.append(mounted.get("p/a").data.read())
+        top.write("a", b"elsewhere")
+        wait_until(lambda: mounted.get("p/a").data.read() == b"elsewhere", "the journal tells")
+
+    assert [b"below", b"above"] == seen
+
+
 def test_a_journal_that_does_not_answer_is_doubt(
     followed: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
