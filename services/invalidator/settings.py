@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from antiphon.schemes import scheme_of
 from services.skeleton import ServiceSettings
 
-
 #: Seconds since the newest look into a journal until a cache is not ready, at least.
 _READY_WITHIN_S = 15.0
 
