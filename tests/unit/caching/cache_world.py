@@ -8,245 +8,30 @@ is a step between which anything else may happen.
 from __future__ import annotations
 
 import contextlib
-import functools
-import io
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 from uuid import UUID
 
-from stepping import Scene, Stage, Threading
+from cache_state import canonical, patched
+from stepped_ledger import MountStore, SteppedLedger
+from stepped_source import STORE_ID, Source, Ticking, key_of
+from stepping import Scene, Stage
 
 from antiphon.caching.applier import Applier
-from antiphon.errors import KeyNotFound, PositionLost, StoreUnavailable, VersionConflict
-from antiphon.storage import journal
-from antiphon.storage.abstract_store import AbstractStore
-from antiphon.storage.dict_memory_store import DictMemoryStore
+from antiphon.errors import StoreUnavailable
 from antiphon.storage.freshness import Freshness
-from antiphon.storage.journal import ABSENT, Journal, JournalEntry, Position, Version
+from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.string_value import StringValue
 
-STORE_ID = UUID(int=7)
-
 #: Seconds of the bound in all scenes; a tick of the clock is more than the third of it.
 BOUND_S = 3.0
 
-
-def key_of(letter: str) -> str:
-    """Return the key that the scenes call *letter*."""
-    return f"p/{letter}"
-
-
-class Ticking:
-    """Stands in for the module ``time``: it moves only when a scene says so."""
-
-    CLOCK_BOOTTIME = 7
-
-    def __init__(self, stage: Stage) -> None:
-        self.now = 1000.0
-        self._stage = stage
-
-    def monotonic(self) -> float:
-        self._stage.tell(self.now)
-        return self.now
-
-    time = perf_counter = monotonic
-
-    def clock_gettime(self, _: int) -> float:
-        return self.monotonic()
-
-    def time_ns(self) -> int:
-        return int(self.monotonic() * 1e9)
-
-    monotonic_ns = time_ns
-
-    def sleep(self, _: float) -> None:
-        """Nothing waits for this clock."""
-
-
-class Source(AbstractStore):
-    """The backing store, its journal, and all that they ever were.
-
-    Args:
-        world: where its calls are steps.
-        lag: changes that ``get`` is behind: a replica or proxy stands before it.
-        has_versions: whether its values have versions that a cache can use.
-
-    Attributes:
-        is_slow: whether the entries of its journal come one by one.
-    """
-
-    is_slow = False
-
-    def __init__(self, world: World, *, lag: int = 0, has_versions: bool = True) -> None:
-        super().__init__()
-        self.store_id: UUID | None = STORE_ID
-        self.world = world
-        self.lag = lag
-        self.has_versions = has_versions
-        self.history: list[JournalEntry] = []
-        self.lives = 1
-        self.first = 0
-        #: Each state of all keys, and the time since when it was the store's.
-        self.moments: list[tuple[float, dict[str, Version]]] = [(0.0, {})]
-
-    # -- What happens to it --------------------------------------------------
-
-    def change(self, *letters: str) -> list[JournalEntry]:
-        """Commit one change a key, all in one."""
-        made: list[JournalEntry] = []
-        for letter in letters:
-            sequence = len(self.history) + 1
-            entry_id = bytes([self.lives, sequence]) + b"-entry"
-            version, key = Version(1, sequence, entry_id), key_of(letter)
-            last = len(made) == len(letters) - 1
-            made.append(JournalEntry(version, key, "update", None, b"", last, 0))
-            self.history.append(made[-1])
-        self._note()
-        return made
-
-    def restore(self, count: int) -> None:
-        """Lose the last *count* changes, as a restored backup does."""
-        del self.history[len(self.history) - count :]
-        self.lives += 1
-        self._note()
-
-    def truncate(self) -> None:
-        """Forget the journal's entries; the values stay."""
-        self.first = len(self.history)
-
-    def _note(self) -> None:
-        self.moments.append((self.world.time.now, self.state()))
-
-    def state(self, upto: int | None = None) -> dict[str, Version]:
-        """Return the version of each key, after the first *upto* changes."""
-        return {str(entry.key): entry.version for entry in self.history[:upto]}
-
-    def position_of(self, entry: JournalEntry) -> Position:
-        return Position(STORE_ID, *entry.version)
-
-    # -- What it is asked ----------------------------------------------------
-
-    def now_head(self) -> Position:
-        """Return the head, without a step."""
-        if self.history:
-            return self.position_of(self.history[-1])
-        return Position(STORE_ID, 1, 0, b"the-zero")
-
-    def head(self) -> Position:
-        self.world.step("store answers with its head")
-        head = self.now_head()
-        # It arrives whenever the next step comes.
-        self.world.tell(head)
-        return head
-
-    def since(self, position: Position) -> Iterable[JournalEntry]:
-        self.world.step("journal is read")
-        found = self._since(position)
-        self.world.tell(found)
-        if found is None:
-            raise PositionLost(f"no such position: {position}")
-        return self._slowly(found) if self.is_slow else found
-
-    def _slowly(self, entries: list[JournalEntry]) -> Iterator[JournalEntry]:
-        # Between two entries anything may happen, as between two pages.
-        for entry in entries:
-            self.world.step("an entry of the journal arrives")
-            yield entry
-
-    def _since(self, position: Position) -> list[JournalEntry] | None:
-        at = position.sequence
-        if not self.first <= at <= len(self.history):
-            return None
-        known = self.history[at - 1].version.entry_id if at else b"the-zero"
-        return self.history[at:] if known == position.entry_id else None
-
-    def get(self, key: str) -> Any:
-        self.world.step("store is read")
-        upto = max(0, len(self.history) - self.lag)
-        version = self.state(upto).get(key)
-        self.world.tell(version)
-        if version is None:
-            raise KeyNotFound(key)
-        value = StringValue(str(version).encode(), {}, 1.0, 1.0)
-        value.version = version if self.has_versions else None
-        return value
-
-    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> dict[str, Any]:
-        return self.get(key).metadata  # type: ignore[no-any-return]
-
-    def exists(self, key: str) -> bool:
-        return key in self.state()
-
-    def set(self, key: str, value: Any, buffer_size: int = 0, *, expect: Any = None) -> Any:
-        self.world.step("store is written")
-        found = self.state().get(key, ABSENT)
-        is_right = expect is None or expect == found
-        self.world.tell(is_right)
-        if not is_right:
-            raise VersionConflict(key, expect, found)
-        (entry,) = self.change(key[2:])
-        self.world.written.append(entry)
-        return entry.version
-
-    def is_connected(self) -> bool:
-        return True
-
-    def connect(self, credentials: Any = None) -> None:
-        """It always is."""
-
-
 #: Acts that are one step; all others are made of steps.
 _WITHOUT_STEPS = frozenset(("commit", "tick", "restore"))
-
-#: Calls of the ledger that are steps; those that only readers of numbers need are not.
-_STEPS = frozenset(
-    (
-        *("lookup", "reserve", "fill", "confirm"),
-        *("void", "void_many", "void_prefix", "suspect"),
-        *("position", "positions", "advance", "beat", "doubt"),
-    )
-)
-
-
-class SteppedLedger:
-    """A ledger each of whose transactions is a step."""
-
-    def __init__(self, inner: CacheLedger, world: World) -> None:
-        self.inner = inner
-        self._world = world
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.inner, name)
-        if name not in _STEPS:
-            return method
-
-        def stepped(*args: Any, **kwargs: Any) -> Any:
-            self._world.step(f"ledger: {name}")
-            self._world.before(name, args)
-            answer = method(*args, **kwargs)
-            self._world.after(name, args, answer)
-            self._world.tell(_canonical(answer))
-            return answer
-
-        return stepped
-
-
-class MountStore(DictMemoryStore):
-    """Holds the user's own keys, and the ledger of the world."""
-
-    def __init__(self, ledger: SteppedLedger) -> None:
-        super().__init__()
-        self._stepped = ledger
-
-    def cache_ledger(self) -> Any:
-        return self._stepped
 
 
 @dataclass(slots=True)
@@ -304,7 +89,7 @@ class World(Scene):
         for letter in letters:
             self.source.change(letter)
         self._patches = contextlib.ExitStack()
-        self._patches.enter_context(patched(self))
+        self._patches.enter_context(patched(self.stage, self.time))
         try:
             self._set(rules or Rules(), mounting)
         except BaseException:
@@ -564,16 +349,16 @@ class World(Scene):
     def shared(self, name: str) -> str:
         # Readers look at nothing of the applier's, and it at nothing of theirs.
         if name in self._readers:
-            return repr(_canonical([self.freshness, self.mounted.filling]))
-        return repr(_canonical(self.appliers))
+            return repr(canonical([self.freshness, self.mounted.filling]))
+        return repr(canonical(self.appliers))
 
     def digest(self) -> str:
         source = self.source
         return repr(
             (
                 self.time.now,
-                _canonical([self.freshness, self.mounted.filling, self.appliers]),
-                _canonical(self.ledger),
+                canonical([self.freshness, self.mounted.filling, self.appliers]),
+                canonical(self.ledger),
                 source.history,
                 source.first,
                 source.moments,
@@ -588,75 +373,3 @@ class World(Scene):
 
 def _nobody(*_: object) -> None:
     """Nobody is told of what was applied."""
-
-
-@contextlib.contextmanager
-def patched(world: World) -> Iterator[None]:
-    """Give stores and caches the world's time, threads and dice."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(_PLACES)]
-    stand_ins = {"time": world.time, "threading": Threading(world.stage)}
-    real = []
-    drawn: dict[str, int] = {}
-
-    def urandom(size: int) -> bytes:
-        # The same for the same actor's same draw, whoever acted in between.
-        actor = world.stage.current
-        name = actor.name if actor is not None else ""
-        drawn[name] = drawn.get(name, 0) + 1
-        return f"{drawn[name]}{name}".encode().ljust(size, b".")[:size]
-
-    for module in modules:
-        for name, stand_in in stand_ins.items():
-            if getattr(module, name, None) is sys.modules[name]:
-                real.append((module, name))
-                setattr(module, name, stand_in)
-    try:
-        with patch("os.urandom", urandom):
-            yield
-    finally:
-        for module, name in real:
-            setattr(module, name, sys.modules[name])
-        # Drawn ahead, and no dice for who comes after the world.
-        journal._entry_ids.clear()
-
-
-def _canonical(what: Any) -> Any:
-    """Return *what* as something whose repr is equal for equal states."""
-    kind = type(what)
-    if kind in _PLAIN:
-        return what
-    if kind is dict:
-        return [(_canonical(key), _canonical(one)) for key, one in what.items()]
-    if kind in (set, frozenset):
-        return sorted(map(repr, what))
-    if kind is io.BytesIO:
-        return what.getvalue()
-    if issubclass(kind, (list, tuple, dict, deque)):
-        return [_canonical(one) for one in (what.items() if issubclass(kind, dict) else what)]
-    names = _names(kind)
-    if names is None:
-        return kind.__name__
-    state = getattr(what, "__dict__", {})
-    return [
-        *((name, _canonical(one)) for name, one in state.items() if name not in _COUNTS),
-        *((name, _canonical(getattr(what, name))) for name in names),
-    ]
-
-
-@functools.cache
-def _names(kind: type) -> tuple[str, ...] | None:
-    """Return the slots of objects of *kind*; None if they are none of the cache's own."""
-    if not kind.__module__.startswith(_PLACES) or issubclass(kind, AbstractStore):
-        return None
-    slots = [slot for one in kind.__mro__ for slot in getattr(one, "__slots__", ())]
-    return tuple(slot for slot in slots if slot not in _COUNTS)
-
-
-#: Where what is patched, and looked into, is defined.
-_PLACES = ("antiphon.storage", "antiphon.caching")
-
-#: Types whose repr says everything.
-_PLAIN = frozenset((type(None), bool, int, float, str, bytes, UUID, Version, Position))
-
-#: What is only counted, for people.
-_COUNTS = frozenset(("counts", "_counts", "gaps", "unverified", "_beats"))

@@ -7,7 +7,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from cache_world import STORE_ID, Rules, World
+from cache_world import Rules, World
+from stepped_source import STORE_ID
 from stepping import Violation
 from test_all_interleavings import (
     Scene,
@@ -207,7 +208,7 @@ def test_without_it_an_invariant_is_broken(missing: str) -> None:
 
 def test_without_asking_for_the_head_a_lost_last_event_is_never_found() -> None:
     """A cache that believes its own position is fresh for ever."""
-    believing = patch("cache_world.Source.head", lambda self: _believing(self.world))
+    believing = patch("stepped_source.Source.head", lambda self: _believing(self.world))
 
     with believing, pytest.raises(Violation, match="I2"):
         play(lost_last)
