@@ -21,6 +21,7 @@ LOCAL = [
 #: Both servers go away, one with all that it knows.
 SERVERS = [
     Step("broker-kill", "", 0.0, 0.2),
+    Step("broker-freeze", "", 2.0, 0.2),
     Step("redis-kill", "", 0.2, 1.0),
     Step("freeze", "redis-keeper", 2.0, 0.2),
     Step("restore", "redis", 0.5, 0.5),
