@@ -12,7 +12,7 @@ from antiphon.outbox.opening import attach
 from antiphon.outbox.options import Timing
 
 #: Leases that a test can wait for.
-QUICK = Timing(lease_s=1.0, renew_s=0.2, tick_s=0.05, patience_s=0.2)
+QUICK = Timing(lease_s=0.6, renew_s=0.2, tick_s=0.05, patience_s=0.2)
 
 #: The beginning of all writers: a connected store on a bus, and how to die.
 _OPENED = """
@@ -29,7 +29,7 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 bus = open_bus(amqp, system=system)
-attach(bus, timing=Timing(lease_s=1.0, renew_s=0.2, tick_s=0.05, patience_s=0.2))
+attach(bus, timing=Timing(lease_s=0.6, renew_s=0.2, tick_s=0.05, patience_s=0.2))
 store = open_store(url, event_manager=bus)
 store.connect()
 store.from_bytes(more[0] + "-told", b"")

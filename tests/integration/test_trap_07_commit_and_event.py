@@ -73,8 +73,9 @@ def test_every_commit_of_a_killed_writer_is_told_once(
     assert 1 + 3 + 1 <= orphaned <= len(entries)
 
 
-def test_an_event_comes_after_its_change(amqp_url: str, system: str, store_url: str) -> None:
+def test_an_event_comes_after_its_change(amqp_url: str, system: str, tmp_path: Path) -> None:
     """Whoever hears of a change can read it, also when another process tells of it."""
+    store_url = f"sqlite:{tmp_path / 'store'}"
     with open_bus(amqp_url, system=system) as listener, sweeping_bus(amqp_url, system) as bus:
         store = open_store(store_url, event_manager=bus)
         store.connect()

@@ -62,7 +62,7 @@ def test_a_transaction_that_commits_late_is_not_skipped(
     """Two writers, one of which holds its transaction open across several sweeps."""
     sweeps: list[object] = []
     sweep = Sweeper.sweep
-    monkeypatch.setattr(Sweeper, "sweep", lambda *given: (sweep(*given), sweeps.append(1))[0])
+    monkeypatch.setattr(Sweeper, "sweep", lambda *given: sweeps.append(1) or sweep(*given))
     with sweeping_bus(amqp_url, system) as bus:
         store = opened(location, bus)
         store.from_bytes("first", b"")
@@ -72,7 +72,7 @@ def test_a_transaction_that_commits_late_is_not_skipped(
         other = threading.Thread(target=store.from_bytes, args=("second", b""))
         other.start()
         sweeps.clear()
-        wait_until(lambda: len(sweeps) > 5, "the journal was looked at, up to before it")
+        wait_until(lambda: len(sweeps) > 3, "the journal was looked at, up to before it")
         slow.execute("COMMIT")
         other.join()
         slow.close()
