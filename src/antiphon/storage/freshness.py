@@ -160,22 +160,10 @@ class Freshness:
         """Whether an invalidator of this process is connected, and vouches."""
         return self._is_vouched
 
-    @vouched_here.setter
-    def vouched_here(self, is_vouched: bool) -> None:
-        with self._lock:
-            self._is_vouched = is_vouched
-            self._settle()
-
     @property
     def is_doubted(self) -> bool:
         """Whether an invalidator of this process doubts the cache."""
         return self._doubt is not None
-
-    @is_doubted.setter
-    def is_doubted(self, is_doubted: bool) -> None:
-        with self._lock:
-            self._doubt = "a change may be missing" if is_doubted else None
-            self._settle()
 
     # -- For readers -----------------------------------------------------------
 

@@ -106,6 +106,9 @@ class Inquiry:
         self._pause_s = pause_s
         self._on_shown = on_shown
         self._questions = Questions(ledger, journals, clock, outage)
+        # Apart from the other lock, which who doubts the cache must get at once:
+        # this one is held while the medium of the cache is read.
+        self._questioning = threading.Lock()
         self._asking: Asking | None = None
         self._asked = 0
         #: The last question that ended.
@@ -140,17 +143,19 @@ class Inquiry:
 
     def look(self, bound: float) -> bool:
         """Whether a question of before is answered by now."""
-        with self.lock:
-            if self._asking is not None and self._asking.is_under_way():
-                return False  # the questions are in its hands
-            answered, is_passed = self._questions.look()
-            self._look_again_at = self._clock() + _LOOK_S
-            if answered is not None:
-                self._note(answered)
-            elif is_passed:
-                # Under steady change positions are seldom at a head: asking once
-                # more shows that they belong to the history that the head is of.
-                self._ask_again_at, self._is_behind = NEVER, False
+        if self._questioning.acquire(blocking=False):
+            try:
+                answered, is_passed = self._questions.look()
+            finally:
+                self._questioning.release()
+            with self.lock:
+                self._look_again_at = self._clock() + _LOOK_S
+                if answered is not None:
+                    self._note(answered)
+                elif is_passed:
+                    # Under steady change positions are seldom at a head: asking once
+                    # more shows that they belong to the history that the head is of.
+                    self._ask_again_at, self._is_behind = NEVER, False
         return self.is_within(bound)
 
     def ask_once(self, bound: float) -> bool:
@@ -226,7 +231,8 @@ class Inquiry:
         trouble = "the cache is behind the backing store"
         next_at = began + self._pause_s
         try:
-            answer = self._questions.put()
+            with self._questioning:
+                answer = self._questions.put()
             asking.is_shown = answer.is_new
         except HistoryLost:
             trouble = "the backing store has another history than the cache"

@@ -117,7 +117,7 @@ def test_without_a_journal_only_an_invalidator_here_counts() -> None:
     """A store that cannot be asked is believed while its events are heard in this process."""
     freshness = Freshness(MemoryLedger(), None)
     assert not freshness.covers(1)
-    freshness.vouched_here = True
+    freshness.vouch()
 
     assert freshness.covers(1)
     assert not freshness.covers(None)

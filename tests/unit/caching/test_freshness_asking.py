@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fakes import FakeJournal
@@ -292,6 +293,31 @@ def test_a_doubt_is_told_and_lifted(cache: Cache) -> None:
     cache.freshness.lift()
 
     assert cache.freshness.is_settled()
+
+
+def test_a_doubt_waits_for_no_medium_that_hangs(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who emits a change must not wait for a reader that looks into the cache."""
+    cache.store.change("a")
+    cache.freshness.covers(1)
+    looking, may_look = threading.Event(), threading.Event()
+    positions = cache.ledger.positions
+
+    def hang() -> Any:
+        looking.set()
+        assert may_look.wait(DEADLINE_S)
+        return positions()
+
+    monkeypatch.setattr(cache.ledger, "positions", hang)
+    (reader,) = in_threads(1, lambda: cache.freshness.covers(1))
+    assert looking.wait(DEADLINE_S)
+    (doubter,) = in_threads(1, lambda: cache.freshness.doubt("a change could not be applied"))
+    doubter.join(DEADLINE_S)
+
+    assert cache.freshness.is_doubted
+    may_look.set()
+    reader.join(DEADLINE_S)
 
 
 # -- Waiting for a position ----------------------------------------------------
