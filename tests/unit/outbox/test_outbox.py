@@ -19,8 +19,9 @@ from antiphon.outbox.opening import attach, open_bus
 from antiphon.storage import tellings
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreSetEvent
-from antiphon.storage.filesystem_store import FileSystemStore
+from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
 from antiphon.storage.journal import Position, foreign_event_id
+from antiphon.storage.locking_filesystem_store import LockingFileSystemStore
 from antiphon.storage.outbox_ledger import Lease
 from antiphon.storage.sqlite_store import SqliteStore
 from antiphon.storage.string_value import StringValue
@@ -125,6 +126,35 @@ def test_what_a_rescan_finds_is_published(tmp_path: Path) -> None:
     world.close()
 
     assert ["a"] == keys
+
+
+def test_what_a_poller_saw_first_is_heard_once(tmp_path: Path) -> None:
+    """Poller and outbox of one process give a foreign entry the same id."""
+    init_shared_store(tmp_path)
+    world = World(f"file:{tmp_path}")
+    there, bus = Heard(world.bus()), world.bus(ASLEEP)
+    here = Heard(bus)
+    store = LockingFileSystemStore(tmp_path, remote_event_poll_interval=0.02)
+    store.event_manager = bus
+    store.connect()
+    (tmp_path / "a.data").write_bytes(b"by hand")
+    (tmp_path / "a.metadata").write_text("{}")
+    store.rescan()
+    here.wait(1)
+    seen = list(there.keys)
+
+    def look() -> bool:
+        bus.outbox.wake()
+        return swept(store)
+
+    wait_until(look, "it is swept")
+    store.from_bytes("end", b"")
+    told = there.wait(2)
+    here.wait(2)
+    store.disconnect()
+    world.close()
+
+    assert ([], ["a", "end"], ["a", "end"]) == (seen, told, here.keys)
 
 
 def test_what_the_buffer_refused_is_published_later(sqlite_world: World) -> None:
