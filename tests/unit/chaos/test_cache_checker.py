@@ -93,6 +93,18 @@ def test_a_restored_value_is_right_again() -> None:
     assert ["stale"] == kinds(history_)
 
 
+def test_a_source_that_lags_may_give_what_was_lost() -> None:
+    """No cache was told of a change that was lost; without a lag there is no excuse."""
+    history_ = history(seen(1, 30.0))
+    history_.troubles.append(Trouble("restore", "sqlite", 9.0, 11.0))
+    assert ["stale"] == kinds(history_)
+    history_.players[1].part = Part("reader", "reader", lag_s=0.3)
+    assert [] == kinds(history_)
+    history_.troubles[0] = Trouble("restore", "sqlite", 19.0, 21.0)
+
+    assert ["stale"] == kinds(history_)
+
+
 def test_an_own_key_that_was_changed_is_lost() -> None:
     """What the user reads of his own key is what he wrote last."""
     history_ = history()
