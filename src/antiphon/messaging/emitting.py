@@ -156,7 +156,7 @@ class EmittingManager(ObservingManager):
 
         For stores that commit many changes at once.  Each ``emit`` is to be followed
         by ``Gathering.emitted()``; what other threads emit meanwhile may wait for up to
-        ``holding.MAX_HELD_S`` seconds, and for one call of a listener beyond.
+        ``holding.MAX_LISTENING_S`` seconds.
         """
         return Gathering(self._outgoing.hold)
 

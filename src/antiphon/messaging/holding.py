@@ -19,6 +19,9 @@ BULK_EVENTS, BULK_BYTES = 1000, 256 * 1024
 #: called between two.
 MAX_HELD_S = 0.05
 
+#: Seconds for which they are while one such listener is at work.
+MAX_LISTENING_S = 0.2
+
 
 class Hold:
     """What a buffer holds back: nothing that is older than the last step.
@@ -96,9 +99,12 @@ class Gathering:
         self._hold = hold
         self._left = hold.step_events
         self._until = time.monotonic() + MAX_HELD_S
+        self._is_over = threading.Event()
+        self._watch = threading.Thread(target=self._let_out, name="antiphon hold", daemon=True)
 
     def __enter__(self) -> Self:
         self._hold.begin()
+        self._watch.start()
         return self
 
     def __exit__(
@@ -107,7 +113,14 @@ class Gathering:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over.set()
         self._hold.end()
+        self._watch.join()
+
+    def _let_out(self) -> None:
+        # A listener between two events may wait for what another process makes of the first.
+        while not self._is_over.wait(MAX_LISTENING_S):
+            self._hold.step()
 
     def emitted(self) -> None:
         """Count an event; now and then let out what was held back."""

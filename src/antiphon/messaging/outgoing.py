@@ -199,6 +199,7 @@ class OutgoingBuffer:
             alive: asked now and then; waiting ends when it says False.
         """
         deadline = time.monotonic() + timeout_s
+        self.hold.step()  # a listener may wait between two events of its own thread's bulk
         with self._moved:
             while self._finished < upto:
                 remaining = deadline - time.monotonic()

@@ -150,6 +150,16 @@ def test_a_full_buffer_is_emptied_during_a_hold() -> None:
     assert ([20], False) == (taken, thread.is_alive())
 
 
+def test_whoever_waits_lets_out_what_is_held() -> None:
+    """Waiting for the confirms of events that are held back lets them out: ``flush`` in a bulk."""
+    outgoing, _ = buffer()
+    outgoing.hold.begin()
+    add(outgoing, 5)
+    left = outgoing.wait_settled(5, 0.0)
+
+    assert (5, [5]) == (left, counts(outgoing))
+
+
 def test_a_gathering_lets_out_full_messages(long_held: None) -> None:
     """A block steps whenever a message is full."""
     outgoing, _ = buffer()
@@ -161,6 +171,22 @@ def test_a_gathering_lets_out_full_messages(long_held: None) -> None:
     outgoing.settle(len(during))
 
     assert ([100, 100], [50]) == (during, counts(outgoing))
+
+
+def test_a_listener_that_waits_gets_its_event_out(
+    long_held: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was emitted before a listener that takes long goes out while it is at work."""
+    monkeypatch.setattr(holding, "MAX_LISTENING_S", 0.001)
+    outgoing, _ = buffer()
+    with Gathering(outgoing.hold):
+        add(outgoing, 1)
+        deadline = time.monotonic() + 30
+        taken: list[int] = []
+        while not taken and time.monotonic() < deadline:
+            taken = counts(outgoing)
+
+    assert [1] == taken
 
 
 def test_a_gathering_holds_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
