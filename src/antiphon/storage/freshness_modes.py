@@ -91,13 +91,15 @@ def mode_of(
         )
     if found[2] is None:
         return _united(found[1], None, max_staleness_s)
-    try:
-        seconds = float(found[2])
-    except ValueError:
-        seconds = math.nan
     if found[1] == "strict":
         raise InvalidFreshness(f"freshness is {freshness!r:.80}; 'strict' takes no seconds")
-    return _united(found[1], _checked_bound(f"freshness={found[1]}", seconds), max_staleness_s)
+    try:
+        seconds = bounded(float(found[2])).max_age_s
+    except ValueError:  # InvalidFreshness, too, which names the number only
+        raise InvalidFreshness(
+            f"freshness is {freshness!r:.80}; the seconds must be above 0, and finite"
+        ) from None
+    return _united(found[1], seconds, max_staleness_s)
 
 
 def _united(name: str, said: float | None, max_staleness_s: float | None) -> FreshnessMode:
@@ -176,6 +178,10 @@ class FreshnessReport:
     why: str
     positions: tuple[Position, ...] = ()
 
+    def __str__(self) -> str:
+        """Return a line for people: the state, the age and the reason."""
+        return f"{self.state}, {_age(self.age_s)}: {self.why}"
+
     @property
     def is_fresh(self) -> bool:
         """Whether the state is ``fresh``."""
@@ -185,3 +191,9 @@ class FreshnessReport:
     def position(self) -> Position | None:
         """The only one of ``positions``; None where there is none, or several."""
         return self.positions[0] if len(self.positions) == 1 else None
+
+
+def _age(age_s: float | None) -> str:
+    if age_s is None:
+        return "nobody knows how old"
+    return f"{age_s * 1000:.1f} ms old" if age_s < 1 else f"{age_s:.1f} s old"

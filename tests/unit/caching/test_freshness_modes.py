@@ -1,5 +1,9 @@
 """What a mode and a demand may be, and what is told of those that make no sense."""
 
+import re
+from typing import Literal
+from uuid import UUID
+
 import pytest
 
 from antiphon.errors import InvalidFreshness
@@ -13,7 +17,7 @@ from antiphon.storage.freshness_modes import (
     demand_of,
     mode_of,
 )
-from antiphon.storage.journal import ABSENT
+from antiphon.storage.journal import ABSENT, Position
 
 
 @pytest.mark.parametrize(
@@ -47,9 +51,10 @@ def test_a_mode_has_a_name_and_seconds(
         (3, None, "freshness is 3"),
         ("strict(3)", None, "takes no seconds"),
         ("strict", 3, "takes no max_staleness_s"),
-        ("bounded(soon)", None, "must be above 0 seconds"),
-        ("bounded(0)", None, "must be above 0 seconds"),
+        ("bounded(soon)", None, "freshness is 'bounded(soon)'; the seconds must be above 0"),
+        ("bounded(0)", None, "freshness is 'bounded(0)'; the seconds must be above 0"),
         ("bounded(inf)", None, "and finite"),
+        ("bounded()", None, "freshness is 'bounded()'"),
         ("bounded(2)", 3, "give one of them"),
         (None, -1, "max_staleness_s is -1"),
         (None, "3", "max_staleness_s is '3'"),
@@ -59,7 +64,7 @@ def test_what_makes_no_sense_is_refused(
     freshness: object, max_staleness_s: object, told: str
 ) -> None:
     """The error names the value."""
-    with pytest.raises(InvalidFreshness, match=told.replace("(", r"\(")):
+    with pytest.raises(InvalidFreshness, match=re.escape(told)):
         mode_of(freshness, max_staleness_s)  # type: ignore[arg-type]
 
 
@@ -80,3 +85,21 @@ def test_a_report_has_one_position_or_none() -> None:
     """Of several journals there is no one position."""
     assert FreshnessReport("unsure", None, "").position is None
     assert not FreshnessReport("unsure", None, "").is_fresh
+
+
+@pytest.mark.parametrize(
+    ("state", "age_s", "text"),
+    [
+        ("fresh", 0.0, "fresh, 0.0 ms old: asked"),
+        ("fresh", 0.00154, "fresh, 1.5 ms old: asked"),
+        ("unsure", 12.04, "unsure, 12.0 s old: asked"),
+        ("unsure", None, "unsure, nobody knows how old: asked"),
+    ],
+)
+def test_a_report_is_printed_for_people(
+    state: Literal["fresh", "unsure"], age_s: float | None, text: str
+) -> None:
+    """One line says what, how old and why; positions are for programs."""
+    report = FreshnessReport(state, age_s, "asked", (Position(UUID(int=1), 1, 2, b"12345678"),))
+
+    assert text == str(report)
