@@ -36,7 +36,7 @@ _LONG_S = 20.0
 class Waiter:
     """A thread that waits, and what it got."""
 
-    def __init__(self, store: Any, position: Position, timeout_s: float = _LONG_S) -> None:
+    def __init__(self, store: Any, position: Position, timeout_s: float = 2 * _LONG_S) -> None:
         self.outcome: Any = None
         self._thread = threading.Thread(target=self._run, args=(store, position, timeout_s))
         self._thread.start()

@@ -81,7 +81,8 @@ async def waiting(
     count: int = 1,
 ) -> AsyncIterator[list[Request]]:
     """Give requests that wait for something after *position*."""
-    url = f"{path}?position={quote(str(position))}&wait_s={_LONG_S:g}"
+    # Longer than an answer is waited for: what only the time-out ends is a failure.
+    url = f"{path}?position={quote(str(position))}&wait_s={2 * _LONG_S:g}"
     requests = [Request(app, url, token) for _ in range(count)]
     before = app.served.waiting.count
     await until(lambda: app.served.waiting.count == before + count)
