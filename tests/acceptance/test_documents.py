@@ -29,7 +29,9 @@ DOCUMENTS = sorted(
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_programs_of_the_documents_run(document: str, amqp_url: str, redis_url: str) -> None:
+def test_programs_of_the_documents_run(
+    document: str, amqp_url: str, redis_url: str, tmp_path: Path
+) -> None:
     """A newcomer who copies the programs sees them work."""
     # Outside of the tests people have their servers at the usual places.
     places = {"amqp://localhost": amqp_url, "redis://localhost/0": redis_url}
@@ -42,6 +44,7 @@ def test_programs_of_the_documents_run(document: str, amqp_url: str, redis_url: 
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", program],
             env=environment,
+            cwd=tmp_path,  # some leave files where they run
             capture_output=True,
             text=True,
             timeout=60,
