@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,10 +98,20 @@ class Scene:
         wait_until(lambda: self.read(key) == text, f"{key} is {text}")
         return time.monotonic() - began
 
+    def warm(self, key: str, text: str) -> None:
+        """Read *key* until it is *text*, and is served from the cache."""
+        hits = self.mounted.cache_stats().hits
+        self.seconds_until(key, text)
+        wait_until(
+            lambda: self.read(key) == text and self.mounted.cache_stats().hits > hits,
+            f"{key} is served from the cache",
+        )
+
     @contextlib.contextmanager
     def silence(self) -> Iterator[None]:
         """Let nothing through between the cache and the broker; nobody is told."""
         self.network.fall_silent()
+        threading.Event().wait(0.1)  # what it had in hand is passed on
         yield
         self.network.speak()
 

@@ -21,7 +21,7 @@ def test_a_lost_last_event_is_stale_for_the_bound_at_most(
     """The network falls silent, one key is written, and nothing more: the reader finds out."""
     with Scene(amqp_url, system, sqlite_url(tmp_path)) as scene:
         scene.write("p/a", "old")
-        scene.seconds_until("p/a", "old")
+        scene.warm("p/a", "old")
         with scene.silence():
             scene.write("p/a", "new")
             written = time.monotonic()
@@ -37,7 +37,7 @@ def test_it_heals_although_nothing_is_written_any_more(
     """After the silence the cache drops what changed, vouches for itself, and is of use again."""
     with Scene(amqp_url, system, sqlite_url(tmp_path)) as scene:
         scene.write("p/a", "old")
-        scene.seconds_until("p/a", "old")
+        scene.warm("p/a", "old")
         with scene.silence():
             wait_until(lambda: not scene.invalidator.is_trusted, "the silence is noticed")
             scene.write("p/a", "new")
