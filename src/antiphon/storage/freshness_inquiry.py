@@ -4,7 +4,7 @@
   that asks; and that one neither, once an answer took long or did not come: then
   the question goes on beside it, on a thread of its own.
 - Past the bound, and where only what is asked during a read is believed,
-  readers wait for the same answer, at most ``PATIENCE_S``.
+  readers wait for the same answer, until ``PATIENCE_S`` after it was asked for.
 - A question that was under way when a read began tells of before that read, so
   a strict reader waits for the next one: two at the very most for any number of
   readers that come at once.
@@ -29,13 +29,13 @@ from antiphon.storage.freshness_questions import (
 )
 from antiphon.storage.journal import Journal
 from antiphon.storage.ledger import CacheLedger
-from antiphon.storage.outage import Outage
+from antiphon.storage.outage import HANG_S, Outage
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a reader waits for the answer to another's question; then it
-#: reads the backing store.
-PATIENCE_S = 5.0
+#: Seconds after which readers no longer wait for the answer to a question; then
+#: the backing store is held to be down, and reads that need it fail at once.
+PATIENCE_S = HANG_S
 
 #: Seconds between two looks, at least, whether an open question is answered.
 _LOOK_S = 0.01
@@ -164,11 +164,7 @@ class Inquiry:
             # An answer that is behind empties no cache of its use: reads go
             # through, and one of them asks again at a third of the bound.
             return False
-        asking, is_mine = self._begin()
-        if is_mine:
-            self._put(asking)
-        else:
-            self._wait(asking, PATIENCE_S)
+        self._put_or_wait()
         return self.is_within(bound)
 
     def ask_soon(self, bound: float, wait_s: float) -> bool:
@@ -187,14 +183,9 @@ class Inquiry:
         """Put a question, or wait for one that was put after this read began."""
         with self.lock:
             before = self._asked
-        ends_at = self._clock() + PATIENCE_S
         # One that was under way when this read began tells of before it.
-        while self._ended.number <= before and self._clock() < ends_at:
-            asking, is_mine = self._begin()
-            if is_mine:
-                self._put(asking)
-            else:
-                self._wait(asking, ends_at - self._clock())
+        while self._ended.number <= before and self._put_or_wait():
+            pass
         ended = self._ended
         return ended if ended.number > before else _UNANSWERED
 
@@ -215,6 +206,17 @@ class Inquiry:
             self._asked += 1
             self._asking = asking = Asking(self._asked, self._clock())
             return asking, True
+
+    def _put_or_wait(self) -> bool:
+        """Put a question or wait for the one under way; False if its time is over."""
+        asking, is_mine = self._begin()
+        if is_mine and not self._is_slow:
+            self._put(asking)
+            return True
+        if is_mine:
+            self._put_beside(asking)
+        self._wait(asking, PATIENCE_S - (self._clock() - asking.began_at))
+        return asking.is_done
 
     def _wait(self, asking: Asking, timeout_s: float) -> None:
         with self.lock:

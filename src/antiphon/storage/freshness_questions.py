@@ -119,7 +119,7 @@ class Questions:
         answer = _NO_ANSWER
         for is_again in (False, True):
             sent_at = self._clock()
-            heads = self._outage.call(self._heads)
+            heads = self._outage.call(self._heads, is_small=True)
             if any(_contradicts(head, before) for head in heads):
                 self._open.clear()
                 raise HistoryLost

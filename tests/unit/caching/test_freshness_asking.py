@@ -255,6 +255,21 @@ def test_available_waits_no_longer_than_it_says() -> None:
     wait_until(lambda: cache.freshness.covers_soon(1), "the answer counts when it comes")
 
 
+@pytest.mark.parametrize("mode", [STRICT, bounded(3)])
+def test_past_the_bound_nobody_waits_for_ever(mode: FreshnessMode) -> None:
+    """Three seconds after the question readers give up, whenever they came."""
+    cache = Cache(mode)
+    cache.store.may_answer.clear()
+    (asker,) = in_threads(1, lambda: cache.freshness.covers(1))
+    wait_until(lambda: cache.store.heads_asked == 1, "somebody asks")
+    cache.clock.now += 3.1
+
+    assert not cache.freshness.covers(1)
+    assert 1 == cache.store.heads_asked
+    cache.store.may_answer.set()
+    asker.join(DEADLINE_S)
+
+
 def test_a_store_that_is_away_is_asked_again_soon(cache: Cache) -> None:
     """While it is, what is within the bound is served, and after it nothing."""
     cache.freshness.covers(1)

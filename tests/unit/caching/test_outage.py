@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from antiphon.errors import StoreUnavailable
-from antiphon.storage.outage import MAX_PAUSE_S, SLOW_S, Outage
+from antiphon.storage.outage import HANG_S, MAX_PAUSE_S, SLOW_S, Outage
 
 
 class Store:
@@ -118,3 +118,32 @@ def test_a_trier_that_died_is_no_obstacle(store: Store) -> None:
     store.is_down = False
 
     assert "here" == store.call()
+
+
+def test_a_store_that_hangs_is_not_waited_for_by_all(store: Store) -> None:
+    """Its client's time-out may be half a minute; one call waits for that."""
+    store.is_down = False
+    told: list[str] = []
+
+    def hang() -> str:
+        store.now += HANG_S - 0.1
+        told.append(store.call())
+        store.now += 0.2
+        with pytest.raises(StoreUnavailable, match="has not answered for 3 s"):
+            store.call()
+        return "late"
+
+    assert "late" == store.outage.call(hang, is_small=True)
+    assert ["here"] == told
+    assert "here" == store.call()
+
+
+def test_a_large_call_may_take_its_time(store: Store) -> None:
+    """A value that takes long to come is no sign of an outage."""
+    store.is_down = False
+
+    def read() -> str:
+        store.now += 10 * HANG_S
+        return store.call()
+
+    assert "here" == store.outage.call(read)
