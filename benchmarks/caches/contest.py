@@ -22,6 +22,7 @@ from benchmarks.caches.case import Servers, now_ns, read_stamp, stamped
 #: Those that take part, the first being what the others are compared with.
 PEERS = (
     "redis_pubsub",
+    "redis_pipelined",
     "antiphon_mount",
     "antiphon_switch",
     "redis_tracking",
