@@ -114,12 +114,20 @@ class Pushing:
         )
 
     def _is_pushed(self, key: str, earlier: PushNote | None) -> bool:
-        """Push *key*; False if an earlier push of it turned out to have arrived meanwhile."""
+        """Push *key*; False if it has to begin anew: something happened to it meanwhile."""
         own = self._own
         with speaking_of(key, own.mount_store):
             value = own.mount_store.get(own.short(key))
         with closing_value(value):
-            note = self._note(key, version_of(value), earlier)
+            base, is_arrived = self._base(key)
+            # Whoever finishes a push takes the value away, and then its base: so
+            # the base is that of this value if the value is still there now.
+            now = self._own_version(key)
+            if now is None:
+                return True  # another process has pushed it meanwhile
+            if is_arrived or now != version_of(value):
+                return False
+            note = self._note(key, base, now, earlier)
             try:
                 version = self._send(key, value, note)
             except StoreUnavailable:
@@ -132,12 +140,32 @@ class Pushing:
         self._finish(key, note, _Arrival(note.tries[-1], version))
         return True
 
-    def _note(self, key: str, version: Version | None, earlier: PushNote | None) -> PushNote:
+    def _base(self, key: str) -> tuple[Version | None, bool]:
+        """Return what the source is to have; and whether that is a push of the key itself."""
         own = self._own
         base = own.ledger.base(key)
-        if base is None and own.journals:
-            # Written before there was a cache: whatever is there is replaced.
-            base = own.source_version(key)
+        if base is not None or not own.journals:
+            return base, False
+        # Written before there was a cache: whatever is there is replaced.
+        base = own.source_version(key)
+        note = own.push_note(key)
+        is_own = note is not None and base is not None and note.tried(base.entry_id) is not None
+        return base, is_own
+
+    def _own_version(self, key: str) -> Version | None:
+        """Return the version of the user's value; None if it is gone."""
+        own = self._own
+        try:
+            value = own.mount_store.get(own.short(key))
+        except KeyError:
+            return None
+        with closing_value(value):
+            return version_of(value)
+
+    def _note(
+        self, key: str, base: Version | None, version: Version, earlier: PushNote | None
+    ) -> PushNote:
+        own = self._own
         heads = tuple(journal.head() for journal in own.journals)
         new = PushNote(base, (Try(new_entry_id(), version),), heads, time.time_ns())
         note = new.after(earlier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -406,7 +407,7 @@ def test_it_is_recognised_behind_wrappers(kind: str) -> None:
 # -- Several at once ------------------------------------------------------------
 
 
-def test_several_push_the_same_key_at_once(tmp_path: Path) -> None:
+def test_several_push_the_same_key_at_once(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """It arrives once, and none of them fails."""
 
     def opened(name: str) -> SqliteStore:
@@ -427,7 +428,11 @@ def test_several_push_the_same_key_at_once(tmp_path: Path) -> None:
         except Exception as exc:
             failures.append(exc)
 
-    for number in range(10):
+    rounds, interval_s = 200, sys.getswitchinterval()
+    # So that they meet at every step.
+    request.addfinalizer(lambda: sys.setswitchinterval(interval_s))
+    sys.setswitchinterval(1e-5)
+    for number in range(rounds):
         caches[0].set("p/a", StringValue(b"%d" % number))
         barrier = threading.Barrier(len(caches))
         threads = [threading.Thread(target=push, args=(mounted,)) for mounted in caches]
@@ -437,7 +442,7 @@ def test_several_push_the_same_key_at_once(tmp_path: Path) -> None:
             thread.join()
 
     assert [] == failures
-    assert 10 == changes_of(stores[0][1], "p/a")
+    assert rounds == changes_of(stores[0][1], "p/a")
     assert {} == caches[0].filling.ledger.pushes()
     for pair in stores:
         for store in pair:
