@@ -17,6 +17,7 @@ SCRIPTS = (
     (str(HERE / "events/main.py"),),
     ("-m", "benchmarks.messaging"),
     ("-m", "benchmarks.stores"),
+    ("-m", "benchmarks.caches"),
 )
 
 
