@@ -84,7 +84,6 @@ class Inquiry:
         lock: guards what is asked; for who waits on ``moved``.
         moved: notified when a question ended, and by others as they like.
         shown: the newest question that was answered.
-        trouble: why nothing newer is shown, in words.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class Inquiry:
         self.lock = threading.Lock()
         self.moved = threading.Condition(self.lock)
         self.shown = NOTHING_SHOWN
-        self.trouble = "the backing store was not asked yet"
+        self._trouble = "the backing store was not asked yet"
         self._clock = clock
         self._outage = outage
         self._pause_s = pause_s
@@ -118,6 +117,16 @@ class Inquiry:
         self._is_behind = False
         self._is_slow = False
         self._beside = Beside("antiphon-head")
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing newer is shown, in words."""
+        asking = self._asking
+        if asking is not None and asking.is_under_way():
+            waited_s = self._clock() - asking.began_at
+            if waited_s > _QUICK_S:
+                return f"the backing store was asked {waited_s:.1f} s ago, and has not answered"
+        return self._trouble
 
     def is_within(self, max_age_s: float) -> bool:
         """Return whether what is looked up from now on is known to be so fresh."""
@@ -250,7 +259,7 @@ class Inquiry:
             self._is_slow = self._clock() - began > _QUICK_S
             with self.lock:
                 self._ask_again_at, self._is_behind = next_at, not asking.is_shown
-                self.trouble = trouble
+                self._trouble = trouble
                 if answer is not None and answer.question is not None:
                     self._note(answer.question)
             self._end(asking)

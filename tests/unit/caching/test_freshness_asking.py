@@ -238,6 +238,21 @@ def test_a_store_that_was_slow_is_asked_beside_the_reader(cache: Cache) -> None:
     wait_until(lambda: cache.freshness.shown.sent_at > 101.9, "the answer is noted")
 
 
+def test_a_store_that_does_not_answer_is_not_told_as_a_cache_that_is_behind() -> None:
+    """Whoever reads why a value is unsure looks for the fault in the right place."""
+    cache = Cache(available(3))
+    assert cache.freshness.covers_soon(1)
+    cache.store.may_answer.clear()
+    cache.clock.now += 4
+    cache.freshness.covers_soon(1)
+    cache.clock.now += 2
+    told = cache.freshness.doubts()
+    cache.store.may_answer.set()
+    wait_until(lambda: cache.freshness.is_within(3), "it was answered")
+
+    assert "the backing store was asked 2.0 s ago, and has not answered" == told
+
+
 def test_available_waits_no_longer_than_it_says() -> None:
     """A store that hangs costs each read less than a tenth of a second, and not twice."""
     cache = Cache(available(3))
