@@ -108,7 +108,7 @@ class Outage:
                 return
             self.spared += 1
             why = self._why
-        raise StoreUnavailable(f"{why} (so it was a moment ago; not tried again yet)")
+        raise StoreUnavailable(f"{why} (that was a moment ago; it is tried again soon)")
 
     def _failed(self, why: str, took_s: float) -> None:
         with self._lock:

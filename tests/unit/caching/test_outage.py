@@ -46,7 +46,7 @@ def test_after_one_long_failure_others_fail_at_once(store: Store) -> None:
     fails(store, "^nobody there$")
     before = store.now
     for _ in range(5):
-        fails(store, "nobody there .so it was a moment ago")
+        fails(store, "nobody there .that was a moment ago")
 
     assert (1, 5, before) == (store.asked, store.outage.spared, store.now)
 
@@ -83,7 +83,7 @@ def test_one_tries_and_others_do_not_wait(store: Store) -> None:
         return "tried"
 
     assert "tried" == store.outage.call(while_one_tries)
-    assert ["nobody there (so it was a moment ago; not tried again yet)"] == told
+    assert ["nobody there (that was a moment ago; it is tried again soon)"] == told
 
 
 def test_quick_failures_change_nothing(store: Store) -> None:
