@@ -36,7 +36,7 @@ class Dropping:
 
     Args:
         ledger: of the cache.
-        prefix: only keys that begin with it are cached.
+        prefix: keys that begin with it are told of, and noted with their version.
         counts: are counted on.
         has_versions: whether versions can be compared, all being of one store.
     """
@@ -50,7 +50,11 @@ class Dropping:
         self._has_versions = has_versions
 
     def drop(self, changes: Sequence[Heard], *, drops_all: bool = False) -> list[Applied]:
-        """Void what *changes* make stale, in one transaction; or everything.
+        """Void what *changes* make stale, in one step; or everything.
+
+        Another mount may share the medium, and the position speaks of its
+        entries, too: so keys that do not begin with the prefix are voided as
+        well.  Nothing is noted of these, or told.
 
         Raises:
             StoreError: the cache cannot be written; some may be voided.
@@ -60,9 +64,12 @@ class Dropping:
             for change in changes
             if change.key.startswith(self._prefix)
         )
+        others = dict.fromkeys(
+            change.key for change in changes if not change.key.startswith(self._prefix)
+        )
         done = list(wanted.values())
-        if done:
-            done = self._void_keys(done)
+        if done or others:
+            done = self._void_keys(done, list(others))
         if drops_all:
             self._void_all()
         return done
@@ -70,15 +77,16 @@ class Dropping:
     def _version_of(self, position: Position | None) -> Version | None:
         return position.version if position is not None and self._has_versions else None
 
-    def _void_keys(self, wanted: list[Applied]) -> list[Applied]:
+    def _void_keys(self, wanted: list[Applied], others: list[str]) -> list[Applied]:
         changes = sum(one.changes for one in wanted)
-        if len(wanted) == 1:
-            ((key, version, *_),) = wanted
-            done = [wanted[0]._replace(dropped=int(self._ledger.void(key, version)))]
-        elif len(wanted) > PREFIX_ABOVE and len(wanted) > self._ledger.usage().entries:
+        if self._are_too_many(others):
+            self._ledger.void_prefix(common_prefix(others), None)
+            others = []
+        if self._are_too_many(wanted):
             done = [self._void_prefix(wanted, changes)]
+            self._void(others)
         else:
-            drops = self._ledger.void_many([(one.key, one.version) for one in wanted])
+            drops = self._void(others, wanted)
             done = [
                 one._replace(dropped=int(dropped))
                 for one, dropped in zip(wanted, drops, strict=True)
@@ -87,6 +95,20 @@ class Dropping:
         self.counts.coalesced += changes - len(wanted)
         self.counts.dropped += sum(one.dropped for one in done)
         return done
+
+    def _are_too_many(self, keys: Sequence[object]) -> bool:
+        return len(keys) > PREFIX_ABOVE and len(keys) > self._ledger.usage().entries
+
+    def _void(self, others: Sequence[str], wanted: Sequence[Applied] = ()) -> list[bool]:
+        """Void single keys; for each of *wanted* whether an entry was dropped."""
+        voided: list[tuple[str, Version | None]] = [(one.key, one.version) for one in wanted]
+        # Without a version nothing is noted, which would take room from one's own notes.
+        voided += ((key, None) for key in others)
+        if len(voided) == 1:
+            drops = [self._ledger.void(*voided[0])]
+        else:
+            drops = self._ledger.void_many(voided) if voided else []
+        return drops[: len(wanted)]
 
     def _void_prefix(self, wanted: list[Applied], changes: int) -> Applied:
         prefix = common_prefix(one.key for one in wanted)

@@ -104,7 +104,8 @@ def test_what_comes_meanwhile_is_applied_in_one_step(kept: Kept) -> None:
     wait_until(lambda: len(kept.outcomes) == 2, "both steps are told")
 
     newest = {e.key: e.version for e in kept.journal.entries}
-    assert [[("p/a", newest["p/a"]), ("p/b", newest["p/b"])]] == kept.ledger.calls_of("void_many")
+    told = [("p/a", newest["p/a"]), ("p/b", newest["p/b"]), ("q/c", None)]
+    assert [told] == kept.ledger.calls_of("void_many")
     assert ["void_many", "advance"] == [name for name, _ in kept.ledger.calls[-2:]]
     assert kept.journal.head() == kept.ledger.position()
     assert [3, 1] == [done.changes for done in kept.outcomes[1].applied]
