@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from antiphon.errors import InvalidValue, StoreError
 from antiphon.storage.abstract_store import AbstractStore
@@ -29,13 +29,14 @@ from antiphon.storage.cache_options import CacheOptions
 from antiphon.storage.cache_stats import CacheCounts, CacheStats
 from antiphon.storage.cached_entry import CachedEntry
 from antiphon.storage.cached_value import CachedValue, UnsureValue
+from antiphon.storage.claiming import claim
 from antiphon.storage.eviction import Eviction
 from antiphon.storage.flights import Flights
 from antiphon.storage.freshness import Freshness, boot_clock
 from antiphon.storage.freshness_modes import Demand, FreshnessReport
 from antiphon.storage.freshness_questions import Question, report_of
 from antiphon.storage.journal import Journal, Position, Version, version_of
-from antiphon.storage.journals import journals_of
+from antiphon.storage.journals import journals_of, tells_of_changes
 from antiphon.storage.layered_store import closing_value
 from antiphon.storage.ledger import CacheLedger, Fill, Reservation
 from antiphon.storage.outage import Outage
@@ -95,11 +96,12 @@ class FillingMount:
         self.ledger: CacheLedger = ledger
         #: The journals that tell of every change of the backing store; empty if it has none.
         self.journals: tuple[Journal, ...] = journals_of(self.backing_store) or ()
-        if not self.journals and not _tells_of_changes(self.backing_store):
+        if not self.journals and not tells_of_changes(self.backing_store):
             raise InvalidValue(
                 f"cannot fill from {self.backing_store!r}, which has no journal and no events of"
                 " its own: give the store behind it as backing store"
             )
+        claim(ledger, self.journals)
         self.own = OwnWrites(
             self.mount_point,
             self.mount_store,
@@ -388,13 +390,3 @@ class FillingMount:
             # Flights that took off before may bring what was there before.
             self._fills.void(key)
             self._confirmations.void(key)
-
-
-def _tells_of_changes(store: Any) -> bool:
-    """Whether somebody may hear of the changes of *store*, which has no journal now.
-
-    Wrappers never emit, and stores that could have a journal and have none tell
-    of what goes through them only.
-    """
-    wraps = getattr(store, "stores", None) or hasattr(getattr(store, "store", None), "query")
-    return not (wraps or hasattr(store, "since"))

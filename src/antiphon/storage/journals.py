@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 from uuid import UUID
 
 from antiphon.storage.journal import Journal, JournalEntry, Position, WaitingJournal
@@ -38,6 +39,16 @@ def journals_of(store: object) -> tuple[Journal, ...] | None:
         return None
     found: tuple[Journal, ...] | None = tell()
     return found
+
+
+def tells_of_changes(store: Any) -> bool:
+    """Whether somebody may hear of the changes of *store*, which has no journal now.
+
+    Wrappers never emit, and stores that could have a journal and have none tell
+    of what goes through them only.
+    """
+    wraps = getattr(store, "stores", None) or hasattr(getattr(store, "store", None), "query")
+    return not (wraps or hasattr(store, "since"))
 
 
 def wait_for_change(journal: Journal, position: Position, timeout_s: float) -> Position:

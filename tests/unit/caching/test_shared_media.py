@@ -77,3 +77,20 @@ def test_a_fill_of_another_mount_is_voided_too(medium: Medium) -> None:
 
     fill = Fill(io.BytesIO(b"0"), {}, None, None, None)
     assert ledger.fill(reservation, fill) is None
+
+
+def test_a_source_of_before_left_nothing_that_is_believed(medium: Medium) -> None:
+    """What was filled from another source meanwhile is not served as the first one's."""
+    first, second = connected(), connected()
+    first.from_bytes("k", b"first")
+    second.from_bytes("k", b"second")
+    cache = mounted("", medium, first)
+    applier_of(cache, first).catch_up(after_doubt=True)
+    assert b"first" == read(cache, "k")
+
+    assert b"second" == read(mounted("", medium, second), "k")
+    cache = mounted("", medium, first)
+
+    assert b"first" == read(cache, "k")
+    applier_of(cache, first).catch_up(after_doubt=True)
+    assert b"first" == read(cache, "k")
