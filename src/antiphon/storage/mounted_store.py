@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from antiphon.errors import InvalidValue, KeyNotFound, VersionConflict
+from antiphon.schemes import mask_url
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.cache_options import CacheOptions
 from antiphon.storage.cache_stats import CacheStats
@@ -35,7 +36,7 @@ class MountedStore(MountedReading):
         backing_store: is read where the mount store has nothing.
         fill: keep what is read from the backing store below the mount point, as
             a cache that a ``CacheInvalidator`` keeps right.  The mount store
-            must be one that can hold a cache: memory, sqlite or Redis.
+            must be one that can hold a cache: memory, sqlite, files or Redis.
         freshness: with *fill*, how fresh a read has to be: ``"strict"``, where
             each read asks the backing store whether the cache is at its head;
             ``bounded(seconds)``, where a read is at the very most so far behind;
@@ -52,7 +53,8 @@ class MountedStore(MountedReading):
     raises ``VersionConflict`` if the backing store has changed the key since.
 
     Raises:
-        InvalidValue: *fill* over a store that fills already, or what only a
+        InvalidValue: what is given as a store is none; *fill* over a store that
+            fills already, or that is the mount store itself; or what only a
             cache can have without *fill*.
         InvalidFreshness: *freshness* is no mode.
         ValueError: a bound is no integer, or below 1.
@@ -72,15 +74,10 @@ class MountedStore(MountedReading):
     ) -> None:
         super().__init__()
         checked_key(mount_point)
+        _check_stores(mount_store, backing_store, fill)
         options = CacheOptions(mode_of(freshness, max_staleness_s), max_bytes, max_entries)
         self._filling: FillingMount | None = None
         if fill:
-            for store in (mount_store, backing_store):
-                if getattr(store, "_filling", None) is not None:
-                    raise InvalidValue(
-                        f"cannot fill over {store!r}, which is a cache itself (fill=True):"
-                        " give the store behind it as backing store"
-                    )
             self._filling = FillingMount(mount_point, mount_store, backing_store, options=options)
         elif options != CacheOptions():
             raise InvalidValue("freshness and bounds are those of a cache: give fill=True as well")
@@ -229,3 +226,22 @@ class MountedStore(MountedReading):
         # Conflict: the user wrote the key again while we pushed, and that stays.
         with contextlib.suppress(VersionConflict):
             self._top().delete(name, **condition(pushed))
+
+
+def _check_stores(mount_store: object, backing_store: object, fill: bool) -> None:
+    for name, store in (("mount_store", mount_store), ("backing_store", backing_store)):
+        if not hasattr(store, "is_connected"):
+            given = mask_url(store) if isinstance(store, str) else store
+            raise InvalidValue(
+                f"{name} is {given!r:.200}, which is no store; open_store(url) makes one"
+            )
+        if fill and getattr(store, "_filling", None) is not None:
+            raise InvalidValue(
+                f"cannot fill over {store!r}, which is a cache itself (fill=True):"
+                " give the store behind it as backing store"
+            )
+    if fill and mount_store is backing_store:
+        raise InvalidValue(
+            f"{mount_store!r} cannot hold the cache of its own source; give it another store,"
+            " such as open_store('memory:')"
+        )

@@ -357,6 +357,30 @@ def test_filling_over_a_cache_is_refused(setting: Setting) -> None:
         MountedStore("p/", DictMemoryStore(), setting.mounted, fill=True)
 
 
+def test_a_url_is_no_store() -> None:
+    """A likely slip; the error says at once what makes a store of it."""
+    with pytest.raises(InvalidValue, match=r"mount_store is 'memory:'.*open_store\(url\)"):
+        MountedStore("p/", "memory:", DictMemoryStore(), fill=True)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match=r"backing_store is None"):
+        MountedStore("p/", DictMemoryStore(), None)  # type: ignore[arg-type]
+
+
+def test_the_password_of_a_url_that_is_no_store_is_not_told() -> None:
+    """Messages end up in logs."""
+    with pytest.raises(InvalidValue) as told:
+        MountedStore("p/", DictMemoryStore(), "redis://:secret@db/0")  # type: ignore[arg-type]
+
+    assert "secret" not in str(told.value)
+
+
+def test_a_cache_in_its_own_source_is_refused() -> None:
+    """It would save nothing, and what one writes into it hid the source's own keys."""
+    store = DictMemoryStore()
+
+    with pytest.raises(InvalidValue, match="cache of its own source"):
+        MountedStore("p/", store, store, fill=True)
+
+
 def test_a_mount_store_that_cannot_hold_a_cache_is_refused() -> None:
     """The error names the class and says what to use."""
     mounted = MountedStore("p/", AbstractStore(), DictMemoryStore(), fill=True)
