@@ -122,6 +122,10 @@ class CacheInvalidator:
         #: The rebuilds after which all own keys were compared with the source; None: never yet.
         self._compared_after: int | None = None
 
+    def __repr__(self) -> str:
+        how = "trusted" if self.is_trusted else f"in doubt, {self.doubt}"
+        return f"<CacheInvalidator of {self.mounted!r}: {how}>"
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -355,5 +359,5 @@ def _check_arguments(
         ("check_interval_s", check_interval_s),
         ("switch_interval_s", switch_interval_s),
     ):
-        if value is not None and not value > 0:
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
             raise ValueError(f"{name} is {value!r}; it must be above 0 seconds")
