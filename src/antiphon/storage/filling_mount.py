@@ -37,7 +37,7 @@ from antiphon.storage.freshness_modes import Demand, FreshnessReport
 from antiphon.storage.freshness_questions import Question, report_of
 from antiphon.storage.journal import Journal, Position, Version, version_of
 from antiphon.storage.journals import journals_of, tells_of_changes
-from antiphon.storage.layered_store import closing_value
+from antiphon.storage.layered_store import closing_value, version_in
 from antiphon.storage.ledger import CacheLedger, Fill, Reservation
 from antiphon.storage.outage import Outage
 from antiphon.storage.own_writes import OwnWrites
@@ -189,7 +189,12 @@ class FillingMount:
         found = self.cached(key, demand)
         if found is not None:
             return found
-        landed = self._fills.run(key, lambda: self._fill(key), within_s=self._bound(demand))
+        landed = self._fills.run(
+            key,
+            lambda: self._fill(key),
+            within_s=self._bound(demand),
+            holds=lambda entry: self._holds(key, entry.version),
+        )
         if landed is None:
             began = self.clock()
             return self.told(self.source(lambda: self.backing_store.get(key)), began)
@@ -263,7 +268,7 @@ class FillingMount:
             self.counts.add("misses")
             return None
         if demand.max_age_s is None and self.options.mode.name == "available":
-            return self._available(key, beat)
+            return self._available(key, beat, demand)
         return self._shown(key, entry, beat, demand)
 
     def _shown(
@@ -287,7 +292,9 @@ class FillingMount:
             return self._confirmed(key, demand)
         return self._hit(key, again, shown, self.clock())
 
-    def _available(self, key: str, beat: int | None) -> CachedValue | None:
+    def _available(
+        self, key: str, beat: int | None, demand: Demand | None = None
+    ) -> CachedValue | None:
         """Return what there is of *key*, flagged if it cannot be shown to be fresh."""
         freshness = self.freshness
         is_fresh, shown = freshness.covers_soon(beat), freshness.shown
@@ -297,6 +304,9 @@ class FillingMount:
             return None
         if entry.checked and is_fresh:
             return self._hit(key, entry, shown, self.clock())
+        if not entry.checked and demand is not None:
+            # No position tells of an entry of a lost history.
+            return self._confirmed(key, demand)
         why = freshness.doubts()
         if not entry.checked:
             why = "the history of the backing store was lost, and it was not asked for the key yet"
@@ -324,7 +334,7 @@ class FillingMount:
         # The reservation comes first: what changes from here on voids it.
         reservation = self.ledger.reserve(key)
         try:
-            version = self.source(lambda: self._version(key))
+            version = self.source(lambda: version_in(self.backing_store, key))
         except BaseException:
             self._release(reservation)
             raise
@@ -332,19 +342,6 @@ class FillingMount:
         if entry is not None:
             self.counts.add("confirmed")
         return entry
-
-    def _version(self, key: str) -> Version | None:
-        """Return the version that the source has of *key*; None if it has no such key."""
-        ask = getattr(self.backing_store, "get_version", None)
-        try:
-            if ask is not None:
-                version: Version | None = ask(key)
-                return version
-            value = self.backing_store.get(key)
-            with closing_value(value):
-                return version_of(value)
-        except KeyError:
-            return None
 
     def _fill(self, key: str) -> CachedEntry | None:
         """Read *key* from the backing store and keep it; None if it cannot be kept."""
@@ -375,6 +372,16 @@ class FillingMount:
         if entry is not None and self.eviction is not None:
             self.eviction.added(key, entry.size)
         return entry
+
+    def _holds(self, key: str, version: Version | None) -> bool:
+        """Return whether the entry of *key* is of that very *version* still."""
+        try:
+            present = self.ledger.lookup(key).entry
+        except StoreError:
+            return False
+        if present is None or version is None:
+            return False
+        return present.checked and present.version == version
 
     def _release(self, reservation: Reservation) -> None:
         try:

@@ -28,6 +28,10 @@ An own write of the key voids its flight: readers from then on take off anew.
                       pushes 2, voids the flight
                                                   reads k: no flight, takes off
     lands version 1   (refused by the ledger)     lands version 2
+
+A change that is applied after a flight kept its value, and before it lands,
+drops what was kept.  Whoever reads after that finds nothing, and the flight: so
+what a flight of before brings is taken only if it is there still (``holds``).
 """
 
 from __future__ import annotations
@@ -84,7 +88,14 @@ class Flights(Generic[_T]):
         #: Readers that took what another one's flight brought.
         self.shared = 0
 
-    def run(self, key: str, act: Callable[[], _T | None], *, within_s: float) -> Landed[_T] | None:
+    def run(
+        self,
+        key: str,
+        act: Callable[[], _T | None],
+        *,
+        within_s: float,
+        holds: Callable[[_T], bool] = lambda _: True,
+    ) -> Landed[_T] | None:
         """Return what *act* returns, or what it returned to another reader of *key*.
 
         Args:
@@ -92,6 +103,8 @@ class Flights(Generic[_T]):
             act: reads it; None if there is nothing that others could use.  Its
                 errors are for its own caller.
             within_s: the bound of this read.
+            holds: whether what a flight brought that took off before this read
+                is right still, as far as is known here.
         """
         ticket = self._taken_off
         ends_at = self._clock() + FLIGHT_WAIT_S
@@ -104,7 +117,8 @@ class Flights(Generic[_T]):
             cargo = flight.cargo
             if cargo is None:
                 return self._alone(act)
-            if flight.number > ticket or self._clock() - flight.began_at < within_s:
+            is_young = self._clock() - flight.began_at < within_s
+            if flight.number > ticket or (is_young and holds(cargo)):
                 with self._lock:
                     self.shared += 1
                 return Landed(cargo, flight.began_at)

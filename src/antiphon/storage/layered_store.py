@@ -16,7 +16,7 @@ from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
 from antiphon.storage.changes import conflict
 from antiphon.storage.checks import checked_expect, checked_key
 from antiphon.storage.conditions import check_honours, condition, honours_expect
-from antiphon.storage.journal import ABSENT, Version, pledged_as
+from antiphon.storage.journal import ABSENT, Version, pledged_as, version_of
 from antiphon.storage.metadata import normalise
 from antiphon.storage.replaying import Replayable
 from antiphon.storage.utils import BUFFER_BYTES, Readable
@@ -218,3 +218,17 @@ def writable(store: AbstractReadOnlyStore) -> AbstractStore:
     if not hasattr(store, "set_data"):
         raise ReadOnlyStore(f"{store!r} can only be read")
     return store  # type: ignore[return-value]
+
+
+def version_in(store: Any, key: str) -> Version | None:
+    """Return the version of *key* in *store*; None if it is not there, or has none."""
+    ask = getattr(store, "get_version", None)
+    try:
+        if ask is not None:
+            version: Version | None = ask(key)
+            return version
+        value = store.get(key)
+        with closing_value(value):
+            return version_of(value)
+    except KeyError:
+        return None
