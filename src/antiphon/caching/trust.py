@@ -30,7 +30,7 @@ class Trust:
     def __init__(
         self, ledger: CacheLedger, freshness: Freshness, tell: Callable[[str | None], None]
     ) -> None:
-        self.why: str | None = "it is being checked"
+        self.why: str | None = "it was not checked yet"
         self.doubts = 0
         self._ledger = ledger
         self._freshness = freshness
