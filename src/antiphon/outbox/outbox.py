@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -202,6 +203,7 @@ class _Watched:
             has_more = True
             try:
                 while has_more and not ending.is_set():
+                    self._vouching.look_at(store)
                     self._vouching.advance()
                     self._say(ledger)
                     has_more = self.sweeper.sweep(store, ledger, ending.is_set)
@@ -224,6 +226,8 @@ class _Watched:
     def _say_last(self, store: Any, ledger: OutboxLedger, timeout_s: float) -> None:
         try:
             deadline = time.monotonic() + timeout_s
+            with contextlib.suppress(NotConnected):  # it is being disconnected
+                self._vouching.look_at(store)
             if not self._vouching.advance(timeout_s):  # and then of what was committed since
                 self._vouching.advance(max(0.0, deadline - time.monotonic()))
             self._say(ledger, last=len(self._stores) == 1)

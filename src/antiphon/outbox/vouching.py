@@ -7,10 +7,11 @@ import time
 import weakref
 from collections.abc import Sequence
 
+from antiphon.errors import PositionLost
 from antiphon.events.event_id import EventId
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.outbox.options import Timing
-from antiphon.storage.journal import JournalEntry, Version
+from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.outbox_ledger import Lease
 from antiphon.storage.tellings import Tellings, Turn
 
@@ -57,6 +58,7 @@ class Vouching:
         self._timing = timing
         self._lock = threading.Lock()
         self._tellings: tuple[Tellings, ...] = ()
+        self._head: Position | None = None
         self._newest: Version | None = None
         self._sure: Version | None = None
         self._candidate: _Candidate | None = None
@@ -76,6 +78,36 @@ class Vouching:
 
     # -- What is confirmed ---------------------------------------------------
 
+    def look_at(self, journal: Journal) -> None:
+        """Begin anew if *journal* has another history than it had; called before ``advance``.
+
+        A backup that is restored under a running process gives the numbers of
+        confirmed commits to others, which nobody has confirmed.
+        """
+        head, newest = journal.head(), self._newest_told()
+        candidate = None if self._candidate is None else self._candidate.version
+        looked = None if self._head is None else self._head.version
+        for version in filter(None, {looked, newest, candidate} - {head.version}):
+            try:
+                journal.since(Position(head.store_id, *version))
+            except PositionLost:
+                head = journal.head()
+                self._start_over(head.version)
+                break
+        self._head = head
+
+    def _start_over(self, head: Version) -> None:
+        for each in self._tellings:
+            each.forget_told()
+        # All of this process's commits up to the head had begun their turns before it
+        # was read, so it will do for the newest one.
+        self._newest, self._sure, self._candidate, self._written = head, None, None, None
+        if self._again:
+            self._again = [(Version(0, 0, b""), head)]
+
+    def _newest_told(self) -> Version | None:
+        return max(filter(None, (each.newest() for each in self._tellings)), default=None)
+
     def advance(self, timeout_s: float = 0.0) -> bool:
         """Find out what is confirmed by now; return whether all is that was committed.
 
@@ -84,7 +116,7 @@ class Vouching:
         """
         self._collect_doubts()
         dropped = self._bus.sending[1]
-        newest = max(filter(None, (each.newest() for each in self._tellings)), default=None)
+        newest = self._newest_told()
         if newest is not None and (self._newest is None or newest > self._newest):
             self._newest = newest
         if self._candidate is None:

@@ -129,6 +129,10 @@ class Tellings:
         told = [turn.told for turn in _copied(self._open)]
         return max((*_copied(self._ended), *filter(None, told)), default=None)
 
+    def forget_told(self) -> None:
+        """Forget which commits are told: their versions are of a history that is no more."""
+        self._ended.clear()
+
     def open_turns(self) -> list[Turn]:
         """Return the turns that are not over and not told."""
         return [turn for turn in _copied(self._open) if turn.told is None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -140,6 +141,38 @@ def test_a_clock_that_was_set_forth_delays_nothing_for_long(
 
     assert ["b"] == heard.wait(1)
     wait_swept(store)
+
+
+def test_a_restored_backup_is_another_history(sqlite_world: World, tmp_path: Path) -> None:
+    """What is committed after it has the numbers of what was told before, and is not told."""
+    broker = MemoryBroker.named(sqlite_world.broker.removeprefix("memory://"))
+    bus = sqlite_world.bus(PATIENT)
+    heard = Heard(sqlite_world.bus())
+    store = sqlite_world.store(bus)
+    store.from_bytes("kept", b"")
+    wait_swept(store)
+    kept = store.head()
+    backup = sqlite3.connect(":memory:")
+    with contextlib.closing(sqlite3.connect(tmp_path / "store")) as database:
+        database.backup(backup)
+    for number in range(4):
+        store.from_bytes(f"lost {number}", b"")
+    wait_swept(store)
+    broker.hold_confirms()
+    with contextlib.closing(sqlite3.connect(tmp_path / "store")) as database:
+        backup.backup(database)
+    backup.close()
+    store.from_bytes("new", b"")
+    bus.outbox.wake()
+    looked = bus.outbox.stats().lag_s
+    wait_until(lambda: bus.outbox.stats().lag_s > looked + 0.2, "it was looked at")
+    (lease,) = store.outbox_ledger().leases()
+
+    assert kept == store.outbox_ledger().swept()
+    assert lease.confirmed <= kept.sequence
+    broker.release_confirms()
+    wait_swept(store)
+    assert "new" in heard.wait(6)
 
 
 def test_who_is_cut_off_is_not_waited_for(sqlite_world: World) -> None:
