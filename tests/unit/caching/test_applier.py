@@ -33,7 +33,7 @@ class Followed:
 
     def unchecked(self) -> list[str]:
         """Return the keys whose entries are not to be served before they are confirmed."""
-        found = {key: self.ledger.lookup(key).entry for key in self.ledger.keys()}
+        found = {key: self.ledger.lookup(key).entry for key in list(self.ledger.keys())}
         return [key for key, entry in found.items() if entry is not None and not entry.checked]
 
     def cache(self, key: str) -> None:
