@@ -117,6 +117,8 @@ class Sweeper:
     def _look_at(self, swept: Position | None) -> None:
         if swept == self._seen and self._patience_s:
             return
+        # Whoever moved it has dealt with the oldest one that waited.
+        self.waits_since_ns = None
         self._seen, self._seen_at = swept, time.monotonic()
         self._patience_s = self._timing.patience_s * random.uniform(0.5, 1.5)  # noqa: S311
 

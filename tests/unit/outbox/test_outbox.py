@@ -10,6 +10,7 @@ from outbox_helpers import ASLEEP, PATIENT, QUICK, Heard, World, swept, wait_swe
 
 from antiphon.events.api import EventManager
 from antiphon.outbox.opening import attach, open_bus
+from antiphon.outbox.options import Timing
 from antiphon.storage import tellings
 from antiphon.storage.events import StoreSetEvent
 from antiphon.storage.filesystem_store import FileSystemStore, init_shared_store
@@ -235,6 +236,27 @@ def test_the_stats_say_what_waits(world: World) -> None:
 
     stats = bus.outbox.stats()
     assert (1, 3, 3, 0.0) == (stats.stores, stats.swept, stats.orphaned, stats.lag_s)
+
+
+def test_who_looks_on_tells_of_no_lag_that_is_not(world: World) -> None:
+    """Once another one has swept the oldest entry that waited, the lag is that of the next."""
+    bus = world.bus(Timing(lease_s=3600, renew_s=0.1, tick_s=3600, patience_s=3600))
+    world.store(bus)
+    other = world.store()
+    bus.outbox.wake()
+    wait_until(lambda: other.outbox_ledger().swept() is not None, "it knows where it begins")
+    begin = other.outbox_ledger().swept()
+    other.from_bytes("first", b"")
+    first = other.head()
+    bus.outbox.wake()
+    wait_until(lambda: bus.outbox.stats().lag_s > 0.5, "the first one waits")
+    other.from_bytes("second", b"")
+    other.from_bytes("third", b"")
+    assert other.outbox_ledger().sweep_to(begin, first)
+    bus.outbox.wake()
+    wait_until(lambda: bus.outbox.stats().waiting == 2, "the next two wait")
+
+    assert bus.outbox.stats().lag_s < 0.5
 
 
 def test_a_store_that_dies_with_its_process_has_no_outbox(tmp_path: Path) -> None:
