@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 
 from antiphon import AntiphonError, BrokerEventManager, open_store
 from antiphon.storage.abstract_store import AbstractStore
@@ -19,6 +20,9 @@ _LAST_RETRY_S = 10.0
 
 #: Seconds between two looks at whether an open store still answers.
 _CHECK_INTERVAL_S = 3.0
+
+#: Seconds that a look may take; the store's own timeout may be much longer.
+_ANSWER_WITHIN_S = 5.0
 
 #: A key that is looked for to see whether the store answers.
 _PROBE_KEY = "antiphon.probe"
@@ -48,6 +52,7 @@ class OpenedStore:
         if authorizing:
             self.store = AuthorizingStore(self._inner)
         self._problem: str | None = "it is being opened"
+        self._asked_at: float | None = None  # while a look is under way
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"store {name}", daemon=True)
 
@@ -57,6 +62,11 @@ class OpenedStore:
 
     def problem(self) -> str | None:
         """Return why the store does not answer, or None if it does."""
+        asked_at = self._asked_at
+        if self._problem is None and asked_at is not None:
+            silent_s = time.monotonic() - asked_at
+            if silent_s > _ANSWER_WITHIN_S:
+                return f"it has not answered for {silent_s:.0f} s"
         return self._problem
 
     def is_alive(self) -> bool:
@@ -67,7 +77,9 @@ class OpenedStore:
     def _watch(self) -> None:
         retry_s = _FIRST_RETRY_S
         while not self._stopping.is_set():
+            self._asked_at = time.monotonic()
             problem = self._look()
+            self._asked_at = None
             if problem is not None and problem != self._problem:
                 logger.warning("store %r does not answer, trying again: %s", self.name, problem)
             elif problem is None and self._problem is not None:

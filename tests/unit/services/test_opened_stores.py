@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from services.store_server.opened import OpenedStore
+
+#: Seconds that anything here may take.
+DEADLINE_S = 10.0
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> None:
+    """Wait until *condition* holds, or fail naming *what* was waited for."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -33,3 +50,34 @@ def test_a_thread_that_has_ended_is_noticed() -> None:
     opened._stopping.clear()
 
     assert not opened.is_alive()
+
+
+def test_a_store_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its own timeout raises, /readyz says that it does not answer, and since when."""
+    monkeypatch.setattr("services.store_server.opened._CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr("services.store_server.opened._ANSWER_WITHIN_S", 0.1)
+    opened = OpenedStore("catalogue", "memory:", None)
+    store: Any = opened.store
+    hangs, goes_on = threading.Event(), threading.Event()
+    answer = store.exists
+
+    def exists(key: str) -> bool:
+        if hangs.is_set():
+            assert goes_on.wait(DEADLINE_S)
+        return bool(answer(key))
+
+    store.exists = exists
+    opened.start()
+    try:
+        wait_until(lambda: opened.problem() is None, "it answers")
+        hangs.set()
+        wait_until(lambda: opened.problem() is not None, "the silence is noticed")
+        problem = opened.problem()
+        hangs.clear()
+        goes_on.set()
+        wait_until(lambda: opened.problem() is None, "it answers again")
+    finally:
+        goes_on.set()
+        opened.stop()
+
+    assert re.fullmatch(r"it has not answered for \d+ s", problem or "")
