@@ -18,6 +18,7 @@ from antiphon.caching.changes import Applied, Heard, Outcome, Tell
 from antiphon.caching.dropping import ApplierCounts, Dropping
 from antiphon.caching.history import REMEMBERED, History
 from antiphon.errors import PositionLost, StoreError, StoreUnavailable
+from antiphon.storage.forking import Forked
 from antiphon.storage.journal import Journal, JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 
@@ -34,7 +35,7 @@ TAKE_OVER_S = 1.5
 ToldOne = Callable[[str, Version | None, bool], None]
 
 
-class Applier:
+class Applier(Forked):
     """Keeps one ledger right against its journals.  Thread-safe.
 
     Args:
@@ -70,6 +71,7 @@ class Applier:
         self._undecided_until: float | None = None
         #: Held while the journals are read.
         self._reading = threading.Lock()
+        self._renew_in_children("_lock", "_reading")
 
     @property
     def has_gap(self) -> bool:

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from antiphon.storage.forking import Forked
+
 #: Part of the interval by which looks are moved at random, so that many caches
 #: do not ask one store at the same moment.
 _INTERVAL_JITTER = 0.1
 
 
-class Checks:
+class Checks(Forked):
     """Calls a check now and then, on a thread of its own.  Thread-safe.
 
     Args:
@@ -36,6 +38,10 @@ class Checks:
         #: The number of the newest check, and of the newest that succeeded.
         self._begun = self._done = 0
         self._thread: threading.Thread | None = None
+        self._renew_in_children()
+
+    def _forked(self) -> None:
+        self._checking, self._state = threading.RLock(), threading.Condition()
 
     def start(self) -> None:
         """Check now, and then now and then."""

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from antiphon.caching.applier import BATCH, Applier
 from antiphon.caching.changes import Heard, Outcome
 from antiphon.errors import StoreError
+from antiphon.storage.forking import Forked
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _LONGEST_PAUSE_S = 5.0
 _Waiting: TypeAlias = tuple[Heard, threading.Event | None]
 
 
-class Intake:
+class Intake(Forked):
     """Changes on their way to a cache.  Thread-safe.
 
     Args:
@@ -70,6 +71,12 @@ class Intake:
         self._is_rung = self._is_stopped = False
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
+        self._renew_in_children("_applying", "_starting")
+
+    def _forked(self) -> None:
+        # What waited is the parent's; what is written here gets a worker of its own.
+        self._waiting.clear()
+        self._bell, self._is_rung, self._worker = SimpleQueue(), False, None
 
     def take(self, change: Heard, *, is_own: bool) -> None:
         """See that *change* is applied.

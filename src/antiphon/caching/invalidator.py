@@ -22,6 +22,7 @@ from antiphon.caching.trust import Trust
 from antiphon.errors import InvalidValue, StoreError
 from antiphon.events.abstract_event_manager import BaseEventManager
 from antiphon.messaging.bus import BrokerEventManager
+from antiphon.storage.forking import Forked
 from antiphon.storage.freshness import boot_clock
 from antiphon.storage.journals import journals_of
 from antiphon.storage.memory_ledger import MemoryLedger
@@ -50,7 +51,7 @@ _WAIT_ENDS_S = 0.5
 _STOP_TIMEOUT_S = 5.0
 
 
-class CacheInvalidator:
+class CacheInvalidator(Forked):
     """Drops the entries of a cache that the backing store's changes make stale.
 
     Args:
@@ -117,6 +118,7 @@ class CacheInvalidator:
         self._followers: list[JournalFollower] = []
         self._checks = Checks(self._check, self._is_check_needed, check_interval_s)
         self._starting = threading.Lock()
+        self._renew_in_children("_starting")
         self._running = False
         self._checked_at: float | None = None
         #: The rebuilds after which all own keys were compared with the source; None: never yet.

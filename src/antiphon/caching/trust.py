@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 
 from antiphon.errors import StoreError
+from antiphon.storage.forking import Forked
 from antiphon.storage.freshness import Freshness
 from antiphon.storage.ledger import CacheLedger
 
 logger = logging.getLogger(__name__)
 
 
-class Trust:
+class Trust(Forked):
     """The trust that one invalidator has in its cache.  Thread-safe.
 
     Args:
@@ -40,6 +41,10 @@ class Trust:
         self._breaks = 0
         #: Whether the beat in the ledger may be ours.
         self._has_beaten = False
+        self._renew_in_children("_lock")
+
+    def _forked(self) -> None:
+        self.why, self._has_beaten = "its invalidator is that of the parent process", False
 
     @property
     def is_given(self) -> bool:

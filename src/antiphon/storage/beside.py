@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Hashable
 
 from antiphon.errors import StoreError
+from antiphon.storage.forking import Forked
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 1000
 
 
-class Beside:
+class Beside(Forked):
     """Runs calls one after another, on a thread that ends when there are none.
 
     Args:
@@ -27,7 +27,11 @@ class Beside:
         self._name = name
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, Callable[[], object]] = {}
-        self._pid: int | None = None
+        self._renew_in_children("_lock")
+
+    def _forked(self) -> None:
+        # The thread is the parent's, and so is its work.
+        self._waiting.clear()
 
     def run(self, about: Hashable, call: Callable[[], object]) -> bool:
         """Have *call* done soon; whether it will be.
@@ -37,16 +41,11 @@ class Beside:
             call: what it raises as ``StoreError`` is logged.
         """
         with self._lock:
-            pid = os.getpid()
-            if self._pid != pid:
-                # After a fork the thread is the parent's, and so is its work.
-                self._waiting.clear()
             if about in self._waiting or len(self._waiting) >= MAX_WAITING:
                 return False
             self._waiting[about] = call
-            if self._pid == pid and len(self._waiting) > 1:
+            if len(self._waiting) > 1:
                 return True
-            self._pid = pid
         try:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError as exc:  # no more threads, or the interpreter ends

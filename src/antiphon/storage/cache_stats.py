@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from antiphon.storage.forking import Forked
+
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
@@ -43,7 +45,7 @@ class CacheStats:
     evicted: int = 0
 
 
-class CacheCounts:
+class CacheCounts(Forked):
     """Counts along.  Thread-safe."""
 
     def __init__(self) -> None:
@@ -54,6 +56,7 @@ class CacheCounts:
         #: nothing is lost, and no lock is taken.
         self.hit: Callable[[], int] = hits.__next__
         self._looks = 0
+        self._renew_in_children("_lock")
 
     def add(self, what: str) -> None:
         """Count *what* of the others, by its name in ``CacheStats``."""

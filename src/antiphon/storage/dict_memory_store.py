@@ -22,6 +22,7 @@ from antiphon.storage.changes import (
     StoreIdentity,
     action_of,
 )
+from antiphon.storage.forking import Forked
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.journal_watch import Pauses
 from antiphon.storage.ledger import CacheLedger
@@ -38,7 +39,7 @@ JOURNAL_ENTRIES = 10_000
 _EPOCH = 1
 
 
-class DictMemoryStore(BackendStore):
+class DictMemoryStore(Forked, BackendStore):
     """A store that lives in a dictionary, and ends with it.
 
     As Encore's it may be used without ``connect()``, and keeps what it holds
@@ -66,6 +67,7 @@ class DictMemoryStore(BackendStore):
         self._staged: dict[str, bytes] = {}
         self._ledger: MemoryLedger | None = None
         self._index = MemoryIndex()
+        self._renew_in_children("_lock")
 
     def get(self, key: str) -> Value:
         if type(key) is str and self._open.overlay is None:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from antiphon.errors import StoreError
+from antiphon.storage.forking import Forked
 from antiphon.storage.ledger import CacheLedger, Usage
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def check_bounds(**bounds: int | None) -> None:
             raise ValueError(f"{name} is {bound!r}; it must be an integer from 1 on, or None")
 
 
-class Eviction:
+class Eviction(Forked):
     """The bounds of one cache, for one process.  Thread-safe.
 
     Call ``touched`` on each hit, ``admits`` before a fill and ``added`` after
@@ -105,6 +106,11 @@ class Eviction:
         self._entries = 0
         self._bytes = 0
         self._ask_at = float("-inf")
+        self._renew_in_children("_lock", "_counting")
+
+    def _forked(self) -> None:
+        # A walk that a thread was at cannot be gone on with.
+        self._walk, self._round = None, iter(())
 
     def admits(self, size: int | None) -> bool:
         """Return whether a value of *size* bytes (None: unknown) may be kept at all."""

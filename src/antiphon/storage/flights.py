@@ -36,10 +36,11 @@ what a flight of before brings is taken only if it is there still (``holds``).
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from antiphon.storage.forking import Forked
 
 _T = TypeVar("_T")
 
@@ -72,7 +73,7 @@ class _Flight(Generic[_T]):
         self.next: _Flight[_T] | None = None
 
 
-class Flights(Generic[_T]):
+class Flights(Forked, Generic[_T]):
     """The flights of one kind under way in this process.
 
     Args:
@@ -84,9 +85,13 @@ class Flights(Generic[_T]):
         self._lock = threading.Lock()
         self._under_way: dict[str, _Flight[_T]] = {}
         self._taken_off = 0
-        self._pid = os.getpid()
         #: Readers that took what another one's flight brought.
         self.shared = 0
+        self._renew_in_children("_lock")
+
+    def _forked(self) -> None:
+        # Flights of before a fork are the parent's, and never land here.
+        self._under_way.clear()
 
     def run(
         self,
@@ -132,10 +137,6 @@ class Flights(Generic[_T]):
     def _board(self, key: str, missed: _Flight[_T] | None) -> tuple[_Flight[_T], bool]:
         """Return the flight to wait for, and whether it is the caller's to fly."""
         with self._lock:
-            if self._pid != os.getpid():
-                # Flights of before a fork are the parent's, and never land here.
-                self._under_way.clear()
-                self._pid = os.getpid()
             if missed is not None and missed.next is not None:
                 # It may have landed already, and began after all who missed the last.
                 return missed.next, False

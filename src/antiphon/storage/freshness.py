@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from antiphon.errors import InvalidFreshness
 from antiphon.storage.courtesy import Courtesy
+from antiphon.storage.forking import Forked
 from antiphon.storage.freshness_inquiry import Inquiry
 from antiphon.storage.freshness_modes import (
     MAX_STALENESS_S,
@@ -60,7 +61,7 @@ def boot_clock() -> float:
 CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-class Freshness:
+class Freshness(Forked):
     """Whether the entries of one cache are fresh, for the readers of one process.
 
     Args:
@@ -119,6 +120,14 @@ class Freshness:
             on_shown=self._settle,
         )
         self._lock, self._moved = self.inquiry.lock, self.inquiry.moved
+        self._renew_in_children()
+
+    def _forked(self) -> None:
+        # Invalidators are the parent's: here none applies anything, vouches or doubts.
+        self._lock, self._moved = self.inquiry.lock, self.inquiry.moved
+        self._waiting, self._is_vouched, self._doubt = 0, False, None
+        self.courtesy.release()
+        self._settle()
 
     # -- For the invalidators of this process ----------------------------------
 

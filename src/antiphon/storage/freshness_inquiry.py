@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from antiphon.errors import StoreError
 from antiphon.storage.beside import Beside
+from antiphon.storage.forking import Forked
 from antiphon.storage.freshness_questions import (
     NEVER,
     NOTHING_SHOWN,
@@ -69,7 +70,7 @@ class Asking:
 _UNANSWERED = Asking(0, NEVER)
 
 
-class Inquiry:
+class Inquiry(Forked):
     """What the readers of one cache in this process ask, and what was answered.
 
     Args:
@@ -117,6 +118,13 @@ class Inquiry:
         self._is_behind = False
         self._is_slow = False
         self._beside = Beside("antiphon-head")
+        self._renew_in_children("lock", "_questioning")
+
+    def _forked(self) -> None:
+        # Whoever asked or waited is in the parent.
+        self.moved = threading.Condition(self.lock)
+        self._asking = None
+        self._questions.forget()
 
     @property
     def trouble(self) -> str:

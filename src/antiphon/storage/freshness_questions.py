@@ -86,6 +86,10 @@ class Questions:
         """Whether a question waits for events to come."""
         return bool(self._open)
 
+    def forget(self) -> None:
+        """Wait for none of the open questions any more."""
+        self._open.clear()
+
     def look(self) -> tuple[Question | None, bool]:
         """Return the newest open question that is answered by now, without asking.
 

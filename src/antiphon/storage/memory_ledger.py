@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from antiphon.errors import InvalidValue
+from antiphon.storage.forking import Forked
 from antiphon.storage.journal import Position, Version
 from antiphon.storage.ledger import (
     RESERVATION_TTL_S,
@@ -70,7 +71,7 @@ class _OddEntry(_Entry):
         return dict(copy.deepcopy(kept))
 
 
-class MemoryLedger:
+class MemoryLedger(Forked):
     """A cache ledger in dictionaries, for the threads of one process.
 
     Args:
@@ -94,6 +95,11 @@ class MemoryLedger:
         self._verified: dict[UUID, Position] = {}
         self._beat: int | None = None
         self._beats = 0
+        self._renew_in_children("_lock")
+
+    def _forked(self) -> None:
+        # A thread may have been between an entry and its size.
+        self._bytes = sum(entry.size for entry in self._entries.values())
 
     # -- Entries -------------------------------------------------------------
 

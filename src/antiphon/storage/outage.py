@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from antiphon.errors import StoreUnavailable
+from antiphon.storage.forking import Forked
 
 _T = TypeVar("_T")
 
@@ -32,7 +33,7 @@ MAX_PAUSE_S = 1.0
 HANG_S = 3.0
 
 
-class Outage:
+class Outage(Forked):
     """What is known of whether one store answers, for the callers of one process.
 
     Args:
@@ -49,6 +50,7 @@ class Outage:
         self._small: tuple[float, int] | None = None
         #: Calls that failed at once since the store was known to be down.
         self.spared = 0
+        self._renew_in_children("_lock")
 
     @property
     def why(self) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.forking import Forked
 from antiphon.storage.journal import ABSENT, Journal, Version, version_of
 from antiphon.storage.layered_store import closing_value
 from antiphon.storage.ledger import CacheLedger
@@ -43,7 +44,7 @@ class _Begun(threading.local):
     write = _NOTHING
 
 
-class OwnWrites:
+class OwnWrites(Forked):
     """The user's own writes to one cache.
 
     Args:
@@ -71,6 +72,7 @@ class OwnWrites:
         self._begun = _Begun()
         self._lock = threading.Lock()
         self._pushing: dict[str, int] = {}
+        self._renew_in_children("_lock")
 
     def short(self, key: str) -> str:
         """Return the key of *key* in the mount store."""
