@@ -10,6 +10,7 @@ from antiphon import AntiphonError, BrokerEventManager, CacheInvalidator, Mounte
 from antiphon.caching.stats import InvalidatorStats
 from antiphon.storage.cache_stats import CacheStats
 from services.invalidator.settings import CacheSettings
+from services.skeleton.settings import in_setting
 
 logger = logging.getLogger("antiphon.service.cache")
 
@@ -24,15 +25,20 @@ class WatchedCache:
     Args:
         settings: of this cache.
         bus: tells of the changes of the backing store.
+        place: of its settings, for messages: ``caches[0].``
 
     Raises:
-        AntiphonError: a URL makes no sense; nothing was connected.
+        BadSettings: a URL makes no sense; nothing was connected.
     """
 
-    def __init__(self, settings: CacheSettings, bus: BrokerEventManager) -> None:
+    def __init__(
+        self, settings: CacheSettings, bus: BrokerEventManager, *, place: str = ""
+    ) -> None:
         self.title = settings.title
-        self._cache = open_store(settings.cache_url, event_manager=bus)
-        self._backing = open_store(settings.backing_url, event_manager=bus)
+        with in_setting(f"{place}cache_url"):
+            self._cache = open_store(settings.cache_url, event_manager=bus)
+        with in_setting(f"{place}backing_url"):
+            self._backing = open_store(settings.backing_url, event_manager=bus)
         self.mounted = MountedStore(settings.mount_point, self._cache, self._backing, fill=True)
         self.mounted.event_manager = bus
         self._bus = bus

@@ -30,7 +30,7 @@ class Invalidator(Service):
         settings: of the service.
 
     Raises:
-        AntiphonError: a URL makes no sense.  An address that does not answer is
+        BadSettings: a URL makes no sense.  An address that does not answer is
             no error: it is tried until it does, and ``/readyz`` says so.
     """
 
@@ -38,7 +38,10 @@ class Invalidator(Service):
         self._watched = ServiceBus(settings)
         self._bus = self._watched.bus
         try:
-            self._caches = [WatchedCache(cache, self._bus) for cache in settings.caches]
+            self._caches = [
+                WatchedCache(cache, self._bus, place=f"caches[{number}].")
+                for number, cache in enumerate(settings.caches)
+            ]
         except BaseException:
             self._bus.close(0)
             raise

@@ -47,6 +47,11 @@ class CacheSettings(BaseModel):
                 "cache_url is in this process's memory, where nobody else reads it: "
                 "name a store that the readers open, too (redis:, sqlite:)"
             )
+        if scheme_of(self.backing_url) == "memory":
+            raise ValueError(
+                "backing_url is in this process's memory, where nobody else writes: "
+                "name the store that the readers' caches are filled from"
+            )
         if self.cache_url == self.backing_url:
             raise ValueError(
                 "cache_url and backing_url are the same store: name the one that is cached, "

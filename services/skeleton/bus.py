@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from antiphon import BrokerEventManager, open_bus
 from antiphon.messaging.options import BusOptions
 from services.skeleton.metrics import bus_metrics
-from services.skeleton.settings import ServiceSettings
+from services.skeleton.settings import ServiceSettings, in_setting
 
 logger = logging.getLogger("antiphon.service.bus")
 
@@ -23,20 +23,21 @@ class ServiceBus:
         settings: of the service.
 
     Raises:
-        AntiphonError: the URL makes no sense; nothing was opened.
+        BadSettings: the URL makes no sense; nothing was opened.
 
     Attributes:
         bus: the bus.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self.bus: BrokerEventManager = open_bus(
-            settings.bus_url,
-            origin=settings.origin,
-            system=settings.system,
-            wait=False,
-            options=BusOptions(canary_interval_s=settings.canary_interval_s),
-        )
+        with in_setting("amqp_url"):
+            self.bus: BrokerEventManager = open_bus(
+                settings.bus_url,
+                origin=settings.origin,
+                system=settings.system,
+                wait=False,
+                options=BusOptions(canary_interval_s=settings.canary_interval_s),
+            )
         self._heal_timeout_s = settings.heal_timeout_s
         self._well_at = time.monotonic()
         self._told: str | None = None

@@ -46,6 +46,8 @@ def problems_in(
             message = "it is missing: add it to the file"
         elif problem["type"] == "too_short" and isinstance(problem["input"], list | tuple):
             message = "at least one is needed"
+        elif problem["type"] == "tuple_type" and isinstance(problem["input"], dict):
+            message = f"it is one table: begin each with [[{_name(place)}]]"
         else:
             message += _value(place, problem["input"], secrets)
         found.append(f"{_name(place)}: {message}" if place else message)

@@ -19,7 +19,7 @@ from antiphon.errors import AntiphonError
 from services.skeleton import logs
 from services.skeleton.http import HttpServer, make_app
 from services.skeleton.service import Service
-from services.skeleton.settings import BadSettings, ServiceSettings, load
+from services.skeleton.settings import BadSettings, ServiceSettings, load, place_of
 
 logger = logging.getLogger("antiphon.service")
 
@@ -63,18 +63,29 @@ def run(
         path = Path(named)
     try:
         settings, secrets = load(settings_class, path)
+    except BadSettings as exc:
+        return _refused(name, exc)
+    try:
         sock = _listen(settings.http_host, settings.http_port)
-        logs.set_up(name, settings.log_level, secrets)
-        service = build(settings)
+        try:
+            logs.set_up(name, settings.log_level, secrets)
+            service = build(settings)
+        except BaseException:
+            sock.close()
+            raise
     except AntiphonError as exc:
         # BadSettings, or a URL in them that no store or transport can take.
-        sys.stderr.write(f"{name}: {exc}\n")
-        return EXIT_BAD_SETTINGS
+        return _refused(name, f"{place_of(path)}: {exc}")
     try:
         return _Life(name, settings, service, sock).live()
     except Exception:
         logger.exception("the service failed")
         return EXIT_FAILED
+
+
+def _refused(name: str, why: object) -> int:
+    sys.stderr.write(f"{name}: {why}\n")
+    return EXIT_BAD_SETTINGS
 
 
 def _listen(host: str, port: int) -> socket.socket:

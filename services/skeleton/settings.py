@@ -8,10 +8,11 @@ Docker and Kubernetes give secrets.  Each setting can be given in both ways as w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -39,6 +40,19 @@ _T = TypeVar("_T", bound="ServiceSettings")
 
 class BadSettings(AntiphonError, ValueError):
     """The settings make no sense; says which, where, and what is allowed."""
+
+
+@contextlib.contextmanager
+def in_setting(name: str) -> Iterator[None]:
+    """Say of errors in the block that they come from what the setting *name* says.
+
+    Raises:
+        BadSettings: in place of any other error of ours.
+    """
+    try:
+        yield
+    except AntiphonError as exc:
+        raise BadSettings(f"{name}: {exc}") from None
 
 
 class ServiceSettings(BaseSettings):
@@ -118,7 +132,7 @@ def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str
         BadSettings: a file cannot be read, or a setting makes no sense.
     """
     secrets: set[str] = set()
-    where = str(path) if path is not None else "the environment"
+    where = place_of(path)
     try:
         data = _resolved(_read_toml(path), "", secrets) if path is not None else {}
         settings = settings_class(**data)
@@ -132,6 +146,11 @@ def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str
         secrets |= _passwords(value)
     secrets |= _environment_secrets(where)
     return settings, frozenset(secrets)
+
+
+def place_of(path: Path | None) -> str:
+    """Return where settings are, as messages name it."""
+    return str(path) if path is not None else "the environment (no settings file is named)"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

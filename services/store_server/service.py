@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from antiphon.server import Account, Accounts, accounts_in, stores_app, token_hash
 from antiphon.server.serving import TLS, HttpServer
 from services.skeleton import BadSettings, Service, ServiceBus
+from services.skeleton.settings import in_setting
 from services.store_server.opened import OpenedStore
 from services.store_server.requests import RequestLog
 from services.store_server.settings import StoreServerSettings, UserSettings
@@ -39,15 +40,17 @@ class StoreServer(Service):
         self._bus = ServiceBus(settings) if settings.amqp_url else None
         bus = self._bus.bus if self._bus is not None else None
         try:
-            self._stores = [
-                OpenedStore(name, store.url, bus, authorizing=store.authorizing)
-                for name, store in settings.stores.items()
-            ]
-            self._users = (
-                None
-                if settings.users_url is None
-                else OpenedStore("users", settings.users_url, None)
-            )
+            self._stores = []
+            for name, store in settings.stores.items():
+                with in_setting(f"stores.{name}"):
+                    opened = OpenedStore(name, store.url, bus, authorizing=store.authorizing)
+                self._stores.append(opened)
+            with in_setting("users_url"):
+                self._users = (
+                    None
+                    if settings.users_url is None
+                    else OpenedStore("users", settings.users_url, None)
+                )
             self._app = stores_app(
                 {opened.name: opened.store for opened in self._stores},
                 authenticator=_accounts(settings, self._users),

@@ -267,7 +267,10 @@ def test_it_waits_for_its_store(tmp_path: Path, redis_server: Redis) -> None:
     ("text", "said"),
     [
         ("colour = 1\n" + PLAIN, "colour: there is no such setting"),
-        (PLAIN.replace("memory:", "memori:"), "did you mean 'memory'?"),
+        (
+            PLAIN.replace("memory:", "memori:"),
+            "settings.toml: stores.notes: no store for 'memori:'",
+        ),
         (PLAIN.replace("STORE_TOKEN", "NO_SUCH"), "NO_SUCH_FILE"),
         (PLAIN.partition("[[users]]")[0], "nobody could use it"),
         ('tls_key = "pyproject.toml"\n' + PLAIN, "go together"),

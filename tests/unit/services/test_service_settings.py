@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.invalidator.service import Invalidator
 from services.invalidator.settings import InvalidatorSettings
+from services.skeleton import run
 from services.skeleton.settings import BadSettings, load
 
 CACHE = """
@@ -162,6 +164,14 @@ def test_the_password_of_the_environment_is_a_secret(
             "caches[0]: cache_url is in this process's memory",
         ),
         (
+            "[[caches]]\nmount_point='x'\ncache_url='redis://h'\nbacking_url='memory:'",
+            "caches[0]: backing_url is in this process's memory",
+        ),
+        (
+            "[caches]\nmount_point='x'\ncache_url='redis://h'\nbacking_url='redis://i'",
+            "caches: it is one table: begin each with [[caches]]",
+        ),
+        (
             "[[caches]]\nmount_point='x'\ncache_url='redis://h'\nbacking_url='redis://h'",
             "caches[0]: cache_url and backing_url are the same store",
         ),
@@ -213,3 +223,41 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     """A settings file that does not exist is an error with its name."""
     with pytest.raises(BadSettings, match=r"none\.toml: cannot be read: No such file"):
         load(InvalidatorSettings, tmp_path / "none.toml")
+
+
+def test_without_a_file_nobody_is_sent_to_one() -> None:
+    """Who forgot to name the file is told that there is none."""
+    with pytest.raises(
+        BadSettings, match=r"^the environment \(no settings file is named\): caches:"
+    ):
+        load(InvalidatorSettings, None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("amqp_url = 'http://h'", "amqp_url: no transport for 'http://h'"),
+        ("cache_url = 'reddis://h/0'", "caches[0].cache_url: no store for 'reddis://h/0'"),
+        ("backing_url = 'redis://h/0'", "caches[0].backing_url: namespace ''"),
+    ],
+)
+def test_a_url_that_nobody_takes_is_told_with_its_setting(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    said: str,
+) -> None:
+    """Which of several URLs is meant, and in which file."""
+    monkeypatch.setattr("services.skeleton.logs.set_up", lambda *_: None)
+    lines = {
+        "amqp_url": "amqp_url = 'memory:'",
+        "caches": "[[caches]]\nmount_point = 'x'",
+        "cache_url": "cache_url = 'redis://h/0?namespace=cache'",
+        "backing_url": "backing_url = 'redis://h/0?namespace=catalogue'",
+    }
+    lines[setting.partition(" ")[0]] = setting
+    path = settings_file(tmp_path, "http_port = 0\n" + "\n".join(lines.values()))
+
+    assert 78 == run("invalidator", InvalidatorSettings, Invalidator, [str(path)])
+    assert f"invalidator: {path}: {said}" in capsys.readouterr().err
