@@ -8,6 +8,7 @@ import io
 import sys
 from collections import deque
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -24,9 +25,8 @@ from antiphon.storage.journal import Position, Version
 @contextlib.contextmanager
 def patched(stage: Stage, clock: Ticking) -> Iterator[None]:
     """Give stores and caches the time, the threads and the dice of a stage."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(_PLACES)]
     stand_ins = {"time": clock, "threading": Threading(stage)}
-    real = []
+    real = _users_of(tuple(stand_ins), len(sys.modules))
     drawn: dict[str, int] = {}
 
     def urandom(size: int) -> bytes:
@@ -36,11 +36,8 @@ def patched(stage: Stage, clock: Ticking) -> Iterator[None]:
         drawn[name] = drawn.get(name, 0) + 1
         return f"{drawn[name]}{name}".encode().ljust(size, b".")[:size]
 
-    for module in modules:
-        for name, stand_in in stand_ins.items():
-            if getattr(module, name, None) is sys.modules[name]:
-                real.append((module, name))
-                setattr(module, name, stand_in)
+    for module, name in real:
+        setattr(module, name, stand_ins[name])
     try:
         with patch("os.urandom", urandom):
             yield
@@ -51,26 +48,48 @@ def patched(stage: Stage, clock: Ticking) -> Iterator[None]:
         journal._entry_ids.clear()
 
 
-def canonical(what: Any) -> Any:
-    """Return *what* as something whose repr is equal for equal states."""
+@functools.lru_cache(maxsize=2)
+def _users_of(names: tuple[str, ...], _modules: int) -> list[tuple[ModuleType, str]]:
+    """Return which modules of the cache have which of *names*; asked for in every world."""
+    places = [module for name, module in sys.modules.items() if name.startswith(_PLACES)]
+    return [
+        (module, name)
+        for module in places
+        for name in names
+        if getattr(module, name, None) is sys.modules[name]
+    ]
+
+
+def canonical(what: Any, seen: dict[int, str] | None = None) -> Any:
+    """Return *what* as something whose repr is equal for equal states.
+
+    Args:
+        what: anything; objects of the cache are looked into.
+        seen: objects that were looked into already: the second time only their number counts.
+    """
     kind = type(what)
     if kind in _PLAIN:
         return what
+    seen = {} if seen is None else seen
     if kind is dict:
-        return [(canonical(key), canonical(one)) for key, one in what.items()]
+        return [(canonical(key, seen), canonical(one, seen)) for key, one in what.items()]
     if kind in (set, frozenset):
         return sorted(map(repr, what))
     if kind is io.BytesIO:
         return what.getvalue()
     if issubclass(kind, (list, tuple, dict, deque)):
-        return [canonical(one) for one in (what.items() if issubclass(kind, dict) else what)]
+        many = what.items() if issubclass(kind, dict) else what
+        return [canonical(one, seen) for one in many]
     names = _names(kind)
     if names is None:
         return kind.__name__
+    if id(what) in seen:
+        return seen[id(what)]
+    seen[id(what)] = f"#{len(seen)}"
     state = getattr(what, "__dict__", {})
     return [
-        *((name, canonical(one)) for name, one in state.items() if name not in _COUNTS),
-        *((name, canonical(getattr(what, name))) for name in names),
+        *((name, canonical(one, seen)) for name, one in state.items() if name not in _COUNTS),
+        *((name, canonical(getattr(what, name), seen)) for name in names),
     ]
 
 
