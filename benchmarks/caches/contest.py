@@ -25,6 +25,7 @@ PEERS = (
     "redis_pipelined",
     "antiphon_mount",
     "antiphon_switch",
+    "antiphon_events",
     "redis_tracking",
     "pika_topic",
     "with_zeo",

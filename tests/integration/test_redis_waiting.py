@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from redis_checks import raw_client
 
-from antiphon.errors import IncompatibleStore, NotConnected, StoreUnavailable
+from antiphon.errors import IncompatibleStore, NotConnected, PositionLost, StoreUnavailable
 from antiphon.storage.journal import Position
+from antiphon.storage.redis_client import _looking_at
 from antiphon.storage.redis_store import RedisStore
 from antiphon.storage.string_value import StringValue
 from antiphon.testing.servers import Redis
@@ -121,3 +122,63 @@ def test_disconnecting_needs_no_redis(
     redis_server.resume()
 
     assert time.monotonic() - begun < 5
+
+
+def test_new_entries_are_handed_out(
+    redis_server: Redis, raw: Any, beside: ThreadPoolExecutor
+) -> None:
+    """Who asks for what follows a position gets it with the commit, or at once."""
+    with RedisStore(redis_server.redis_url, namespace="n") as store:
+        begin = store.head()
+        tailing = beside.submit(store.tail, begin, _LONG_S)
+        _blocked(raw)
+        store.set("a", _value())
+        first = tailing.result(_LONG_S)
+        store.set("b", _value())
+
+        assert [entry.key for entry in first] == ["a"]
+        assert [*store.tail(begin, _LONG_S)] == [*store.since(begin)]
+        assert [*store.tail(store.head(), 0.01)] == []
+
+
+def test_entries_of_another_store_are_not_handed_out(redis_server: Redis, raw: Any) -> None:
+    """A namespace that was emptied, and has a new store, tells nothing to those of the old."""
+    with RedisStore(redis_server.redis_url, namespace="n") as store:
+        begin = store.head()
+        raw.flushdb()
+        with RedisStore(redis_server.redis_url, namespace="n") as other:
+            other.set("a", _value())
+
+            with pytest.raises(PositionLost):
+                store.tail(begin, _LONG_S)
+
+
+def test_what_has_arrived_and_nobody_has_read_is_seen(redis_server: Redis) -> None:
+    """Another thread finds out that there is an answer, and that there is none."""
+    with RedisStore(redis_server.redis_url, namespace="n") as store:
+        client = store._here.client
+        connection = client._take(may_be_stale=True)
+        connection.connect()
+        client._waiting[connection] = _looking_at(connection)
+        was_there = store.has_arrivals()
+        connection.send_packed_command([b"PING\r\n"])
+        deadline = time.monotonic() + _LONG_S
+        while not store.has_arrivals():
+            assert time.monotonic() < deadline, "the answer is not seen"
+        client._waiting.clear()
+        connection.disconnect()
+
+        assert was_there is False
+
+
+def test_who_tails_is_let_go_with_the_store(
+    redis_server: Redis, raw: Any, beside: ThreadPoolExecutor
+) -> None:
+    """``wake`` ends the question with an error."""
+    with RedisStore(redis_server.redis_url, namespace="n") as store:
+        tailing = beside.submit(store.tail, store.head(), _LONG_S)
+        _blocked(raw)
+        store.wake()
+
+        with pytest.raises(StoreUnavailable):
+            tailing.result(_LONG_S)

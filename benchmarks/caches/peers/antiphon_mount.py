@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 from antiphon import CacheInvalidator, MountedStore, open_bus, open_store
 from benchmarks.caches.case import KEY, Servers, Write, stamped
@@ -23,9 +24,7 @@ def open_writer(servers: Servers, system: str = SYSTEM) -> Write:
 class MountReader:
     """A mounted cache, and an event that tells of its invalidations."""
 
-    def __init__(
-        self, servers: Servers, system: str = SYSTEM, switch_interval_s: float | None = None
-    ) -> None:
+    def __init__(self, servers: Servers, system: str = SYSTEM, **options: Any) -> None:
         self._bus = open_bus(servers.amqp, system=system)
         source = open_store(f"{servers.redis}?namespace={system}", event_manager=self._bus)
         source.connect()
@@ -33,9 +32,7 @@ class MountReader:
         self._store = MountedStore("prices/", open_store("memory:"), source, fill=True)
         self._store.connect()
         self._seen = 0
-        self._invalidator = CacheInvalidator(
-            self._store, self._bus, switch_interval_s=switch_interval_s
-        ).start()
+        self._invalidator = CacheInvalidator(self._store, self._bus, **options).start()
 
     def read(self) -> bytes:
         return self._store.get(KEY).data.read()

@@ -18,4 +18,4 @@ def open_writer(servers: Servers) -> Write:
 
 def open_reader(servers: Servers) -> MountReader:
     """Connect, and begin to keep the cache right."""
-    return MountReader(servers, SYSTEM, 0.0005)
+    return MountReader(servers, SYSTEM, switch_interval_s=0.0005)

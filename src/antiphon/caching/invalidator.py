@@ -17,11 +17,13 @@ from antiphon.caching.following import WAIT_S, JournalFollower, followers_of
 from antiphon.caching.intake import OWN_WAIT_S, Intake
 from antiphon.caching.listening import Listening
 from antiphon.caching.stats import InvalidatorStats
+from antiphon.caching.tailing import JournalTail, tails_of
 from antiphon.caching.telling import Telling
 from antiphon.caching.trust import Trust
 from antiphon.errors import InvalidValue, StoreError
 from antiphon.events.abstract_event_manager import BaseEventManager
 from antiphon.messaging.bus import BrokerEventManager
+from antiphon.storage.courtesy import any_of
 from antiphon.storage.forking import Forked
 from antiphon.storage.freshness import boot_clock
 from antiphon.storage.journals import journals_of
@@ -61,6 +63,9 @@ class CacheInvalidator(Forked):
             of the backing store alone: for programs without a broker, and
             caches over HTTP.
         check_interval_s: seconds between two looks into the journal.
+        tails_journal: whether changes are also heard of from journals that hand them
+            out (Redis), which is sooner than by the bus, at the cost of a connection
+            each.
         switch_interval_s: while started, threads of this process take turns
             after so many seconds (``sys.setswitchinterval``), if that is sooner
             than they do.  With Python's 0.005 an invalidation waits as long for
@@ -82,12 +87,14 @@ class CacheInvalidator(Forked):
         *,
         check_interval_s: float = CHECK_INTERVAL_S,
         switch_interval_s: float | None = None,
+        tails_journal: bool = True,
     ) -> None:
         _check_arguments(mounted, bus, check_interval_s, switch_interval_s)
         self.mounted = mounted
         self._bus = bus
         self._interval_s = check_interval_s
         self._switch_interval_s = switch_interval_s
+        self._tails_journal = tails_journal
         filler, backing = mounted.filling, mounted.backing_store
         self._journals = journals_of(backing)
         if bus is None and self._journals is None:
@@ -116,6 +123,7 @@ class CacheInvalidator(Forked):
             take_many=self._intake.take_many if is_instant else None,
         )
         self._followers: list[JournalFollower] = []
+        self._tails: list[JournalTail] = []
         self._checks = Checks(self._check, self._is_check_needed, check_interval_s)
         self._starting = threading.Lock()
         self._renew_in_children("_starting")
@@ -153,7 +161,7 @@ class CacheInvalidator(Forked):
 
     def is_alive(self) -> bool:
         """Return False if it was started, and a thread of it has ended without ``stop()``."""
-        are_alive = self._checks.is_alive() and all(one.is_alive() for one in self._followers)
+        are_alive = self._checks.is_alive() and all(one.is_alive() for one in self._hearing())
         return are_alive or not self._running
 
     def stats(self) -> InvalidatorStats:
@@ -206,8 +214,13 @@ class CacheInvalidator(Forked):
             switching.shorten(self._switch_interval_s)
         if self._bus is not None:
             self._bus.on_state(self._state_changed)
+            if self._tails_journal:
+                self._tails = tails_of(
+                    self._journals, self._applier.positions, self._intake.take_many
+                )
             if self._is_instant:
-                self._freshness.courtesy.ask(self._bus.has_arrivals)
+                tails = [tail.has_arrivals for tail in self._tails]
+                self._freshness.courtesy.ask(any_of([*tails, self._bus.has_arrivals]))
         else:
             self._followers = followers_of(
                 self._journals,
@@ -216,8 +229,8 @@ class CacheInvalidator(Forked):
                 wait_s=min(WAIT_S, 5 * self._interval_s),
             )
         self._checks.start()
-        for follower in self._followers:
-            follower.start()
+        for each in self._hearing():
+            each.start()
         return self
 
     def stop(self) -> None:
@@ -227,8 +240,8 @@ class CacheInvalidator(Forked):
                 return
             self._running = False
         self._checks.end()
-        for follower in self._followers:
-            follower.stop()
+        for each in self._hearing():
+            each.stop()
         self._listening.stop()
         if self._bus is not None:
             self._bus.off_state(self._state_changed)
@@ -239,9 +252,12 @@ class CacheInvalidator(Forked):
         if self._switch_interval_s is not None:
             switching.restore(self._switch_interval_s)
         self._intake.stop(_STOP_TIMEOUT_S)
-        for follower in self._followers:
-            follower.join(_WAIT_ENDS_S)
+        for each in self._hearing():
+            each.join(_WAIT_ENDS_S)
         self._checks.join(_STOP_TIMEOUT_S)
+
+    def _hearing(self) -> list[JournalFollower | JournalTail]:
+        return [*self._followers, *self._tails]
 
     def _show_the_end(self) -> None:
         """Note where the journal is, so that the next process need not check all entries anew."""

@@ -11,7 +11,7 @@ interval for the whole process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 #: Seconds between two looks; one costs about a microsecond.
 LOOK_S = 0.0005
@@ -51,3 +51,14 @@ class Courtesy:
         self.due_at = now + LOOK_S
         if has_arrivals():
             time.sleep(ASIDE_S)
+
+
+def any_of(hints: Sequence[Callable[[], bool]]) -> Callable[[], bool]:
+    """Return what says whether one of *hints* does."""
+    if len(hints) == 1:
+        return hints[0]
+
+    def has_any() -> bool:
+        return any(hint() for hint in hints)
+
+    return has_any

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -164,6 +164,54 @@ class WaitingJournal(Journal, Protocol):
             StoreUnavailable: the head cannot be read.
             NotConnected: the store was disconnected, also meanwhile.
         """
+
+
+class TailedJournal(Journal, Protocol):
+    """A journal that hands out new entries itself, as soon as they are committed."""
+
+    def tail(self, position: Position, timeout_s: float) -> Sequence[JournalEntry]:
+        """Return some of the entries after *position*, in order, once there are any.
+
+        Entries of a later epoch are after it, too; and nothing is checked but the
+        store's identity: what they follow may be of a history that was lost.
+
+        Args:
+            position: where the caller is.
+            timeout_s: seconds after which nothing is returned, at the latest;
+                ``journals.wake`` ends it sooner, with an error.
+
+        Raises:
+            PositionLost: it is another store's.
+            StoreUnavailable: the medium cannot be reached, or does not answer.
+            NotConnected: the store was disconnected.
+        """
+
+    def has_arrivals(self) -> bool:
+        """Return whether entries came that nobody has read yet; a quick hint for any thread."""
+
+
+def place_of(store_id: UUID, version: Version, before: bytes) -> Position:
+    """Return the position of *version* as its event carries it, with a link to what came before.
+
+    An event with the next number shows nothing: a store that lost its last
+    changes counts the same numbers again.  One that links to the id that a
+    follower is at shows that there was nothing in between.
+
+    Args:
+        store_id: of the store.
+        version: of the change.
+        before: id of the entry before it, all or the beginning; b"" if unknown.
+    """
+    epoch, sequence, entry_id = version
+    if len(entry_id) == ENTRY_ID_BYTES:
+        entry_id += before[:LINK_BYTES]
+    return Position(store_id, epoch, sequence, entry_id)
+
+
+def split_place(place: tuple[UUID, int, int, bytes]) -> tuple[Position, bytes]:
+    """Return the position and the link in what ``place_of`` returned; b"" without a link."""
+    store_id, epoch, sequence, entry_id = place
+    return Position(store_id, epoch, sequence, entry_id[:ENTRY_ID_BYTES]), entry_id[ENTRY_ID_BYTES:]
 
 
 def version_of(value: object) -> Version | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -73,8 +74,9 @@ class RedisClient:
         # Connections that nobody uses now, the last used one last.  The pool of redis-py
         # takes as long to give one out as Redis takes to answer.
         self._idle: list[Any] = []
-        # Connections on which Redis has been asked to answer when something happens.
-        self._waiting: set[Any] = set()
+        # Connections on which Redis has been asked to answer when something happens,
+        # and what says whether it has.
+        self._waiting: dict[Any, Callable[[], bool]] = {}
 
     def _settings(self) -> dict[str, Any]:
         address = self.address
@@ -124,6 +126,10 @@ class RedisClient:
         """Whether ``close`` was called."""
         return self._is_closed
 
+    def has_input(self) -> bool:
+        """Return whether a ``wait_for`` has an answer that its thread has not read yet; a hint."""
+        return any(is_there() for is_there in list(self._waiting.values()))
+
     def _disconnect_idle(self) -> None:
         taken = []
         with contextlib.suppress(IndexError):
@@ -138,7 +144,7 @@ class RedisClient:
     def _take(self, *, may_be_stale: bool) -> Any:
         if self._pid != os.getpid():
             # What a child would send on them, its parent would read the answers of.
-            self._pid, self._idle, self._waiting = os.getpid(), [], set()
+            self._pid, self._idle, self._waiting = os.getpid(), [], {}
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -267,7 +273,7 @@ class RedisClient:
         return answers
 
     def _await(self, connection: Any, wait_s: float) -> None:
-        self._waiting.add(connection)
+        self._waiting[connection] = _looking_at(connection)
         try:
             # Whoever closes looks who waits after having said so.
             if self._is_closed:
@@ -275,7 +281,7 @@ class RedisClient:
             if not connection.can_read(wait_s + self.address.timeout_s):
                 raise redis.exceptions.TimeoutError("no answer")
         finally:
-            self._waiting.discard(connection)
+            self._waiting.pop(connection, None)
 
     def _again(self, send: Callable[[], _T], retry: bool) -> _T:
         began = time.monotonic()
@@ -343,6 +349,16 @@ class RedisClient:
             f"has no memory left (maxmemory {limit}, noeviction): nothing was written;"
             " delete something, or raise maxmemory"
         )
+
+
+def _looking_at(connection: Any) -> Callable[[], bool]:
+    """Return what says, without waiting, whether something has come on *connection*."""
+    sock = getattr(connection, "_sock", None)
+    if sock is None or not hasattr(select, "poll"):
+        return bool
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return lambda: bool(poll.poll(0))
 
 
 def _interrupt(connection: Any) -> None:

@@ -199,6 +199,15 @@ class RedisStore(BackendStore):
     def _wait(self, position: Position, timeout_s: float) -> Position:
         return self._here.waiter.wait(position, timeout_s)
 
+    def tail(self, position: Position, timeout_s: float) -> Sequence[JournalEntry]:
+        """Return the next entries after *position* once there are any; see ``TailedJournal``."""
+        return self._here.waiter.tail(position, timeout_s)
+
+    def has_arrivals(self) -> bool:
+        """Return whether entries have come for a ``tail`` that nobody has read; a quick hint."""
+        medium = self._medium
+        return medium is not None and medium.waiter.has_input()
+
     def wake(self) -> None:
         medium = self._medium
         if medium is not None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
-from antiphon.errors import StoreUnavailable
-from antiphon.storage.journal import Position
+from antiphon.errors import PositionLost, StoreUnavailable
+from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.redis_client import RedisClient
-from antiphon.storage.redis_layout import Layout
+from antiphon.storage.redis_layout import Layout, parse_entry
 from antiphon.storage.redis_reading import Reader
 from antiphon.storage.redis_wire import pack_command
 
 #: Seconds after which a waiting connection is asked anew.  Redis does not tell
 #: that the journal was removed, nor a network that it is cut.
 _ASK_ANEW_S = 5.0
+
+#: Journal entries that one ``tail`` returns at most.
+_TAIL = 100
 
 
 class Waiter:
@@ -60,11 +64,31 @@ class Waiter:
                 head = self._reader.head()
         return head
 
+    def tail(self, position: Position, timeout_s: float) -> list[JournalEntry]:
+        """Return the next entries after *position* once there are any; see ``TailedJournal``.
+
+        Raises:
+            PositionLost: the namespace has another store now.
+            StoreUnavailable: Redis is gone, or the client was closed meanwhile.
+        """
+        found, head = self._asked(position, timeout_s, _TAIL)
+        if head.store_id != position.store_id:
+            raise PositionLost(f"{position} is not of the store of {head}")
+        # One stream was asked for: [[its name, [[id, [field, text]], …]]].
+        return [parse_entry(*entry) for entry in found[0][1]] if found else []
+
+    def has_input(self) -> bool:
+        """Return whether there is an answer for somebody who waits; a quick hint."""
+        return self._client.has_input()
+
     def _block(self, position: Position, wait_s: float) -> Position:
         """Return the head once there is an entry after *position*, or *wait_s* are over."""
+        return self._asked(position, wait_s, 1)[1]
+
+    def _asked(self, position: Position, wait_s: float, most: int) -> tuple[Any, Position]:
         after = f"{position.epoch}-{position.sequence}"
         blocking = ("BLOCK", math.ceil(wait_s * 1000))
         # The head is asked for with the same message: Redis answers that when the first is over.
-        ask = pack_command("XREAD", "COUNT", 1, *blocking, "STREAMS", self._journal, after)
-        _, meta = self._client.wait_for([ask, self._reader.asking_head], wait_s)
-        return self._reader.position_of(meta)
+        ask = pack_command("XREAD", "COUNT", most, *blocking, "STREAMS", self._journal, after)
+        found, meta = self._client.wait_for([ask, self._reader.asking_head], wait_s)
+        return found, self._reader.position_of(meta)

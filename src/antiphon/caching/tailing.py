@@ -1,0 +1,146 @@
+"""Hears of changes from the journal itself beside the bus, where it hands them out.
+
+A message takes two thirds of a millisecond to come through a broker; what the
+medium itself hands out to whoever waits is there when the writer's own answer is.
+The journal is only another one that tells: whatever comes by both ways is
+applied once, nothing is believed for longer, and whoever tells of nothing is not
+missed.  When changes come often the broker is left to it, which spares the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+from uuid import UUID
+
+from antiphon.caching.changes import Heard
+from antiphon.errors import StoreError
+from antiphon.storage.journal import Journal, Position, TailedJournal
+from antiphon.storage.journals import wake
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that one question stands at most.
+TAIL_S = 30.0
+
+#: Questions a second that one cache asks in the long run, and how many of them it may have
+#: saved.  What comes in between is left to the bus: a store with many caches, which would
+#: have to answer them all, is not kept from its other work.
+_QUESTIONS_PER_S = 100.0
+_MOST_SAVED = 50.0
+
+#: Seconds from an answer to the next question, at least: readers go first.
+_PAUSE_S = 0.001
+
+#: Seconds between two attempts when a journal cannot be read, at least and at most.
+_RETRY_S = (0.2, 1.0)
+
+#: Takes changes that were heard of together.
+TakeMany = Callable[[Sequence[Heard]], None]
+
+
+class JournalTail:
+    """Hears what one journal hands out, on a thread of its own.
+
+    Args:
+        journal: hands it out.
+        positions: returns up to where changes are applied, by store.
+        take_many: gets what is heard, on that thread.
+    """
+
+    def __init__(
+        self,
+        journal: TailedJournal,
+        positions: Callable[[], dict[UUID, Position]],
+        take_many: TakeMany,
+    ) -> None:
+        self._journal = journal
+        self._positions = positions
+        self._take_many = take_many
+        self._stopped = threading.Event()
+        self._saved = _MOST_SAVED
+        self._counted_at = 0.0
+        #: Whether entries came that nobody has read yet; for any thread.
+        self.has_arrivals: Callable[[], bool] = journal.has_arrivals
+        self._thread = threading.Thread(target=self._run, name="antiphon-cache-tail", daemon=True)
+
+    def start(self) -> None:
+        """Begin to hear."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hear no more; ``join`` waits for the end."""
+        self._stopped.set()
+        wake(self._journal)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended, at most *timeout_s* seconds."""
+        deadline = time.monotonic() + timeout_s
+        while self._thread.is_alive() and self._thread is not threading.current_thread():
+            # Woken again: it may have been just about to ask.
+            wake(self._journal)
+            self._thread.join(0.05)
+            if time.monotonic() > deadline:
+                return
+
+    def is_alive(self) -> bool:
+        """Return False if the thread has ended without ``stop``."""
+        return self._stopped.is_set() or self._thread.ident is None or self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                is_on = self._hear_once()
+            except StoreError as exc:
+                # Nobody has to know: the bus tells the same.
+                logger.debug("the journal hands out nothing, trying again: %s", exc)
+                is_on = False
+            except Exception:  # the thread must outlive whatever a store of others raises
+                logger.exception("the journal hands out nothing, trying again")
+                is_on = False
+            if not is_on:
+                self._stopped.wait(random.uniform(*_RETRY_S))  # noqa: S311 - no secret
+
+    def _hear_once(self) -> bool:
+        """Ask once, and apply the answer; whether to ask again soon."""
+        store_id = self._journal.store_id
+        position = None if store_id is None else self._positions().get(store_id)
+        if position is None or store_id is None:
+            return False  # the cache was not checked yet
+        entries = self._journal.tail(position, TAIL_S)
+        if not entries or self._stopped.is_set():
+            return True
+        self._take_many(
+            [
+                Heard(entry.key, Position(store_id, *entry.version), entry.time_ns)
+                for entry in entries
+                if entry.key is not None
+            ]
+        )
+        self._rest(time.monotonic())
+        # What leads nowhere must not be asked for without a pause.
+        return self._positions().get(store_id) != position
+
+    def _rest(self, now: float) -> None:
+        earned = (now - self._counted_at) * _QUESTIONS_PER_S
+        self._saved = min(self._saved + earned, _MOST_SAVED) - 1
+        self._counted_at = now
+        self._stopped.wait(max(_PAUSE_S, -self._saved / _QUESTIONS_PER_S))
+
+
+def tails_of(
+    journals: Sequence[Journal] | None,
+    positions: Callable[[], dict[UUID, Position]],
+    take_many: TakeMany,
+) -> list[JournalTail]:
+    """Return what hears of each of *journals* that hands out its entries."""
+    # Asked of the class: what wraps a store may show fewer keys than it has.
+    return [
+        JournalTail(cast("TailedJournal", journal), positions, take_many)
+        for journal in journals or ()
+        if hasattr(type(journal), "tail")
+    ]
