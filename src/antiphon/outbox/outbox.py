@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
 import weakref
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +24,7 @@ from antiphon.errors import (
 from antiphon.events.api import BaseEventManager
 from antiphon.events.event_id import EventIds
 from antiphon.messaging.broker_event_manager import BrokerEventManager
+from antiphon.outbox.hands import PATIENCE_S, Hands
 from antiphon.outbox.options import Counts, OutboxStats, Timing
 from antiphon.outbox.sweeper import Sweeper
 from antiphon.outbox.vouching import Vouching
@@ -41,10 +45,11 @@ _LOG_INTERVAL_S = 60.0
 
 
 class Outbox:
-    """Looks after the stores of one bus, on a thread of its own.
+    """Looks after the stores of one bus, on threads of its own.
 
-    Made and attached by ``antiphon.open_bus``; stores add themselves.  The thread
-    begins with the first store whose medium keeps a ledger for outboxes.
+    Made and attached by ``antiphon.open_bus``; stores add themselves.  The threads
+    begin with the first store whose medium keeps a ledger for outboxes: one that
+    keeps time, one that looks at the stores, and one more for each that takes long.
 
     Args:
         bus: publishes, and is the event manager of the stores.
@@ -134,8 +139,9 @@ class Outbox:
             thread.join(timeout_s)
             if thread.is_alive():
                 logger.warning("the outbox is still at work on a store that does not answer")
+        deadline = time.monotonic() + timeout_s
         for each in list(self._watched.values()):
-            each.say_last(0.0)
+            each.say_last(0.0, max(0.0, deadline - time.monotonic()))
 
     def abandon(self) -> None:
         """In a forked child: do nothing any more; the parent does it."""
@@ -146,14 +152,17 @@ class Outbox:
     # -- The thread ----------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._is_ending.is_set():
+        # A medium that hangs must not keep the leases of the others from being renewed.
+        hands = Hands("antiphon outbox hand")
+        is_ending = self._is_ending.is_set
+        while not is_ending():
             self._woken.wait(self._timing.tick_s)
             self._woken.clear()
             with self._lock:
                 watched = list(self._watched.values())
-            for each in watched:
-                if not self._is_ending.is_set():
-                    each.look(self._is_ending)
+            looks = (functools.partial(each.look, is_ending) for each in watched)
+            hands.run(deque(looks), is_ending)
+        hands.end()
 
 
 class _Watched:
@@ -168,6 +177,7 @@ class _Watched:
         self.sweeper = Sweeper(bus, owner, self._vouching, timing, counts)
         self._stores: tuple[tuple[weakref.ref[Any], OutboxLedger], ...] = ()
         self._lock = threading.RLock()
+        self._hangs = False
         self._logged_at = float("-inf")
 
     @property
@@ -193,32 +203,49 @@ class _Watched:
         present.sort(key=lambda each: shield_of(each[0].event_manager) is None)
         return present[0] if present else None
 
-    def look(self, ending: threading.Event) -> None:
-        """Do what is due; what goes wrong is logged, and tried again the next time."""
-        with self._lock:
-            found = self._store()
-            if found is None:
-                return
-            store, ledger = found
-            has_more = True
-            try:
-                while has_more and not ending.is_set():
-                    self._vouching.look_at(store)
-                    self._vouching.advance()
-                    self._say(ledger)
-                    has_more = self.sweeper.sweep(store, ledger, ending.is_set)
-            except (StoreError, MessagingError) as exc:
-                self._log(store, exc)
-            except Exception:  # of a store that is not ours, say; the next look may do
-                logger.exception("the outbox of %r failed", store)
+    def look(self, is_ending: Callable[[], bool]) -> None:
+        """Do what is due; what goes wrong is logged, and tried again the next time.
 
-    def say_last(self, timeout_s: float) -> None:
-        """Say up to where all is confirmed, after waiting a moment for that."""
-        if not self._lock.acquire(timeout=_AT_WORK_TIMEOUT_S):
+        Nothing if another thread is at it.
+        """
+        if not self._lock.acquire(blocking=False):
             return
         try:
             found = self._store()
             if found is not None:
+                self._look(*found, is_ending)
+        finally:
+            self._lock.release()
+
+    def _look(self, store: Any, ledger: OutboxLedger, is_ending: Callable[[], bool]) -> None:
+        begun, has_more = time.monotonic(), True
+        try:
+            while has_more and not is_ending():
+                self._vouching.look_at(store)
+                self._vouching.advance()
+                self._say(ledger)
+                has_more = self.sweeper.sweep(store, ledger, is_ending)
+            self._hangs = False
+        except (StoreError, MessagingError) as exc:
+            took_s = time.monotonic() - begun
+            self._hangs = isinstance(exc, StoreUnavailable) and took_s >= PATIENCE_S
+            self._log(store, exc)
+        except Exception:  # of a store that is not ours, say; the next look may do
+            logger.exception("the outbox of %r failed", store)
+
+    def say_last(self, timeout_s: float, at_work_s: float = _AT_WORK_TIMEOUT_S) -> None:
+        """Say up to where all is confirmed, after waiting a moment for that.
+
+        Args:
+            timeout_s: seconds to wait for the broker.
+            at_work_s: seconds to wait for a thread that is at work on it.
+        """
+        # What hangs is waited for once, not again for each question.
+        if not self._lock.acquire(timeout=0.0 if self._hangs else at_work_s):
+            return
+        try:
+            found = self._store()
+            if found is not None and not self._hangs:
                 self._say_last(*found, timeout_s)
         finally:
             self._lock.release()
