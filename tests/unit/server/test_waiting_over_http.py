@@ -19,7 +19,7 @@ from antiphon.server import waiting as server_waiting
 from antiphon.storage.authorizing_store import AuthorizingStore, User
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.joined_store import JoinedStore
-from antiphon.storage.journal import Position
+from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.string_value import StringValue
 
 _LONG_S = 20.0
@@ -256,8 +256,19 @@ def test_stopping_ends_every_wait(store: DictMemoryStore) -> None:
     run(work)
 
 
-def test_who_waits_is_asked_again_who_they_are(store: DictMemoryStore) -> None:
+def test_who_waits_is_asked_again_who_they_are(
+    store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user who was forgotten meanwhile learns nothing."""
+    looked = threading.Event()
+    since = store.since
+
+    def noted(position: Position) -> list[JournalEntry]:
+        entries = list(since(position))
+        looked.set()
+        return entries
+
+    monkeypatch.setattr(store, "since", noted)
 
     class Forgetful(Accounts):
         forgets = False
@@ -269,6 +280,8 @@ def test_who_waits_is_asked_again_who_they_are(store: DictMemoryStore) -> None:
         accounts = Forgetful([Account("ann", token_hashes=(token_hash("t" * 16),))])
         with store_app(store, authenticator=accounts) as app:
             async with waiting(app, store.head(), token="t" * 16) as (request,):
+                # What the first look finds is told to whom was known then.
+                await until(looked.is_set)
                 accounts.forgets = True
                 store.set("b", StringValue(b"2"))
                 (answer,) = await request.lines()
