@@ -10,7 +10,7 @@ from antiphon.schemes import scheme_of
 from services.skeleton import ServiceSettings
 
 #: Seconds since the newest look into a journal until a cache is not ready, at least.
-_READY_WITHIN_S = 15.0
+_READY_WITHIN_S = 5.0
 
 
 class CacheSettings(BaseModel):
@@ -27,7 +27,7 @@ class CacheSettings(BaseModel):
             store whose events do not come to this broker.
         ready_within_s: ``/readyz`` says no once the newest look that succeeded is
             so many seconds old; at least three times ``check_interval_s``, which
-            is what it is if not given, or 15.
+            is what it is if not given, or 5.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -42,12 +42,12 @@ class CacheSettings(BaseModel):
 
     @model_validator(mode="after")
     def _is_shared(self) -> Self:
-        if scheme_of(self.cache_url) == "memory":
+        if _is_private(self.cache_url):
             raise ValueError(
                 "cache_url is in this process's memory, where nobody else reads it: "
                 "name a store that the readers open, too (redis:, sqlite:)"
             )
-        if scheme_of(self.backing_url) == "memory":
+        if _is_private(self.backing_url):
             raise ValueError(
                 "backing_url is in this process's memory, where nobody else writes: "
                 "name the store that the readers' caches are filled from"
@@ -74,6 +74,11 @@ class CacheSettings(BaseModel):
     def title(self) -> str:
         """The name, or what stands for it."""
         return self.name or self.mount_point or "all"
+
+
+def _is_private(url: str) -> bool:
+    """Return whether the store at *url* is this process's own."""
+    return scheme_of(url) == "memory" or url.startswith("sqlite::memory:")
 
 
 class InvalidatorSettings(ServiceSettings):

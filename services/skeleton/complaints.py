@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -10,6 +11,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from antiphon.schemes import MASK, mask_url
+
+#: Variables of the environment that are settings begin with this.
+PREFIX = "ANTIPHON_"
 
 #: Names of settings whose values are shown to nobody.
 _SECRET_NAME = re.compile("pass|token|secret|hash|key", re.IGNORECASE)
@@ -50,8 +54,15 @@ def problems_in(
             message = f"it is one table: begin each with [[{_name(place)}]]"
         else:
             message += _value(place, problem["input"], secrets)
-        found.append(f"{_name(place)}: {message}" if place else message)
+        found.append(f"{with_variable(_name(place))}: {message}" if place else message)
     return "; ".join(found)
+
+
+def with_variable(name: str) -> str:
+    """Return a setting's name with the variable that it comes from, if not from the file."""
+    variable = PREFIX + re.split(r"[.\[]", name, maxsplit=1)[0].upper()
+    given = next((each for each in (variable, f"{variable}_FILE") if each in os.environ), None)
+    return name if given is None else f"{name} (from {given})"
 
 
 def _name(place: Place) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -28,12 +28,12 @@ from pydantic_settings import (
 
 from antiphon.environment import AMQP_PASSWORD, AMQP_URL, URLOfFile, read_variable
 from antiphon.errors import AntiphonError, InvalidEnvironment
-from services.skeleton.complaints import problems_in
-
-#: Variables of the environment that are settings begin with this.
-PREFIX = "ANTIPHON_"
+from services.skeleton.complaints import PREFIX, problems_in, with_variable
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+#: As open_bus wants it.
+_SYSTEM = re.compile(r"(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 _T = TypeVar("_T", bound="ServiceSettings")
 
@@ -52,7 +52,7 @@ def in_setting(name: str) -> Iterator[None]:
     try:
         yield
     except AntiphonError as exc:
-        raise BadSettings(f"{name}: {exc}") from None
+        raise BadSettings(f"{with_variable(name)}: {exc}") from None
 
 
 class ServiceSettings(BaseSettings):
@@ -79,12 +79,22 @@ class ServiceSettings(BaseSettings):
     amqp_url: str = "amqp://localhost"
     system: str = "antiphon"
     origin: str | None = None
-    http_host: str = "127.0.0.1"
+    http_host: str = Field(default="127.0.0.1", min_length=1)
     http_port: int = Field(default=8080, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     stop_timeout_s: float = Field(default=8.0, gt=0, le=300)
     canary_interval_s: float = Field(default=5.0, ge=0, le=300)
     heal_timeout_s: float = Field(default=600.0, ge=0)
+
+    @field_validator("system")
+    @classmethod
+    def _is_a_system(cls, system: str) -> str:
+        if not _SYSTEM.fullmatch(system):
+            raise ValueError(
+                "a system is 1 to 100 letters, digits, '_', '-' and '.', and begins with a letter"
+                " or digit and not with 'amq.'"
+            )
+        return system
 
     @property
     def bus_url(self) -> str:
@@ -139,13 +149,21 @@ def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str
     except ValidationError as exc:
         raise BadSettings(f"{where}: {problems_in(exc, settings_class, secrets)}") from None
     except SettingsError as exc:
-        raise BadSettings(f"the environment: {exc}") from None
+        raise BadSettings(f"the environment: {_without_json(exc)}") from None
     except (BadSettings, InvalidEnvironment) as exc:
         raise BadSettings(f"{where}: {exc}") from None
     for value in _texts(settings.model_dump()):
         secrets |= _passwords(value)
     secrets |= _environment_secrets(where)
     return settings, frozenset(secrets)
+
+
+def _without_json(exc: SettingsError) -> str:
+    """Return what is wrong with a variable whose setting is a table."""
+    found = re.search(r'field "(\w+)"', str(exc))
+    if found is None:
+        return str(exc)
+    return f"{PREFIX}{found[1].upper()} is no JSON: it is easier to write in the settings file"
 
 
 def place_of(path: Path | None) -> str:

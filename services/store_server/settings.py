@@ -109,7 +109,7 @@ class StoreServerSettings(ServiceSettings):
     users_url: str | None = None
     users_may: Literal["read", "write"] = "read"
     anonymous: Literal["nothing", "read", "write"] = "nothing"
-    store_host: str = "127.0.0.1"
+    store_host: str = Field(default="127.0.0.1", min_length=1)
     store_port: int = Field(default=8090, ge=0, le=65535)
     tls_certificate: FilePath | None = None
     tls_key: FilePath | None = None

@@ -168,6 +168,13 @@ def test_the_password_of_the_environment_is_a_secret(
             "caches[0]: backing_url is in this process's memory",
         ),
         (
+            "[[caches]]\nmount_point='x'\ncache_url='sqlite::memory:'\nbacking_url='redis://h'",
+            "caches[0]: cache_url is in this process's memory",
+        ),
+        ("http_host = ''", "http_host: String should have at least 1 character (it is '')"),
+        ("system = 'a b'", "system: a system is 1 to 100 letters, digits, '_', '-' and '.', and"),
+        ("system = 'amq.x'", "begins with a letter or digit and not with 'amq.' (it is 'amq.x')"),
+        (
             "[caches]\nmount_point='x'\ncache_url='redis://h'\nbacking_url='redis://i'",
             "caches: it is one table: begin each with [[caches]]",
         ),
@@ -261,3 +268,21 @@ def test_a_url_that_nobody_takes_is_told_with_its_setting(
 
     assert 78 == run("invalidator", InvalidatorSettings, Invalidator, [str(path)])
     assert f"invalidator: {path}: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ANTIPHON_HTTP_PORT", "x", "http_port (from ANTIPHON_HTTP_PORT): Input should be a valid"),
+        ("ANTIPHON_LOG_LEVEL_FILE", "/dev/null", "log_level (from ANTIPHON_LOG_LEVEL_FILE): Input"),
+        ("ANTIPHON_CACHES", "x", "the environment: ANTIPHON_CACHES is no JSON: it is easier"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    """Nobody looks for a mistake in the file that is in the environment."""
+    monkeypatch.setenv("REDIS_PASSWORD", "x")
+    monkeypatch.setenv(variable, value)
+
+    assert said in complaint(tmp_path, CACHE)

@@ -190,7 +190,7 @@ def test_all_settings_of_a_cache_are_documented() -> None:
     }
 
     assert set(fields) == {"name", *defaults}
-    assert defaults.pop("ready_within_s").startswith("15, or three times")
+    assert defaults.pop("ready_within_s").startswith("5, or three times")
     for name, shown in defaults.items():
         field = fields[name]
         given = str(field.default).removesuffix(".0")
@@ -209,11 +209,11 @@ def test_it_must_be_possible_to_be_ready() -> None:
         )
 
 
-@pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 15.0), (3600.0, 10800.0)])
+@pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 5.0), (3600.0, 10800.0)])
 def test_it_is_ready_as_long_as_looks_come_as_they_should(
     interval_s: float, limit_s: float
 ) -> None:
-    """Unless told otherwise it bears three looks that fail, and a quarter of a minute."""
+    """Unless told otherwise it bears three looks that fail, and five seconds."""
     settings = CacheSettings(
         mount_point="p/",
         cache_url="redis://a",
