@@ -49,10 +49,6 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-#: What is told of what the user wrote.
-_OWN = FreshnessReport("fresh", 0.0, "it is the user's own, and not pushed yet")
-
-
 class FillingMount:
     """The reads of one cache.
 
@@ -80,6 +76,8 @@ class FillingMount:
         #: What the readers of this process met.
         self.counts = CacheCounts()
         self._outage = Outage(self.clock)
+        # A medium that is locked holds up one of those who fill, and not each.
+        self._keeping = Outage(self.clock)
         self._fills: Flights[CachedEntry] = Flights(self.clock)
         self._confirmations: Flights[CachedEntry] = Flights(self.clock)
         self._beside = Beside("antiphon-confirm")
@@ -126,7 +124,6 @@ class FillingMount:
         )
         #: Notes that an entry was read; None if the cache has no bounds.
         self.touched = None if self.eviction is None else self.eviction.touched
-        self._get_own = getattr(self.mount_store, "get_if_any", None)
 
     @property
     def journal(self) -> Journal | None:
@@ -199,20 +196,6 @@ class FillingMount:
             began = self.clock()
             return self.told(self.source(lambda: self.backing_store.get(key)), began)
         return self._asked(landed.cargo, landed.began_at)
-
-    def own_value(self, key: str) -> Value | None:
-        """Return what the user wrote under *key* and has not pushed; None if nothing."""
-        short = key[len(self.mount_point) :]
-        if self._get_own is not None:
-            value: Value | None = self._get_own(short)
-        else:
-            try:
-                value = self.mount_store.get(short)
-            except KeyError:
-                value = None
-        if isinstance(value, Value):
-            value.freshness = _OWN
-        return value
 
     def source(self, read: Callable[[], _T]) -> _T:
         """Return what *read* returns, which reads the backing store.
@@ -332,7 +315,7 @@ class FillingMount:
 
     def _confirm(self, key: str) -> CachedEntry | None:
         # The reservation comes first: what changes from here on voids it.
-        reservation = self.ledger.reserve(key)
+        reservation = self._reserve(key)
         try:
             version = self.source(lambda: version_in(self.backing_store, key))
         except BaseException:
@@ -346,7 +329,7 @@ class FillingMount:
     def _fill(self, key: str) -> CachedEntry | None:
         """Read *key* from the backing store and keep it; None if it cannot be kept."""
         try:
-            reservation = self.ledger.reserve(key)
+            reservation = self._reserve(key)
         except StoreError as exc:
             logger.warning("%r is not cached: %s", key, exc)
             return None
@@ -382,6 +365,9 @@ class FillingMount:
         if present is None or version is None:
             return False
         return present.checked and present.version == version
+
+    def _reserve(self, key: str) -> Reservation:
+        return self._keeping.call(lambda: self.ledger.reserve(key))
 
     def _release(self, reservation: Reservation) -> None:
         try:

@@ -88,7 +88,7 @@ class MountedReading(LayeredStore):
         demand = demand_of(at_least, max_age_s)
         filling = self._filling_of(checked_key(key), demand)
         if filling is not None:
-            own = filling.own_value(key)
+            own = filling.own.value(key)
             return filling.get(key, demand) if own is None else own
         return self._read(key, lambda store, name: store.get(name))
 

@@ -14,10 +14,15 @@ from typing import NamedTuple
 
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.forking import Forked
+from antiphon.storage.freshness_modes import FreshnessReport
 from antiphon.storage.journal import ABSENT, Journal, Version, version_of
 from antiphon.storage.layered_store import closing_value
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.push_note import PushNote
+from antiphon.storage.value import Value
+
+#: What is told of what the user wrote.
+_OWN = FreshnessReport("fresh", 0.0, "it is the user's own, and not pushed yet")
 
 
 class Conflict(NamedTuple):
@@ -72,11 +77,26 @@ class OwnWrites(Forked):
         self._begun = _Begun()
         self._lock = threading.Lock()
         self._pushing: dict[str, int] = {}
+        self._get = getattr(mount_store, "get_if_any", None)
         self._renew_in_children("_lock")
 
     def short(self, key: str) -> str:
         """Return the key of *key* in the mount store."""
         return key[len(self.mount_point) :]
+
+    def value(self, key: str) -> Value | None:
+        """Return what the user wrote under *key* and has not pushed; None if nothing."""
+        short = key[len(self.mount_point) :]
+        if self._get is not None:
+            value: Value | None = self._get(short)
+        else:
+            try:
+                value = self.mount_store.get(short)
+            except KeyError:
+                value = None
+        if isinstance(value, Value):
+            value.freshness = _OWN
+        return value
 
     # -- Writing -------------------------------------------------------------
 

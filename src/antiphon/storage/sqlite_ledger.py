@@ -42,6 +42,10 @@ from antiphon.storage.sqlite_values import Values
 #: Invalidations of one process between two sweeps of what has outlived its time.
 _SWEEP_EVERY = 1024
 
+#: Seconds that who fills waits for a lock of others: a read must not wait as long
+#: as a write may, and what is not kept now is kept at another read.
+_LOCKED_S = 0.5
+
 #: Changes in one transaction: some tens of milliseconds, for which others wait.
 _AT_A_TIME = 5000
 
@@ -95,12 +99,12 @@ class SqliteLedger:
                 (key, reservation.token, now + RESERVATION_TTL_S),
             )
 
-        self._medium.write(work, durable=False)
+        self._medium.write_soon(work, _LOCKED_S)
         return reservation
 
     def release(self, reservation: Reservation) -> None:
         """Give a reservation back unused."""
-        self._medium.write(lambda c: self._end(c, reservation), durable=False)
+        self._medium.write_soon(lambda c: self._end(c, reservation), _LOCKED_S)
 
     def fill(self, reservation: Reservation, value: Fill) -> CachedEntry | None:
         """Keep *value* if the rules allow it, and return it as cached; else None."""
@@ -112,8 +116,8 @@ class SqliteLedger:
             raise
         try:
             metadata = encode(normalise(value.metadata))
-            kept = self._medium.write(
-                lambda c: self._keep(c, reservation, value, data, metadata), durable=False
+            kept = self._medium.write_soon(
+                lambda c: self._keep(c, reservation, value, data, metadata), _LOCKED_S
             )
         except InvalidValue:
             # Another kind of store may have metadata that cannot be kept here.
@@ -168,7 +172,7 @@ class SqliteLedger:
                 return None
             return self._entries.check(connection, key)
 
-        row = self._medium.write(work, durable=False)
+        row = self._medium.write_soon(work, _LOCKED_S)
         return None if row is None else self._entries.entry(key, *row)
 
     def _end(self, connection: sqlite3.Connection, reservation: Reservation) -> bool:
