@@ -36,8 +36,8 @@ NOBODY = 3
     short_help="Emit events, and say whether anybody listens.",
     epilog=examples(
         "antiphon emit myapp:Saved name=letter size=17",
-        "antiphon emit StoreSetEvent key=prices/eur 'metadata={\"n\": 1}' --source store",
-        "antiphon emit myapp:Saved --base myapp:Changed name=letter   # no such class here",
+        "antiphon emit StoreSetEvent key=prices/eur 'metadata={\"n\": 1}'",
+        "antiphon emit myapp:Saved --base myapp:Changed name=letter  # unknown here",
         "antiphon listen --json > events; antiphon emit --stdin < events",
     ),
 )

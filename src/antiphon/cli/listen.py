@@ -35,9 +35,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 @click.command(
     epilog=examples(
-        "antiphon listen amqp://localhost --class StoreModificationEvent --origin catalogue",
+        "antiphon listen --class StoreModificationEvent --origin catalogue",
         "antiphon listen --filter n=5 --json | jq .attributes",
-        "antiphon listen --subscription watcher --class myapp:Saved   # misses nothing",
+        "antiphon listen --subscription watcher --class myapp:Saved  # misses none",
     )
 )
 @click.argument("place", metavar="[URL]", required=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from antiphon.cli.main import cli
 
@@ -63,3 +64,12 @@ def test_every_command_helps(name: str) -> None:
     assert [] == undocumented
     assert command.help
     assert f"{name} " in f"{command.epilog} "
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_a_terminal(name: str) -> None:
+    """Whoever copies an example from 80 columns gets it whole."""
+    shown = CliRunner().invoke(cli, [*name.split()[1:], "--help"], terminal_width=80)
+
+    assert 0 == shown.exit_code
+    assert [] == [line for line in shown.output.splitlines() if len(line) > 80]
