@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from redis_checks import raw_client
 
+from antiphon.errors import PositionLost
 from antiphon.storage.journal import Position, Version
 from antiphon.storage.ledger import CacheLedger, Fill
 from antiphon.storage.redis_store import RedisStore
@@ -235,6 +236,42 @@ def test_a_full_redis_keeps_nothing_more_and_invalidates(redis_server: Redis) ->
         assert (None, None) == (ledger.lookup("a").entry, ledger.lookup("a").beat)
         redis_server.command("CONFIG", "SET", "maxmemory", "0")
         assert ledger.fill(ledger.reserve("a"), _value(b"old", 1)) is None
+
+
+def _lose_state(raw: Any) -> None:
+    (name,) = raw.scan_iter(match="*cache:state")
+    raw.delete(name)
+
+
+def test_a_state_that_is_lost_alone_leaves_no_entry_checked(ledger: CacheLedger, raw: Any) -> None:
+    """Redis may evict it, or somebody delete it: what was filled before is older than a doubt."""
+    for number in range(10):
+        ledger.void("other", _version(number))
+    ledger.fill(ledger.reserve("a"), _value())
+    standing = ledger.reserve("b")
+
+    _lose_state(raw)
+    ledger.void("b", _version(20))
+    ledger.suspect()
+
+    entry = ledger.lookup("a").entry
+    assert entry is None or not entry.checked
+    assert ledger.fill(standing, _value()) is None
+
+
+def test_each_loss_of_the_state_is_told(ledger: CacheLedger, raw: Any) -> None:
+    """Who counted on the position hears that it is gone, the second time too."""
+    position = Position(UUID(int=1), 1, 5, b"12345678")
+    ledger.advance(position)
+    for _ in range(2):
+        _lose_state(raw)
+        with pytest.raises(PositionLost):
+            ledger.advance(position)
+        ledger.suspect()
+        ledger.advance(None)
+        ledger.advance(position)
+
+    assert position == ledger.position()
 
 
 _FILLS = """

@@ -73,8 +73,14 @@ class RedisTrust:
         if isinstance(answer, int):
             return
         self._run = answer.decode()
+        if not self._run:
+            # Redis is the same, and has lost the state of the cache: that is noted anew,
+            # so that it is noticed when it happens again.
+            self._run = None
+            self._meet(self._client.call)
         raise PositionLost(
-            f"Redis at {self._client.address} was restarted, and may have lost invalidations:"
+            f"Redis at {self._client.address} was restarted or emptied, and may have lost"
+            " invalidations:"
             " read position() again, and repair from there"
         )
 

@@ -19,6 +19,16 @@ local function write_without_memory(state)
   redis.call('HDEL', state, '')
 end
 
+-- A state that was lost alone (deleted, or evicted by Redis) must not count from 0 again: what
+-- there is of reservations and entries would be younger than all that happens from then on.
+local function count(state, by)
+  if redis.call('HEXISTS', state, 'clock') == 0 then
+    local seconds, micros = now()
+    redis.call('HSET', state, 'clock', seconds .. micros)
+  end
+  return redis.call('HINCRBY', state, 'clock', by)
+end
+
 local function is_older(version, noted)
   if version == '-' or noted == '-' then
     return false
@@ -78,7 +88,7 @@ end
 
 -- Note an invalidation of each of `names`, at the version of the same place.
 local function write_notes(state, notes, noted, names, versions, seconds, limit)
-  local clock = redis.call('HINCRBY', state, 'clock', #names) - #names
+  local clock = count(state, #names) - #names
   local time = tonumber((now()))
   local keep_until = text(time + tonumber(seconds))
   local found, latest, fields, scores = get_all(notes, names), {}, {}, {}
@@ -170,7 +180,7 @@ end
 
 -- Make all entries unchecked, and end all reservations.
 local function suspect_all(state)
-  local clock = text(redis.call('HINCRBY', state, 'clock', 1))
+  local clock = text(count(state, 1))
   redis.call('HSET', state, 'suspected', clock, 'floor', clock)
 end
 
