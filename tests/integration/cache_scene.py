@@ -93,10 +93,23 @@ class Scene:
             return stream.read().decode()
 
     def seconds_until(self, key: str, text: str) -> float:
-        """Read *key* until it is *text*; return how long that took."""
-        began = time.monotonic()
-        wait_until(lambda: self.read(key) == text, f"{key} is {text}")
-        return time.monotonic() - began
+        """Read *key* until it is *text*; return when the last read began that found another.
+
+        In seconds since the call, so that it says nothing of how long reads take;
+        0.0 if there was none.
+        """
+        first, last = time.monotonic(), 0.0
+
+        def is_there() -> bool:
+            nonlocal last
+            began = time.monotonic() - first
+            if self.read(key) == text:
+                return True
+            last = began
+            return False
+
+        wait_until(is_there, f"{key} is {text}")
+        return last
 
     def warm(self, key: str, text: str) -> None:
         """Read *key* until it is *text*, and is served from the cache."""
