@@ -14,6 +14,7 @@ from antiphon.storage.changes import Record, missing
 from antiphon.storage.checks import (
     MAX_KEY_BYTES,
     checked_key,
+    checked_position,
     checked_select,
     checked_timeout,
 )
@@ -231,15 +232,16 @@ class BackendReading(BackendHooks, AbstractStore):
 
         Raises:
             PositionLost: the journal does not go on from there; see ``Journal``.
+            InvalidValue: it is no position.
         """
         self._check_connected()
-        return self._since(position)
+        return self._since(checked_position(position))
 
     def wait(self, position: Position, timeout_s: float) -> Position:
         """Return the head as soon as it is another than *position*; see ``WaitingJournal``."""
         self._check_connected()
         try:
-            return self._wait(position, checked_timeout(timeout_s))
+            return self._wait(checked_position(position), checked_timeout(timeout_s))
         except (StoreUnavailable, OSError, ValueError):
             # If it was disconnected meanwhile it is nothing worse; a file that
             # is closed under whoever looks into it raises one of these.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from antiphon.errors import InvalidKey, InvalidValue
-from antiphon.storage.journal import Version
+from antiphon.storage.journal import Position, Version
 
 #: Bytes that a key may have as UTF-8: 1 MiB.  It has to fit the message that
 #: tells of its change.
@@ -53,6 +53,20 @@ def checked_expect(expect: object) -> Version | None:
         return expect
     raise InvalidValue(
         f"expect must be a Version, as value.version is, ABSENT or None; not {expect!r:.80}"
+    )
+
+
+def checked_position(position: object) -> Position:
+    """Return *position* if it is one of a journal.
+
+    Raises:
+        InvalidValue: it is not.
+    """
+    if isinstance(position, Position):
+        return position
+    raise InvalidValue(
+        f"position is {position!r:.100}; it must be a Position, as head() and an event's"
+        " position are"
     )
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from antiphon.errors import InvalidURL, NotConnected, StoreError
 from antiphon.events.api import BaseEventManager
 from antiphon.schemes import mask_url
-from antiphon.storage.checks import checked_key, checked_select, checked_timeout
+from antiphon.storage.checks import checked_key, checked_position, checked_select, checked_timeout
 from antiphon.storage.http_client import HttpClient
 from antiphon.storage.http_options import OPTION_PARAMETERS, HttpOptions, split_url
 from antiphon.storage.http_own_server import OwnServer
@@ -267,7 +267,7 @@ class DynamicURLStore(HttpWriting):
             PositionLost: the journal does not go on from there; see ``Journal``.
             StoreError: the server has no journal.
         """
-        return self._journal().since(position)
+        return self._journal().since(checked_position(position))
 
     def wait(self, position: Position, timeout_s: float) -> Position:
         """Return the head as soon as it is another than *position*; see ``WaitingJournal``.
@@ -280,7 +280,7 @@ class DynamicURLStore(HttpWriting):
             StoreError: the server has no journal.
             StoreUnavailable: it cannot be reached.
         """
-        return self._journal().wait(position, checked_timeout(timeout_s))
+        return self._journal().wait(checked_position(position), checked_timeout(timeout_s))
 
     def wake(self) -> None:
         """Have all who wait return what they know, be it new or not."""
