@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes a password for RabbitMQ, one for Redis and the token of the store server's first
-# user into the volumes under /passwords: the one that was given, else one at random.  One that is there stays: RabbitMQ has it in its
-# own data.
+# user into the volumes under /passwords: the one that was given, else one at random.  One
+# that is there stays: RabbitMQ has it in its own data.
 set -eu
 
 # The containers that read a password run as other users, and mount only what they need.

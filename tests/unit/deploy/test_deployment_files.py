@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from antiphon import open_bus
 from antiphon.messaging.amqp_rights import patterns
 from antiphon.testing.servers import containers
+from services.invalidator.metrics import cache_metrics
 from services.invalidator.settings import InvalidatorSettings
+from services.skeleton.metrics import bus_metrics
 from services.skeleton.settings import load
 from services.store_server.settings import StoreServerSettings
 
@@ -170,3 +173,25 @@ def test_policies_reach_what_is_durable_only() -> None:
 
     names = ["antiphon.sub.orders", "my-shop.eu.retry.a.b", "amq.gen-x", "antiphon.dead", "other"]
     assert names[:2] == [name for name in names if re.search(policy["pattern"], name)]
+
+
+def test_alarms_are_of_figures_that_exist() -> None:
+    """An alarm of a figure that nobody has is never given."""
+    rules = (ROOT / "deploy" / "alarms.yml").read_text()
+    with open_bus("memory://alarms") as bus:
+        families = [*bus_metrics(bus), *cache_metrics([])]
+    figures = {each.name + ("_total" if each.type == "counter" else "") for each in families}
+
+    named = set(re.findall(r"\bantiphon_\w+", rules))
+    assert {"antiphon_outbox_lag_seconds", "antiphon_outbox_position_lost_total"} < named
+    assert set() == named - figures
+
+
+def test_each_alarm_is_explained() -> None:
+    """Whoever is woken finds what to do."""
+    rules = (ROOT / "deploy" / "alarms.yml").read_text()
+    howto = (ROOT / "docs" / "how-to" / "run-with-compose.md").read_text()
+
+    alarms = re.findall(r"alert: (\w+)", rules)
+    assert 6 == len(alarms)
+    assert alarms == [alarm for alarm in alarms if f"| `{alarm}` |" in howto]
