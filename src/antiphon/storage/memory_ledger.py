@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import threading
 import time
@@ -28,6 +29,8 @@ from antiphon.storage.ledger import (
 )
 from antiphon.storage.memory_notes import Notes, PrefixNotes
 from antiphon.storage.metadata import normalise
+
+logger = logging.getLogger(__name__)
 
 #: Changes that are applied while others wait: about a millisecond.
 _AT_A_TIME = 1000
@@ -130,10 +133,15 @@ class MemoryLedger(Forked):
         """Keep *value* if the rules allow it, and return it as cached; else None."""
         try:
             with value.data as stream:
-                entry = _entry(stream.read(), value)
+                data = stream.read()
+            entry = _entry(data, value)
         except BaseException:
             self.release(reservation)
             raise
+        if entry is None:
+            logger.warning("%r is not cached: its metadata cannot be copied", reservation.key)
+            self.release(reservation)
+            return None
         key, version = reservation.key, value.version
         with self._lock:
             if not self._end(reservation):
@@ -331,13 +339,16 @@ class MemoryLedger(Forked):
             return Usage(len(self._entries), self._bytes)
 
 
-def _entry(data: bytes, value: Fill) -> _Entry:
-    """Return the entry of *value*, whose era is to be set."""
+def _entry(data: bytes, value: Fill) -> _Entry | None:
+    """Return the entry of *value*, whose era is to be set; None if it cannot be kept."""
     # A subclass of bytes may have more to say than its bytes.
     content = data if type(data) is bytes else bytes(data)
     made: type[_Entry] = _Entry
     try:
         metadata = normalise(value.metadata)
     except InvalidValue:
-        made, metadata = _OddEntry, copy.deepcopy(dict(value.metadata))
+        try:
+            made, metadata = _OddEntry, copy.deepcopy(dict(value.metadata))
+        except Exception:  # whatever a store of others has there, it can be read
+            return None
     return made(content, metadata, value.created, value.modified, value.version, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from antiphon.storage import memory_notes
@@ -121,3 +123,12 @@ def test_metadata_of_any_kind_are_kept_in_memory() -> None:
 
     assert entry is not None
     assert ({"odd": Odd()}, False) == (entry.metadata, entry.checked)
+
+
+def test_metadata_that_cannot_be_copied_are_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a backing store of somebody else's has there, its value can be read."""
+    ledger = MemoryLedger()
+
+    assert ledger.fill(ledger.reserve("a"), value(lock=threading.Lock())) is None
+    assert "'a' is not cached" in caplog.text
+    assert ledger.lookup("a").entry is None
