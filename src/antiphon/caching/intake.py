@@ -106,13 +106,19 @@ class Intake(Forked):
         if is_applied is not None and not is_applied.wait(OWN_WAIT_S):
             self._when_failed("it does not take in changes in time")
 
-    def take_many(self, changes: Sequence[Heard]) -> None:
-        """Take *changes* of other processes for a cache in memory, in one step."""
+    def take_many(self, changes: Sequence[Heard], *, aside_s: float = 0.0) -> None:
+        """Take *changes* of other processes, in one step, whatever the cache is in.
+
+        Args:
+            changes: what was heard.
+            aside_s: seconds for which this thread sleeps when they are applied, before
+                anybody is told: readers that wait for them go first.
+        """
         if self._is_stopped:
             return
         taken: list[_Waiting] = [(change, None) for change in changes]
         if not self._waiting and self._applying.acquire(blocking=False):
-            self._apply(taken)
+            self._apply(taken, aside_s)
         else:
             self._waiting.extend(taken)
         self._apply_waiting()
@@ -137,7 +143,7 @@ class Intake(Forked):
                 taken.append(self._waiting.popleft())
         return taken
 
-    def _apply(self, taken: list[_Waiting]) -> None:
+    def _apply(self, taken: list[_Waiting], aside_s: float = 0.0) -> None:
         """Apply what was *taken*, and let others apply again; this thread may, now."""
         began = time.monotonic()
         try:
@@ -149,6 +155,8 @@ class Intake(Forked):
             self._applying.release()
             _let_go(taken)
         if outcome is not None:
+            if aside_s:
+                time.sleep(aside_s)
             self._when_applied(outcome)
 
     def _outcome(self, changes: list[Heard]) -> Outcome | None:

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 
 from antiphon.caching.changes import Heard
@@ -39,8 +39,15 @@ _PAUSE_S = 0.001
 #: Seconds between two attempts when a journal cannot be read, at least and at most.
 _RETRY_S = (0.2, 1.0)
 
-#: Takes changes that were heard of together.
-TakeMany = Callable[[Sequence[Heard]], None]
+#: Seconds for which readers go first when a change is applied: then they wait for the source,
+#: and not for this thread.
+_ASIDE_S = 0.0003
+
+
+class TakeMany(Protocol):
+    """Takes changes that were heard of together; see ``Intake.take_many``."""
+
+    def __call__(self, changes: Sequence[Heard], *, aside_s: float) -> None: ...
 
 
 class JournalTail:
@@ -119,7 +126,8 @@ class JournalTail:
                 Heard(entry.key, Position(store_id, *entry.version), entry.time_ns)
                 for entry in entries
                 if entry.key is not None
-            ]
+            ],
+            aside_s=_ASIDE_S,
         )
         self._rest(time.monotonic())
         # What leads nowhere must not be asked for without a pause.

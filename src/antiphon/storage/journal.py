@@ -172,8 +172,7 @@ class TailedJournal(Journal, Protocol):
     def tail(self, position: Position, timeout_s: float) -> Sequence[JournalEntry]:
         """Return some of the entries after *position*, in order, once there are any.
 
-        Entries of a later epoch are after it, too; and nothing is checked but the
-        store's identity: what they follow may be of a history that was lost.
+        Entries of a later epoch are after it, too.
 
         Args:
             position: where the caller is.
@@ -181,7 +180,7 @@ class TailedJournal(Journal, Protocol):
                 ``journals.wake`` ends it sooner, with an error.
 
         Raises:
-            PositionLost: it is another store's.
+            PositionLost: the journal has not (any more) the entry at *position*.
             StoreUnavailable: the medium cannot be reached, or does not answer.
             NotConnected: the store was disconnected.
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 from antiphon.errors import PositionLost, StoreUnavailable
 from antiphon.storage.journal import JournalEntry, Position
@@ -68,14 +67,31 @@ class Waiter:
         """Return the next entries after *position* once there are any; see ``TailedJournal``.
 
         Raises:
-            PositionLost: the namespace has another store now.
+            PositionLost: the journal has not (any more) the entry at *position*.
             StoreUnavailable: Redis is gone, or the client was closed meanwhile.
         """
-        found, head = self._asked(position, timeout_s, _TAIL)
-        if head.store_id != position.store_id:
-            raise PositionLost(f"{position} is not of the store of {head}")
+        ask = self._asking(position, timeout_s, _TAIL)
+        at = f"{position.epoch}-{position.sequence}"
+        # Redis answers what follows in the same message when the first is over: with the head,
+        # or with the entry at the position, whose random id shows that it is the same history.
+        check = (
+            pack_command("XRANGE", self._journal, at, at)
+            if position.sequence
+            else self._reader.asking_head
+        )
+        found, present = self._client.wait_for([ask, check], timeout_s)
+        if not found:
+            return []
+        if position.sequence:
+            is_known = bool(present) and present[0][1][1].startswith(
+                position.entry_id.hex().encode()
+            )
+        else:
+            is_known = self._reader.position_of(present).store_id == position.store_id
+        if not is_known:
+            raise PositionLost(f"the journal has no entry {position} (any more)")
         # One stream was asked for: [[its name, [[id, [field, text]], …]]].
-        return [parse_entry(*entry) for entry in found[0][1]] if found else []
+        return [parse_entry(*entry) for entry in found[0][1]]
 
     def has_input(self) -> bool:
         """Return whether there is an answer for somebody who waits; a quick hint."""
@@ -83,12 +99,12 @@ class Waiter:
 
     def _block(self, position: Position, wait_s: float) -> Position:
         """Return the head once there is an entry after *position*, or *wait_s* are over."""
-        return self._asked(position, wait_s, 1)[1]
+        # The head is asked for with the same message: Redis answers that when the first is over.
+        ask = self._asking(position, wait_s, 1)
+        _, meta = self._client.wait_for([ask, self._reader.asking_head], wait_s)
+        return self._reader.position_of(meta)
 
-    def _asked(self, position: Position, wait_s: float, most: int) -> tuple[Any, Position]:
+    def _asking(self, position: Position, wait_s: float, most: int) -> bytes:
         after = f"{position.epoch}-{position.sequence}"
         blocking = ("BLOCK", math.ceil(wait_s * 1000))
-        # The head is asked for with the same message: Redis answers that when the first is over.
-        ask = pack_command("XREAD", "COUNT", most, *blocking, "STREAMS", self._journal, after)
-        found, meta = self._client.wait_for([ask, self._reader.asking_head], wait_s)
-        return found, self._reader.position_of(meta)
+        return pack_command("XREAD", "COUNT", most, *blocking, "STREAMS", self._journal, after)
