@@ -27,6 +27,7 @@ from antiphon.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from antiphon.storage.sqlite_forking import tell_of_forks
 from antiphon.storage.sqlite_transactions import (
     BUSY,
     MAX_PAUSE_S,
@@ -52,9 +53,6 @@ _CACHE_KIB = 8192
 #: Connections that a parent process left in its child.  Sqlite forbids to use
 #: them there, to close them too; held here, the garbage collector does not.
 _of_parents: list[sqlite3.Connection] = []
-
-#: The media of this process.
-_media: weakref.WeakSet[Medium] = weakref.WeakSet()
 
 
 class _Connection(sqlite3.Connection):
@@ -93,7 +91,7 @@ class Medium:
         self.in_memory = location in ("", ":memory:")
         self._is_closed = False
         self._forget_connections()
-        _media.add(self)
+        tell_of_forks(self)
         try:
             with self._mapped(), self._borrowed() as connection:
                 if not self.in_memory:
@@ -114,9 +112,9 @@ class Medium:
         self._is_lent = False
         self._waiting: deque[_Turn] = deque()
         # Threads of one process queue here; sqlite itself only lets them poll.
-        self._writing = threading.Lock()
+        self.writing = threading.Lock()
 
-    def _leave_to_parent(self) -> None:
+    def leave_to_parent(self) -> None:
         """Go on with connections of this process's own; called in the child of a fork."""
         if not self.in_memory:
             _of_parents.extend(self._idle)
@@ -184,7 +182,7 @@ class Medium:
             finally:
                 connection.execute(f"PRAGMA busy_timeout={int(self.timeout_s * 1000)}")
 
-        if not self._writing.acquire(timeout=timeout_s):
+        if not self.writing.acquire(timeout=timeout_s):
             raise self._locked(timeout_s)
         try:
             with self._borrowed() as connection:
@@ -194,7 +192,7 @@ class Medium:
                 raise self._locked(timeout_s) from exc
             self._raise_ours(exc)
         finally:
-            self._writing.release()
+            self.writing.release()
 
     def write(self, work: Work[_T], *, durable: bool = True) -> _T:
         """Return what *work* does in one transaction; after an error nothing of it stays.
@@ -204,14 +202,14 @@ class Medium:
             durable: False spares the wait for the disk where a later commit
                 makes this one durable too, or none needs to.
         """
-        if not self._writing.acquire(timeout=self.timeout_s):
+        if not self.writing.acquire(timeout=self.timeout_s):
             raise self._locked()
         try:
             return self._retried(
                 lambda connection: self._written(connection, work, durable and self._durable)
             )
         finally:
-            self._writing.release()
+            self.writing.release()
 
     def _written(self, connection: sqlite3.Connection, work: Work[_T], durable: bool) -> _T:
         if durable:
@@ -377,13 +375,3 @@ def _close_all(connections: list[_Connection], pid: int) -> None:
             connection.close()
         else:
             _of_parents.append(connection)
-
-
-def _after_fork() -> None:
-    for medium in list(_media):
-        medium._leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    # Cheaper than a look at the process's number at every read.
-    os.register_at_fork(after_in_child=_after_fork)

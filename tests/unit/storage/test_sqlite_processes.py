@@ -142,6 +142,35 @@ def test_a_store_may_be_used_after_a_fork(path: Path) -> None:
         assert owners[0] == owners[2] != owners[1]
 
 
+def test_a_fork_in_the_middle_of_a_write(path: Path) -> None:
+    """What a thread of the parent has locked just then is not locked for ever in the child."""
+    with SqliteStore(path, timeout_s=3) as store:
+        store.set("a", StringValue(b"before"))
+        assert store._parts is not None
+        medium, is_inside = store._parts.medium, threading.Event()
+
+        def slow(_: object) -> None:
+            is_inside.set()
+            threading.Event().wait(0.3)  # until the fork is tried, and waits
+
+        writer = threading.Thread(target=medium.write, args=(slow,))
+        writer.start()
+        is_inside.wait(10)
+        child = os.fork()
+        if child == 0:
+            try:
+                store.set("child", StringValue(b""))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        writer.join()
+        store.set("parent", StringValue(b""))
+
+        assert 0 == status
+        assert {"a", "child", "parent"} == set(store.query_keys())
+
+
 def test_a_store_is_disconnected_while_threads_read_it(path: Path) -> None:
     """Each of them finishes what it does, or is told; no connection stays open."""
     for _ in range(20):
