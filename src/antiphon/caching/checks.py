@@ -48,10 +48,9 @@ class Checks(Forked):
         self._is_running = True
         self.check_now()
         self.look_in(self._interval_s)
-        self._thread = threading.Thread(
-            target=self._watch, name="antiphon-invalidator", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._watch, name="antiphon-invalidator", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def end(self) -> None:
         """Begin no check of one's own any more; ``join`` waits for one under way."""

@@ -127,7 +127,9 @@ class CacheInvalidator(Forked):
         self._checks = Checks(self._check, self._is_check_needed, check_interval_s)
         self._starting = threading.Lock()
         self._renew_in_children("_starting")
-        self._running = False
+        #: Held by who begins or ends, and a listener of theirs may end it.
+        self._changing = threading.RLock()
+        self._running = self._is_up = False
         self._checked_at: float | None = None
         #: The rebuilds after which all own keys were compared with the source; None: never yet.
         self._compared_after: int | None = None
@@ -148,6 +150,9 @@ class CacheInvalidator(Forked):
         self.stop()
 
     # -- How it is -----------------------------------------------------------
+
+    def _forked(self) -> None:
+        self._changing = threading.RLock()
 
     @property
     def is_trusted(self) -> bool:
@@ -199,10 +204,14 @@ class CacheInvalidator(Forked):
         Raises:
             BusClosed, BrokerRefused: nothing was started.
         """
-        with self._starting:
-            if self._running:
-                return self
-            self._running = True
+        with self._changing:
+            with self._starting:
+                self._running = True
+            if not self._is_up:
+                self._start()
+        return self
+
+    def _start(self) -> None:
         try:
             # Listening comes first: what changes while the journal is read is heard.
             self._intake.start()
@@ -210,6 +219,7 @@ class CacheInvalidator(Forked):
         except BaseException:
             self._running = False
             raise
+        self._is_up = True
         if self._switch_interval_s is not None:
             switching.shorten(self._switch_interval_s)
         if self._bus is not None:
@@ -231,7 +241,6 @@ class CacheInvalidator(Forked):
         self._checks.start()
         for each in self._hearing():
             each.start()
-        return self
 
     def stop(self) -> None:
         """Stop listening and vouching; the entries stay.  Twice is fine."""
@@ -239,6 +248,13 @@ class CacheInvalidator(Forked):
             if not self._running:
                 return
             self._running = False
+        with self._changing:
+            # Somebody may have begun anew meanwhile, or it never began.
+            if self._is_up and not self._running:
+                self._is_up = False
+                self._stop()
+
+    def _stop(self) -> None:
         self._checks.end()
         for each in self._hearing():
             each.stop()
