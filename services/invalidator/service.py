@@ -35,6 +35,7 @@ class Invalidator(Service):
     """
 
     def __init__(self, settings: InvalidatorSettings) -> None:
+        self._is_stopping = False
         self._watched = ServiceBus(settings)
         self._bus = self._watched.bus
         try:
@@ -65,6 +66,7 @@ class Invalidator(Service):
 
     def stop(self) -> None:
         """Stop looking after them, and leave the bus."""
+        self._is_stopping = True
         for cache in self._caches:
             cache.stop()
         self._watched.close()
@@ -85,7 +87,9 @@ class Invalidator(Service):
         if event.trusted:
             logger.info("cache %r is vouched for", title)
         else:
-            logger.warning("cache %r is in doubt: %s", title, event.why)
+            # At the end that is as it should be.
+            level = logging.INFO if self._is_stopping else logging.WARNING
+            logger.log(level, "cache %r is in doubt: %s", title, event.why)
 
     def readiness(self) -> Mapping[str, str | None]:
         """The bus works, as a canary has shown lately; each cache is vouched for."""
