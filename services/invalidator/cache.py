@@ -84,13 +84,15 @@ class WatchedCache:
         invalidator = self._invalidator
         if invalidator is None:
             return self._problem
+        found = []
         if (doubt := invalidator.doubt) is not None:
-            return f"it is in doubt: {doubt}"
-        # A look that hangs raises nothing, and changes nothing else that is seen here.
+            found.append(f"it is in doubt: {doubt}")
+        # A look that hangs raises nothing, and changes nothing else that is seen here; a doubt
+        # of before may have another reason.
         staleness_s = invalidator.stats().staleness_s
         if staleness_s is not None and staleness_s > self._settings.staleness_limit_s:
-            return f"its journal was read last {staleness_s:.0f} s ago"
-        return None
+            found.append(f"its journal was read last {staleness_s:.0f} s ago")
+        return "; ".join(found) or None
 
     def is_alive(self) -> bool:
         """Return False if a thread has ended that was not to."""

@@ -98,6 +98,32 @@ def test_a_look_that_hangs_is_no_readiness(watch: Callable[..., WatchedCache]) -
     assert re.fullmatch(r"its journal was read last \d+ s ago", problem or "")
 
 
+def test_a_look_that_hangs_is_told_beside_an_older_doubt(
+    watch: Callable[..., WatchedCache], bus: BrokerEventManager
+) -> None:
+    """The reason of the doubt may be over, and the silence still keep it from ending."""
+    cache = watch(ready_within_s=0.2)
+    wait_until(lambda: cache.problem() is None, "it is vouched for")
+    store: Any = cache.mounted.backing_store
+    goes_on, since = threading.Event(), store.since
+
+    def hang(position: Any) -> Any:
+        assert goes_on.wait(DEADLINE_S)
+        return since(position)
+
+    store.since = hang
+    try:
+        bus.close()
+        wait_until(lambda: "; " in (cache.problem() or ""), "both are noticed")
+        problem = cache.problem()
+    finally:
+        goes_on.set()
+        del store.since
+
+    told = r"it is in doubt: its bus was closed; its journal was read last \d+ s ago"
+    assert re.fullmatch(told, problem or "")
+
+
 def test_a_lost_bus_is_told_with_its_reason(
     watch: Callable[..., WatchedCache], bus: BrokerEventManager
 ) -> None:
