@@ -239,6 +239,10 @@ class TransactionError(StoreError):
     """Something cannot be part of a transaction, since it could not be rolled back."""
 
 
+class TransactionTooLarge(TransactionError):
+    """A transaction has more changes than its store makes at once; nothing was written."""
+
+
 class NotConnected(StoreError):
     """The store was used before ``connect()`` or after ``disconnect()``."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from antiphon.errors import AuthorizationError, InvalidValue, StoreError
 from antiphon.storage.journal import Version
+from antiphon.storage.portions import Bulk, InOne
 from antiphon.storage.read_only_store import AbstractReadOnlyStore
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 from antiphon.storage.value import Value, split_value
@@ -163,36 +164,44 @@ class AbstractStore(AbstractReadOnlyStore):
     ) -> None:
         """Set each of *keys* to the value beside it; one transaction, where there are any.
 
+        A Redis would keep all others waiting for a large one, so there many keys
+        are several commits, each of them whole: after an error those before it
+        stay.  Inside of a transaction they are part of that.
+
         What the longer of the two has too many is ignored.  Errors and events
         are those of ``set`` and ``transaction``.
         """
-        with self._transaction_if_any("Setting several keys"):
+        with self._bulk("Setting several keys") as bulk:
             for key, value in zip(keys, values, strict=False):
                 self.set(key, value, buffer_size)
+                bulk.step()
 
     def multiset_data(
         self, keys: Iterable[str], datas: Iterable[Readable], buffer_size: int = BUFFER_BYTES
     ) -> None:
         """Set the data of each of *keys* to the stream beside it; see ``multiset``."""
-        with self._transaction_if_any("Setting the data of several keys"):
+        with self._bulk("Setting the data of several keys") as bulk:
             for key, data in zip(keys, datas, strict=False):
                 self.set_data(key, data, buffer_size)
+                bulk.step()
 
     def multiset_metadata(
         self, keys: Iterable[str], metadatas: Iterable[Mapping[str, Any]]
     ) -> None:
         """Set the metadata of each of *keys* to those beside it; see ``multiset``."""
-        with self._transaction_if_any("Setting the metadata of several keys"):
+        with self._bulk("Setting the metadata of several keys") as bulk:
             for key, metadata in zip(keys, metadatas, strict=False):
                 self.set_metadata(key, metadata)
+                bulk.step()
 
     def multiupdate_metadata(
         self, keys: Iterable[str], metadatas: Iterable[Mapping[str, Any]]
     ) -> None:
         """Update the metadata of each of *keys* with those beside it; see ``multiset``."""
-        with self._transaction_if_any("Updating the metadata of several keys"):
+        with self._bulk("Updating the metadata of several keys") as bulk:
             for key, metadata in zip(keys, metadatas, strict=False):
                 self.update_metadata(key, metadata)
+                bulk.step()
 
     # -- Copying in ----------------------------------------------------------
 
@@ -230,6 +239,10 @@ class AbstractStore(AbstractReadOnlyStore):
         return self.set_data(key, data, buffer_size, expect=expect)
 
     # -- Helpers -------------------------------------------------------------
+
+    def _bulk(self, notes: str) -> Bulk:
+        """Return the block in which the methods for many keys write."""
+        return InOne(self._transaction_if_any(notes))
 
     def _transaction_if_any(self, notes: str) -> contextlib.AbstractContextManager[Any]:
         try:

@@ -62,8 +62,9 @@ class Found(NamedTuple):
 class _OpenTransaction(threading.local):
     """What this thread's open transaction has changed."""
 
-    depth = 0
-    touched: frozenset[str] = frozenset()
+    def __init__(self) -> None:
+        self.depth = 0
+        self.touched: set[str] = set()
 
 
 class AuthorizedWrites:
@@ -204,7 +205,7 @@ class AuthorizedWrites:
                     raise
             else:
                 if self.open.depth:
-                    self.open.touched |= {key}
+                    self.open.touched.add(key)
                 return version
         raise AssertionError("unreachable: the last try raises")
 
@@ -235,12 +236,12 @@ class AuthorizedWrites:
 
 
 class AuthorizedTransaction:
-    """The block of one ``with store.transaction(…)`` of one user.
+    """The block of one ``with store.transaction(…)`` of one user, or of one bulk.
 
     Args:
         writes: of the store.
         view: the user's store.
-        transaction: of the wrapped store.
+        transaction: of the wrapped store, or a bulk of it.
     """
 
     def __init__(self, writes: AuthorizedWrites, view: object, transaction: Any) -> None:
@@ -263,8 +264,18 @@ class AuthorizedTransaction:
         open_now = self._writes.open
         open_now.depth -= 1
         if not open_now.depth:
-            open_now.touched = frozenset()
+            open_now.touched = set()
         # Its events are emitted now: by an event manager assigned meanwhile, perhaps.
         self._writes.put_shield()
         with self._writes.acting(self._view):
             self._transaction.__exit__(exc_type, exc_value, exc_traceback)
+
+    def step(self) -> bool:
+        """Take note that a key of a bulk was written; see ``portions.Bulk``."""
+        self._writes.put_shield()
+        with self._writes.acting(self._view):
+            is_committed: bool = self._transaction.step()
+        if is_committed:
+            # What the next change of a key finds is in the medium again.
+            self._writes.open.touched = set()
+        return is_committed

@@ -21,6 +21,7 @@ from antiphon.storage.permissions import (
     checked_permissions,
     to_entry,
 )
+from antiphon.storage.portions import bulk_of
 from antiphon.storage.replaying import Replayable
 from antiphon.storage.shielding import shield
 from antiphon.storage.string_value import StringValue
@@ -163,6 +164,10 @@ class AuthorizingStore(AuthorizedReading):
         """
         self._present_user()
         return AuthorizedTransaction(self._writes, self, self.store.transaction(notes))
+
+    def _bulk(self, notes: str) -> AuthorizedTransaction:
+        self._present_user()
+        return AuthorizedTransaction(self._writes, self, bulk_of(self.store, notes))
 
     def _write(
         self,

@@ -11,6 +11,7 @@ from antiphon.storage.journal_watch import JournalWatch, Pauses
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.metadata import copied
 from antiphon.storage.outbox_ledger import OutboxLedger
+from antiphon.storage.portions import Portion
 from antiphon.storage.stored_value import StoredValue
 from antiphon.storage.value import Value
 
@@ -18,6 +19,7 @@ from antiphon.storage.value import Value
 _BASE_MODULES = (
     "antiphon.storage.backend_reading",
     "antiphon.storage.backend_telling",
+    "antiphon.storage.backend_transactions",
     "antiphon.storage.backend_store",
 )
 
@@ -36,20 +38,19 @@ class BackendHooks:
         super().__init_subclass__(**kwargs)
         if cls.__module__ in _BASE_MODULES:
             return
-        for base in cls.__mro__:
-            if base.__module__ not in _BASE_MODULES:
-                continue
-            own = {
-                name
-                for name, found in vars(base).items()
-                if name.startswith("_") and not name.startswith("__") and callable(found)
-            }
-            taken = sorted(own.difference(vars(BackendHooks)).intersection(vars(cls)))
-            if taken:
-                raise TypeError(
-                    f"{cls.__name__} has {', '.join(taken)}, which {base.__name__} has for itself"
-                    " and which is no hook; choose another name"
-                )
+        own = {
+            name
+            for base in cls.__mro__
+            if base.__module__ in _BASE_MODULES
+            for name, found in vars(base).items()
+            if name.startswith("_") and not name.startswith("__") and callable(found)
+        }
+        taken = sorted(own.difference(vars(BackendHooks)).intersection(vars(cls)))
+        if taken:
+            raise TypeError(
+                f"{cls.__name__} has {', '.join(taken)}, which BackendStore has for itself"
+                " and which is no hook; choose another name"
+            )
 
     #: Seconds between looks for commits of others while somebody waits for one;
     #: None where nobody else can commit.
@@ -60,6 +61,10 @@ class BackendHooks:
 
     #: How many keys ``multiget`` and its like read at a time; 1 where that saves nothing.
     _read_ahead: ClassVar[int] = 1
+
+    #: What ``multiset`` and its like commit at once; None: all that they are given.  For a
+    #: medium in which all others wait meanwhile.
+    _portion: Portion | None = None
 
     def _open_medium(self, credentials: Any) -> StoreIdentity:
         """Open the medium, making it if it is new; return who the store is."""

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from antiphon.errors import (
-    IncompatibleStore,
-    InvalidValue,
-    StoreError,
-    StoreUnavailable,
-)
+from antiphon.errors import IncompatibleStore, InvalidValue
 from antiphon.events.api import BaseEventManager
 from antiphon.events.event_id import next_event_id
-from antiphon.storage.backend_telling import BackendTelling
+from antiphon.storage.backend_transactions import BackendTransactions
 from antiphon.storage.changes import (
     STAGE_ABOVE_BYTES,
     Change,
@@ -34,23 +28,15 @@ from antiphon.storage.changes import (
     StoreIdentity,
 )
 from antiphon.storage.checks import checked_expect
-from antiphon.storage.events import (
-    StoreTransactionEndEvent,
-    StoreTransactionStartEvent,
-)
 from antiphon.storage.journal import Version, entry_id_for, new_entry_id
 from antiphon.storage.metadata import copied, normalise
-from antiphon.storage.overlay import UNREAD, Overlay, Pending
+from antiphon.storage.overlay import UNREAD, Pending
 from antiphon.storage.streams import checked_chunks
-from antiphon.storage.tellings import Turn
-from antiphon.storage.transaction_block import TransactionBlock
 from antiphon.storage.utils import BUFFER_BYTES, Readable, with_progress
 from antiphon.storage.value import Value, split_value
 
-logger = logging.getLogger(__name__)
 
-
-class BackendStore(BackendTelling):
+class BackendStore(BackendTransactions):
     """A store over a medium; subclasses fill the hooks.
 
     Attributes:
@@ -295,63 +281,6 @@ class BackendStore(BackendTelling):
             return None
         self._tell(committed, turn)
         return committed[0].entry.version
-
-    def _drop_staged(self, staged: Iterable[Staged], why: BaseException | None) -> None:
-        if isinstance(why, StoreUnavailable):
-            return  # It may be committed after all; if not, it is collected later.
-        for each in staged:
-            try:
-                self._discard(each)
-            except StoreError as exc:
-                logger.warning("cannot discard a staged value now, it is collected later: %s", exc)
-
-    # -- Transactions --------------------------------------------------------
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether this thread is inside a transaction of this store."""
-        return self._overlay is not None
-
-    def transaction(self, notes: str = "") -> contextlib.AbstractContextManager[Any]:
-        self._check_connected()
-        return TransactionBlock(self)
-
-    def _begin(self) -> None:
-        overlay = self._overlay
-        if overlay is None:
-            # Begun only once it is told: an error here must leave no transaction open.
-            self._event_manager.emit(StoreTransactionStartEvent(self))
-            overlay = self._open.overlay = Overlay()
-        overlay.depth += 1
-
-    def _end(self, failed: BaseException | None) -> None:
-        overlay = self._overlay
-        assert overlay is not None  # noqa: S101 - begun, so there is one
-        overlay.depth -= 1
-        if overlay.depth > 0:
-            return
-        self._open.overlay = None
-        if failed is not None:
-            self._drop_staged(overlay.staged(), None)  # nothing was tried to commit
-            self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
-            return
-        turn: Turn | None = None
-        try:
-            self._check_connected()
-            tellings = self._tellings
-            turn = None if tellings is None else tellings.begin()
-            new_id = next_event_id if tellings is None else tellings.new_event_id
-            changes = [change.as_change(new_id()) for change in overlay.changes]
-            committed = self._commit_in_turn(turn, changes) if changes else []
-        except BaseException as exc:
-            self._drop_staged(overlay.staged(), exc)
-            self._event_manager.emit(StoreTransactionEndEvent(self, state="failed"))
-            raise
-        try:
-            self._event_manager.emit(StoreTransactionEndEvent(self, state="done"))
-        finally:
-            # It is committed: whoever asked hears of it, whatever the other event met.
-            self._tell(committed, turn)
 
 
 def _whole(source: BytesIO, buffer_size: int) -> bytes | None:

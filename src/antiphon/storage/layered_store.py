@@ -18,6 +18,7 @@ from antiphon.storage.checks import checked_expect, checked_key
 from antiphon.storage.conditions import check_honours, condition, honours_expect
 from antiphon.storage.journal import ABSENT, Version, pledged_as, version_of
 from antiphon.storage.metadata import normalise
+from antiphon.storage.portions import Bulk, bulk_of
 from antiphon.storage.replaying import Replayable
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 from antiphon.storage.value import metadata_of, split_value
@@ -51,6 +52,9 @@ class LayeredStore(AbstractStore):
         """Do what has to be done just after *key* was written."""
 
     # -- Writing -------------------------------------------------------------
+
+    def _bulk(self, notes: str) -> Bulk:
+        return bulk_of(self._top(), notes)
 
     @property
     def honours_expect(self) -> bool:

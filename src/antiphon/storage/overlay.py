@@ -16,6 +16,7 @@ from antiphon.errors import VersionConflict
 from antiphon.events.event_id import EventId
 from antiphon.storage.changes import Change, Record, Staged, conflict, missing
 from antiphon.storage.journal import ABSENT, Version, new_entry_id
+from antiphon.storage.portions import Portion
 
 #: Opens bytes *start* to *end* of a staged value.
 OpenStaged = Callable[[Staged, int, int], BinaryIO]
@@ -70,9 +71,14 @@ class _Effect:
 
 
 class Overlay:
-    """The pending changes of one transaction, and what reads in it see."""
+    """The pending changes of one transaction, and what reads in it see.
 
-    def __init__(self) -> None:
+    Args:
+        most: what is committed at once; None: all of it.
+    """
+
+    def __init__(self, most: Portion | None = None) -> None:
+        self.most = most
         self.depth = 0
         self.changes: list[Pending] = []
         self._first: dict[str, Pending] = {}
@@ -85,9 +91,9 @@ class Overlay:
         """Return the keys that were changed, the deleted ones included."""
         return list(self._effects)
 
-    def staged(self) -> Iterator[Staged]:
-        """Yield the staged values of all changes."""
-        for change in self.changes:
+    def staged(self, begin: int = 0) -> Iterator[Staged]:
+        """Yield the staged values of all changes from number *begin* on."""
+        for change in self.changes[begin:]:
             if isinstance(change.data, Staged):
                 yield change.data
 

@@ -19,10 +19,12 @@ from antiphon.errors import (
     IncompatibleStore,
     InvalidValue,
     StoreError,
+    TransactionTooLarge,
 )
 from antiphon.storage.changes import Change, Committed, Staged, conflict, missing
 from antiphon.storage.journal import ABSENT, JournalEntry, Version
 from antiphon.storage.metadata import MAX_TEXT, copied
+from antiphon.storage.portions import Portion, text_size
 from antiphon.storage.redis_calls import PackedCall, ScriptCall
 from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_layout import (
@@ -123,10 +125,20 @@ class Committer:
         client.on_connect.append(self._finish)
         client.run(*apply)
 
-    def commit(self, changes: Sequence[Change]) -> list[Committed]:
-        """Apply *changes*, all or none; the contract is that of ``BackendStore._commit``."""
+    def commit(self, changes: Sequence[Change], most: Portion) -> list[Committed]:
+        """Apply *changes*, all or none; the contract is that of ``BackendStore._commit``.
+
+        Args:
+            changes: what to do.
+            most: what may be done at once; one change may always.
+
+        Raises:
+            TransactionTooLarge: it is more; nothing was written.
+        """
         if not changes:
             return []
+        if len(changes) > 1:
+            self._check_weight(changes, most)
         words, aside = self._words(changes)
         stagings = [c for token, data in aside.items() for c in self._values.staging(token, data)]
         if self._is_simple(changes):
@@ -249,6 +261,24 @@ class Committer:
 
     # -- Refusals ------------------------------------------------------------
 
+    def _check_weight(self, changes: Sequence[Change], most: Portion) -> None:
+        weight = Portion(len(changes))
+        if len(changes) <= most.changes:
+            weight = Portion(
+                len(changes),
+                sum(len(change.metadata or ()) for change in changes),
+                sum(map(text_size, changes)),
+            )
+        if weight.exceeds(most):
+            # Redis does nothing else while it commits, and after five seconds gives up on all.
+            raise TransactionTooLarge(
+                f"a transaction of {self._store!r} changes {weight.changes} keys with"
+                f" {weight.entries} metadata entries and {weight.size} bytes of keys and metadata;"
+                f" at once may be {most.changes}, {most.entries} and {most.size}. Nothing was"
+                " written: make several transactions of it, or leave it to multiset(), outside"
+                " of any transaction, to do so"
+            )
+
     def _refusal(self, changes: Sequence[Change], answer: list[Any]) -> StoreError:
         code = answer[0].decode()
         where = f"namespace {self._client.address.namespace!r} of Redis at {self._client.address}"
@@ -317,6 +347,8 @@ def _kind(change: Change) -> str:
 def _committed(changes: Sequence[Change], answer: list[Any]) -> list[Committed]:
     epoch, first, time_ns = int(answer[1]), int(answer[2]), int(answer[3])
     owner = changes[0].event_id.publisher
+    # An answer that is remembered may be of an older version, which says less.
+    before = bytes.fromhex(b"".join(answer[4 + 2 * len(changes) :]).decode())
     results = []
     for number, change in enumerate(changes):
         action, told = answer[4 + 2 * number], answer[5 + 2 * number]
@@ -331,5 +363,6 @@ def _committed(changes: Sequence[Change], answer: list[Any]) -> list[Committed]:
             time_ns=time_ns,
         )
         metadata = copied(change.metadata or {}) if is_known else metadata_of(told)
-        results.append(Committed(entry, metadata))
+        results.append(Committed(entry, metadata, before))
+        before = change.entry_id
     return results

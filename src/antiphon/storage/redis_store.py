@@ -18,6 +18,7 @@ from antiphon.storage.changes import Change, Committed, Record, Staged, StoreIde
 from antiphon.storage.journal import JournalEntry, Position, Version
 from antiphon.storage.ledger import CacheLedger
 from antiphon.storage.outbox_ledger import OutboxLedger
+from antiphon.storage.portions import Portion
 from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_commit import Committer
 from antiphon.storage.redis_layout import FORMAT, Layout
@@ -33,6 +34,14 @@ logger = logging.getLogger(__name__)
 
 #: Journal entries that are kept, unless the store was told otherwise.
 JOURNAL_LENGTH = 100_000
+
+#: What ``multiset`` and its like commit at once.  Redis does nothing else meanwhile, which is
+#: 10 to 20 ms; a machine that is busy takes some times as long (benchmarks/stores/redis_bulk.py).
+PORTION = Portion(changes=1000, entries=4000, size=1 << 20)
+
+#: What one transaction may have: what takes Redis half a second, on a machine that is busy some
+#: times that.  After five it refuses to work for anybody.
+MOST = Portion(changes=20_000, entries=80_000, size=16 << 20)
 
 _OPEN = load_script("open")
 
@@ -56,11 +65,15 @@ class RedisStore(BackendStore):
         retry_s: seconds for which a call is tried again after a broken
             connection; 3 if None.  No change is made twice by that.
 
+    ``multiset`` and its like commit many keys in portions of ``PORTION``.  A
+    transaction with more than ``MOST`` is a ``TransactionTooLarge`` at its end.
+
     Raises:
         InvalidURL: a part of the URL makes no sense.
     """
 
     _read_ahead = 100
+    _portion = PORTION
 
     def __init__(
         self,
@@ -86,6 +99,7 @@ class RedisStore(BackendStore):
         )
         self._journal_length: int | None = options.get("journal_length")
         self._grace_s: int = options.get("grace_s", GRACE_S)
+        self._most = MOST
         self._medium: _Medium | None = None
         super().__init__(origin=options.get("origin", self._address.namespace))
 
@@ -179,7 +193,7 @@ class RedisStore(BackendStore):
         return self._here.reader.matching_keys(conditions)
 
     def _commit(self, changes: Sequence[Change]) -> list[Committed]:
-        return self._here.committer.commit(changes)
+        return self._here.committer.commit(changes, self._most)
 
     def _stage(self, chunks: Iterable[bytes]) -> Staged:
         return self._here.values.stage(chunks)

@@ -6,13 +6,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from antiphon.storage.backend_store import BackendStore
+    from antiphon.storage.backend_transactions import BackendTransactions
 
 
 class TransactionBlock:
     """The block of one ``with store.transaction(…)``; may be entered again."""
 
-    def __init__(self, store: BackendStore) -> None:
+    def __init__(self, store: BackendTransactions) -> None:
         self._store = store
 
     def __enter__(self) -> Self:
