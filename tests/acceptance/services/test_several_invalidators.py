@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -35,8 +36,8 @@ KEYS = [f"prices/{n}" for n in range(6)]
 #: Seconds by which a read served from the cache may be behind.
 BOUND_S = 1.5
 
-#: Seconds that writers and readers go on.
-PLAY_S = 4.0
+#: Seconds that is written before one of two services is killed, and after that.
+BEFORE_S, AFTER_S = 1.0, 2.0
 
 
 class Reader(threading.Thread):
@@ -96,6 +97,17 @@ def write(store: AbstractStore, key: str, number: int) -> None:
     store.set_data(key, io.BytesIO(str(number).encode()))
 
 
+def write_for(seconds: float, store: AbstractStore, ended: dict[str, list[float]]) -> None:
+    """Write the next numbers of some keys, again and again, and note when each was written."""
+    until = time.monotonic() + seconds
+    for rounds in itertools.count():
+        for key in KEYS[: 1 + rounds % len(KEYS)]:
+            write(store, key, len(ended[key]) + 1)
+            ended[key].append(time.monotonic())
+        if time.monotonic() > until and rounds > len(KEYS):
+            return
+
+
 @pytest.mark.parametrize("medium", ["redis", "sqlite"])
 def test_one_of_two_is_killed_and_comes_back(
     medium: str, tmp_path: Path, amqp_url: str, redis_url: str
@@ -119,15 +131,10 @@ def test_one_of_two_is_killed_and_comes_back(
         readers = [Reader(cache, backing, ended) for _ in range(2)]
         for reader in readers:
             reader.start()
-        began, number = time.monotonic(), 0
-        while time.monotonic() - began < PLAY_S:
-            number += 1
-            for key in KEYS[: 1 + number % len(KEYS)]:
-                write(store, key, len(ended[key]) + 1)
-                ended[key].append(time.monotonic())
-            if number == 40:
-                first.process.kill()
-                third = services.start("third")
+        write_for(BEFORE_S, store, ended)
+        first.process.kill()
+        third = services.start("third")
+        write_for(AFTER_S, store, ended)
         wait_until(
             lambda: store.head() == readers[0].mounted.filling.ledger.position(), second.describe
         )
