@@ -18,7 +18,7 @@ from uuid import UUID
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.event_id import EventId
 from antiphon.storage.events import StoreDeleteEvent, StoreSetEvent
-from antiphon.storage.journal import Position
+from antiphon.storage.journal import Position, place_of
 from antiphon.wire import ClassRegistry, Codec
 from antiphon.wire.packing import Library, library
 
@@ -88,6 +88,13 @@ def stored(kind: type[BaseEvent], source: object, **attributes: Any) -> BaseEven
     """Return an event that tells of a change."""
     event = kind(source, **attributes)
     event._position = POSITION
+    return event
+
+
+def linked(kind: type[BaseEvent], source: object, **attributes: Any) -> BaseEvent:
+    """Return an event that tells of a change, and what was before it."""
+    event = kind(source, **attributes)
+    event._position = place_of(STORE_ID, POSITION.version, bytes.fromhex("8899aabbccddeeff"))
     return event
 
 
@@ -175,6 +182,11 @@ CASES: dict[str, tuple[Callable[[], BaseEvent], str | None, dict[str, Any]]] = {
     "escaped class": (lambda: Odd(), "a", {}),
     "class that does not fit": (lambda: VeryLong(), "a.b", {}),
     "nothing fits": (lambda: VeryLong(), "x" * 500 + ".b.c.d.e.f.g", {}),
+    "store set, linked": (
+        lambda: linked(StoreSetEvent, RedisStore(), key="prices/eur", metadata=METADATA),
+        "catalogue",
+        {},
+    ),
 }
 
 

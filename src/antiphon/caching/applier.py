@@ -99,14 +99,16 @@ class Applier(Forked):
 
     # -- What events tell ----------------------------------------------------
 
-    def apply(self, key: str, position: Position | None, applied: ToldOne) -> bool:
+    def apply(
+        self, key: str, position: Position | None, applied: ToldOne, *, link: bytes = b""
+    ) -> bool:
         """Apply one change that an event told of; see ``apply_many``.
 
         Returns:
             False if the journal has to be read at once: the store has another
             history than the one that is followed.
         """
-        outcome = self.apply_many((Heard(key, position),))
+        outcome = self.apply_many((Heard(key, position, link=link),))
         for done in outcome.applied:
             applied(done.key, done.version, bool(done.dropped))
         return outcome.is_consistent
@@ -140,7 +142,7 @@ class Applier(Forked):
                 if position is None or history is None:
                     continue
                 before = history.position
-                is_consistent = history.hear(position) and is_consistent
+                is_consistent = history.hear(position, change.link) and is_consistent
                 if history.position is not None and history.position is not before:
                     moved[position.store_id] = history.position
             for reached in moved.values():
@@ -267,9 +269,10 @@ class Applier(Forked):
             missed += news
             self._moved()
             tell(done)
-        if heard is not None and heard.sequence > shown.sequence:
-            # A store that went back, and has had no change since, has no other entry there.
-            raise PositionLost(f"the journal ends before {heard}, which an event told of")
+        if heard is not None and heard.sequence >= shown.sequence and heard != shown:
+            # A store that went back, and has had no change since, has no other entry there;
+            # or it has, and another applier was the one that heard of the lost one.
+            raise PositionLost(f"the journal ends at {shown}, and an event told of {heard}")
         self._note_verified(history)
         self.counts.repairs += missed > 0
         return missed

@@ -17,12 +17,14 @@ class Heard(NamedTuple):
         position: where the change stands in its store's journal; None if it has none.
         sent_ns: when the event was emitted, nanoseconds since the Unix epoch.
         redacted: whether only the journal knows the key.
+        link: beginning of the id of the journal's entry before the change; b"" if unknown.
     """
 
     key: str
     position: Position | None
     sent_ns: int | None = None
     redacted: bool = False
+    link: bytes = b""
 
 
 class Applied(NamedTuple):

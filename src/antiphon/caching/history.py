@@ -33,8 +33,8 @@ class History:
         self.verified: Position | None = None
         self.noted: Position | None = None
         self.gaps = 0
-        #: Changes that are applied, but not all that precede them.
-        self._ahead: dict[int, bytes] = {}
+        #: Changes that are applied, but not all that precede them; with their links.
+        self._ahead: dict[int, tuple[bytes, bytes]] = {}
         self._recent: dict[int, bytes] = {}
         #: Changes that redacted events told of, not yet found in the journal.
         self._announced: dict[int, bytes] = {}
@@ -63,8 +63,12 @@ class History:
             and self._recent.get(position.sequence) == position.entry_id
         )
 
-    def hear(self, position: Position) -> bool:
+    def hear(self, position: Position, link: bytes = b"") -> bool:
         """Take note that the change at *position* is applied.
+
+        Args:
+            position: of the change.
+            link: beginning of the id of the entry before it; b"" if its event does not say.
 
         Returns:
             False if it is of another history: the journal has to be read.
@@ -83,9 +87,8 @@ class History:
             self.gaps += 1
         if len(self._ahead) >= _MAX_AHEAD:
             self._ahead.clear()  # the journal has them, too
-        self._ahead[position.sequence] = position.entry_id
-        self._pass_over_known()
-        return True
+        self._ahead[position.sequence] = position.entry_id, link
+        return self._pass_over_known()
 
     def announce(self, position: Position) -> bool:
         """Take note of a change whose key only the journal knows; whether that is news."""
@@ -95,14 +98,21 @@ class History:
         _shorten(self._announced)
         return True
 
-    def _pass_over_known(self) -> None:
+    def _pass_over_known(self) -> bool:
+        """Go on over what is known to follow; False if something shows that it does not."""
         reached = self.position
         if reached is None:
-            return
-        while (entry_id := self._ahead.pop(reached.sequence + 1, None)) is not None:
+            return True
+        is_linked = True
+        while (known := self._ahead.pop(reached.sequence + 1, None)) is not None:
+            entry_id, link = known
+            is_linked = not link or link == reached.entry_id[: len(link)]
+            if not is_linked:
+                break
             reached = reached._replace(sequence=reached.sequence + 1, entry_id=entry_id)
             self._remember(reached)
         self.position = reached
+        return is_linked
 
     def _remember(self, position: Position) -> None:
         self._recent[position.sequence] = position.entry_id
@@ -160,7 +170,7 @@ class History:
             self.position = position
             self._remember(position)
         at = self.position.sequence
-        self._ahead = {n: i for n, i in self._ahead.items() if n > at}
+        self._ahead = {n: known for n, known in self._ahead.items() if n > at}
         self._pass_over_known()
 
 

@@ -155,7 +155,8 @@ def _heard(event: StoreModificationEvent, journal: Journal | None) -> Heard:
     if journal is not None and not redacted:
         named = key_in(journal, key)
         key, redacted = (key, True) if named is None else (named, False)
-    return Heard(key, event.position, None if delivery is None else delivery.time_ns, redacted)
+    sent_ns = None if delivery is None else delivery.time_ns
+    return Heard(key, event.position, sent_ns, redacted, event.link)
 
 
 def _origin_of(store: object) -> str | None:

@@ -121,10 +121,11 @@ class JournalTail:
         entries = self._journal.tail(position, TAIL_S)
         if not entries or self._stopped.is_set():
             return True
+        befores = (position.entry_id, *(entry.version.entry_id for entry in entries))
         self._take_many(
             [
-                Heard(entry.key, Position(store_id, *entry.version), entry.time_ns)
-                for entry in entries
+                Heard(entry.key, Position(store_id, *entry.version), entry.time_ns, link=before)
+                for entry, before in zip(entries, befores, strict=False)
                 if entry.key is not None
             ],
             aside_s=_ASIDE_S,

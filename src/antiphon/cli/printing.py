@@ -51,7 +51,7 @@ def event_parts(event: BaseEvent) -> dict[str, Any]:
         "id": None if delivery is None else str(delivery.event_id),
         "attributes": _attributes(event),
         "source": _source_parts(event.source),
-        "position": event._position,
+        "position": event._position if delivery is None else delivery.position,
         "replayed": delivery is not None and delivery.replayed,
     }
 

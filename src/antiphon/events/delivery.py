@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from antiphon.events.event_id import EventId
 
@@ -14,6 +14,9 @@ _new_tuple = tuple.__new__  # past a named tuple's own: half the time
 #: What is kept of a delivery, for a named tuple takes five times as long to make: publisher and
 #: counter of the id, then what ``Delivery`` has, in its order.
 Came: TypeAlias = "tuple[bytes, int, str | None, int, object | None, bool, str | None]"
+
+#: Bytes of the id in a position; it may come with more.
+_ENTRY_ID_BYTES = 8
 
 #: Where the trace context is in it.
 TRACEPARENT = 6
@@ -43,6 +46,10 @@ class Delivery(NamedTuple):
     @classmethod
     def of(cls, came: Came) -> Self:
         """Return *came* as a delivery."""
+        place: Any = came[4]
+        if place is not None and len(place[3]) > _ENTRY_ID_BYTES:
+            # What follows the id links it to the entry before: nothing of the position's.
+            came = (*came[:4], (*place[:3], place[3][:_ENTRY_ID_BYTES]), *came[5:])
         return _new_tuple(cls, (id_of(came), *came[2:]))
 
 

@@ -7,17 +7,20 @@ from typing import Any
 from antiphon.errors import StoreError
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.storage.backend_telling import EVENT_OF_ACTION
-from antiphon.storage.journal import JournalEntry, Position, foreign_event_id, version_of
+from antiphon.storage.journal import JournalEntry, foreign_event_id, place_of, version_of
 from antiphon.storage.shielding import shield_of
 
 
-def publish_entry(bus: BrokerEventManager, store: Any, entry: JournalEntry, *, heard: bool) -> None:
+def publish_entry(
+    bus: BrokerEventManager, store: Any, entry: JournalEntry, before: bytes, *, heard: bool
+) -> None:
     """Publish the event of *entry*, redacted if *store* is behind a shield.
 
     Args:
         bus: publishes.
         store: the store of the entry.
         entry: one of its journal.
+        before: id of the entry before that.
         heard: whether listeners of this process have heard the event.
 
     Raises:
@@ -26,7 +29,7 @@ def publish_entry(bus: BrokerEventManager, store: Any, entry: JournalEntry, *, h
     metadata = _metadata(store, entry)
     event = EVENT_OF_ACTION[entry.action](store, key=entry.key, metadata=metadata or {})
     event._event_id = entry.event_id or foreign_event_id(store.store_id, entry.version.entry_id)
-    event._position = Position(store.store_id, *entry.version)
+    event._position = place_of(store.store_id, entry.version, before)
     if not event.travels:
         return
     shield = shield_of(store.event_manager)

@@ -156,6 +156,7 @@ class Sweeper:
         done: list[JournalEntry] = []
         has_more = False
         dropped = self._bus.sending[1]
+        before = swept.entry_id
         for commit in _commits(store.since(swept)):
             dues = [fates.is_due(entry) for entry in commit]
             if None in dues:
@@ -165,7 +166,8 @@ class Sweeper:
                 break
             for entry, is_due in zip(commit, dues, strict=True):
                 if is_due:
-                    self._publish(store, entry)
+                    self._publish(store, entry, before)
+                before = entry.version.entry_id
             done += commit
             if len(done) >= self._timing.batch:
                 has_more = True
@@ -194,12 +196,12 @@ class Sweeper:
         self._counts.swept += reached.sequence - swept.sequence
         return reached
 
-    def _publish(self, store: Any, entry: JournalEntry) -> None:
+    def _publish(self, store: Any, entry: JournalEntry, before: bytes) -> None:
         if entry.version.entry_id in self._published:
             return
         heard = entry.owner == self._owner and self._vouching.was_given_up(entry)
         try:
-            publish_entry(self._bus, store, entry, heard=heard)
+            publish_entry(self._bus, store, entry, before, heard=heard)
         except (UnencodableAttribute, NameConflict, WireError) as exc:
             self._counts.unpublishable += 1
             logger.error("the event of %s in %r cannot be sent: %s", entry.version, store, exc)

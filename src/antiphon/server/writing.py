@@ -15,7 +15,7 @@ from antiphon.server.calls import Call, is_backend, json_object, metadata_from, 
 from antiphon.server.conditions import etag_of
 from antiphon.storage import metadata as codec
 from antiphon.storage.commits import NotedCommit, noted_commits
-from antiphon.storage.journal import Position, Version
+from antiphon.storage.journal import LINK_BYTES, Position, Version
 
 logger = logging.getLogger(__name__)
 
@@ -165,8 +165,9 @@ def _metadata_if_any(call: Call) -> Mapping[str, Any] | None:
 def _noted(call: Call, note: NotedCommit) -> Answer:
     entry = note.committed.entry
     event_id = None if entry.event_id is None else str(entry.event_id)
+    link = note.committed.before[:LINK_BYTES]
     return _answer(
-        call, entry.action, entry.version, event_id, note.position, note.committed.metadata
+        call, entry.action, entry.version, event_id, note.position, note.committed.metadata, link
     )
 
 
@@ -177,6 +178,7 @@ def _answer(
     event_id: str | None,
     position: Position | None,
     metadata: Mapping[str, Any],
+    link: bytes = b"",
 ) -> Answer:
     headers = []
     if version is not None and action != "delete":
@@ -187,6 +189,7 @@ def _answer(
             "version": None if version is None else str(version),
             "event_id": event_id,
             "position": None if position is None else str(position),
+            "link": link.hex(),
         }
     )
     body = f'{told[:-1]}, "metadata": {metadata_text(call.visible(metadata))}}}'.encode()

@@ -17,7 +17,7 @@ from antiphon.storage.events import (
     StoreSetEvent,
     StoreUpdateEvent,
 )
-from antiphon.storage.journal import Position
+from antiphon.storage.journal import place_of
 from antiphon.storage.outbox_ledger import OutboxLedger
 from antiphon.storage.tellings import StoreOutbox, Tellings, Turn, outbox_of
 
@@ -118,7 +118,7 @@ class BackendTelling(BackendReading):
             event = kind(self, key=entry.key, metadata=done.metadata)
             event._event_id = entry.event_id
             if self.store_id is not None:
-                event._position = Position(self.store_id, *entry.version)
+                event._position = place_of(self.store_id, entry.version, done.before)
             if turn is not None and number == len(committed) and not untold:
                 turn.event = event
             try:

@@ -97,10 +97,12 @@ class Committed(NamedTuple):
     Attributes:
         entry: its journal entry.
         metadata: metadata of the key after the change; before it, for a delete.
+        before: id of the journal entry before this one; b"" if unknown.
     """
 
     entry: JournalEntry
     metadata: dict[str, Any]
+    before: bytes = b""
 
 
 def action_of(change: Change, present: Version | None, store: object) -> str:

@@ -183,10 +183,13 @@ class DictMemoryStore(Forked, BackendStore):
             now_ns = time.time_ns()
             after: dict[str, Entry | None] = {}
             sequence, last = self._sequence(), len(changes)
-            committed = [
-                self._apply(change, after, sequence + number, number == last, now_ns)
-                for number, change in enumerate(changes, start=1)
-            ]
+            before = self._journal[-1].version.entry_id if self._journal else b""
+            committed = []
+            for number, change in enumerate(changes, start=1):
+                committed.append(
+                    self._apply(change, after, sequence + number, number == last, now_ns, before)
+                )
+                before = change.entry_id
             self._put(after)
             self._journal.extend([done.entry for done in committed])
         for change in changes:
@@ -216,6 +219,7 @@ class DictMemoryStore(Forked, BackendStore):
         sequence: int,
         last: bool,
         now_ns: int,
+        before: bytes,
     ) -> Committed:
         key, event_id, entry_id, _, _, given, merge, _, _ = change
         present = after[key] if key in after else self._entries.get(key)
@@ -224,7 +228,7 @@ class DictMemoryStore(Forked, BackendStore):
         entry = JournalEntry(version, key, action, event_id, event_id.publisher, last, now_ns)
         if change.delete:
             after[key] = None
-            return Committed(entry, metadata_of(present) if present is not None else {})
+            return Committed(entry, metadata_of(present) if present is not None else {}, before)
         metadata = present[1] if present is not None else {}
         if given is not None:
             # Nobody else has it: it was made for this change.
@@ -238,7 +242,7 @@ class DictMemoryStore(Forked, BackendStore):
             now,
             version,
         )
-        return Committed(entry, metadata_of(new))
+        return Committed(entry, metadata_of(new), before)
 
     def _data_of(self, change: Change, present: Entry | None) -> bytes:
         if change.data is None:

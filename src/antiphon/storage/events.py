@@ -17,7 +17,7 @@ from antiphon.events.api import (
     ProgressStartEvent,
     ProgressStepEvent,
 )
-from antiphon.storage.journal import Position, Version
+from antiphon.storage.journal import Position, Version, split_place
 
 _T = TypeVar("_T")
 
@@ -93,13 +93,19 @@ class StoreModificationEvent(StoreKeyEvent):
         # Events that came over the wire hold a plain tuple: the wire knows
         # nothing of stores.
         place: tuple[Any, ...] | None = getattr(self, "_position", None)
-        return None if place is None else Position(*place)
+        return None if place is None else split_place(place)[0]
 
     @_Derived
     def version(self) -> Version | None:
         """The version that the change gave to the key; None if it has none."""
         place: tuple[Any, ...] | None = getattr(self, "_position", None)
-        return None if place is None else Position(*place).version
+        return None if place is None else split_place(place)[0].version
+
+    @_Derived
+    def link(self) -> bytes:
+        """The beginning of the id of the journal's entry before the change; b"" if unknown."""
+        place: tuple[Any, ...] | None = getattr(self, "_position", None)
+        return b"" if place is None else split_place(place)[1]
 
 
 class StoreSetEvent(StoreModificationEvent):

@@ -166,7 +166,7 @@ class Committer:
         now_ns = time.time_ns()
         count = len(changes)
         last = {change.key: number for number, change in enumerate(changes)}
-        epoch, sequence = index.head.epoch, index.head.sequence
+        epoch, sequence, newest = index.head
         drafts: dict[str, _Draft] = {}
         steps: list[Step] = []
         committed: list[Committed] = []
@@ -182,7 +182,8 @@ class Committer:
                 version, key, action, change.event_id, publisher, number + 1 == count, now_ns
             )
             metadata = _apply(change, draft, aside.get(number), now_ns / 1e9, version, self._layout)
-            committed.append(Committed(journal, metadata))
+            committed.append(Committed(journal, metadata, newest))
+            newest = change.entry_id
             steps.append(Step(key, journal, None, draft.name, last[key] == number))
         return steps, drafts, committed
 

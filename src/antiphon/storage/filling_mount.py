@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from antiphon.errors import InvalidValue, StoreError
 from antiphon.storage.abstract_store import AbstractStore
+from antiphon.storage.ahead import ahead_of
 from antiphon.storage.beside import Beside
 from antiphon.storage.cache_options import CacheOptions
 from antiphon.storage.cache_stats import CacheCounts, CacheStats
@@ -317,10 +318,14 @@ class FillingMount:
         # The reservation comes first: what changes from here on voids it.
         reservation = self._reserve(key)
         try:
+            is_ahead = ahead_of(self.ledger, self.journals)
             version = self.source(lambda: version_in(self.backing_store, key))
         except BaseException:
             self._release(reservation)
             raise
+        if is_ahead(version):
+            self._release(reservation)
+            return None
         entry = self.ledger.confirm(reservation, version)
         if entry is not None:
             self.counts.add("confirmed")
@@ -329,13 +334,15 @@ class FillingMount:
     def _fill(self, key: str) -> CachedEntry | None:
         """Read *key* from the backing store and keep it; None if it cannot be kept."""
         try:
+            is_ahead = ahead_of(self.ledger, self.journals)
             reservation = self._reserve(key)
         except StoreError as exc:
             logger.warning("%r is not cached: %s", key, exc)
             return None
         try:
             value = self.source(lambda: self.backing_store.get(key))
-            if self.eviction is not None and not self.eviction.admits(value.size):
+            admits = self.eviction is None or self.eviction.admits(value.size)
+            if not admits or is_ahead(version_of(value)):
                 self._release(reservation)
                 with closing_value(value):
                     return None

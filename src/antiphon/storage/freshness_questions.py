@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from uuid import UUID
 
+from antiphon.errors import PositionLost
 from antiphon.storage.freshness_modes import FreshnessReport
 from antiphon.storage.journal import Journal, Position
 from antiphon.storage.ledger import CacheLedger
@@ -120,38 +121,42 @@ class Questions:
         before = self._ledger.positions()
         if any(journal.store_id not in before for journal in self._journals):
             return _NO_ANSWER  # nothing was ever applied, so nothing can be shown
-        answer = _NO_ANSWER
-        for is_again in (False, True):
-            sent_at = self._clock()
-            heads = self._outage.call(self._heads, is_small=True)
-            if any(_contradicts(head, before) for head in heads):
-                self._open.clear()
-                raise HistoryLost
-            # These heads do not contradict the positions of before they were
-            # asked for, so what those had reached by then, they had.
-            answer = self._newest_reached(before, is_again) or answer
-            question = Question(sent_at, heads)
-            after = self._ledger.positions()
-            if _are_at(after, heads):
-                self._close(question)
-                return Answer(question, True)
-            self._open.append(question)
-            if not reach(after, heads):
-                break  # events are on their way; a later read looks whether they came
-            # Changes were applied past the head while it was told.
-            before = after
-        return answer
+        sent_at = self._clock()
+        heads = self._outage.call(self._heads, is_small=True)
+        if any(_contradicts(head, before) for head in heads):
+            self._lose()
+        question = Question(sent_at, heads)
+        self._open.append(question)
+        after = self._ledger.positions()
+        if _are_at(after, heads):
+            self._close(question)
+            return Answer(question, True)
+        passed = next((one for one in reversed(self._open) if reach(after, one.heads)), None)
+        if passed is None:
+            return _NO_ANSWER  # events are on their way; a later read looks whether they came
+        # Past a head by its number: so are events that come late, of a history that was lost.
+        if not self._outage.call(lambda: self._have(after), is_small=True):
+            self._lose()
+        self._close(passed)
+        return Answer(passed, passed is question)
 
     def _heads(self) -> tuple[Position, ...]:
         return tuple(journal.head() for journal in self._journals)
 
-    def _newest_reached(self, positions: Positions, is_again: bool) -> Answer | None:
-        newest = self._open[-1] if self._open else None
-        for question in reversed(self._open):
-            if reach(positions, question.heads):
-                self._close(question)
-                return Answer(question, is_again and question is newest)
-        return None
+    def _have(self, positions: Positions) -> bool:
+        """Return whether the journals have these very *positions*."""
+        for journal in self._journals:
+            if (store_id := journal.store_id) is None or store_id not in positions:
+                return False
+            try:
+                next(iter(journal.since(positions[store_id])), None)
+            except PositionLost:
+                return False
+        return True
+
+    def _lose(self) -> NoReturn:
+        self._open.clear()
+        raise HistoryLost
 
     def _close(self, question: Question) -> None:
         # What was asked before it is answered too, and tells less.

@@ -98,6 +98,7 @@ class Done:
         key: the key.
         metadata: after the change; before it, for a delete.
         version, event_id, position: of the change; None where unknown.
+        link: beginning of the id of the journal's entry before it; b"" if unknown.
     """
 
     action: str
@@ -106,6 +107,7 @@ class Done:
     version: Version | None = None
     event_id: EventId | None = None
     position: Position | None = None
+    link: bytes = b""
 
 
 # -- URLs ----------------------------------------------------------------------
@@ -185,6 +187,7 @@ def parse_done(raw: Any, key: str) -> Done:
             None if version is None else Version.parse(version),
             None if event_id is None else EventId.parse(event_id),
             None if position is None else parse_position(position),
+            bytes.fromhex(raw.get("link") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise StoreError(

@@ -23,7 +23,7 @@ from antiphon.storage.http_bodies import joined, limited
 from antiphon.storage.http_protocol import Done
 from antiphon.storage.http_servers import Body, HttpServer
 from antiphon.storage.http_values import Permissions
-from antiphon.storage.journal import Version
+from antiphon.storage.journal import Version, place_of
 from antiphon.storage.metadata import copied, normalise
 from antiphon.storage.observing import emit_observed
 from antiphon.storage.permissions import checked_permissions
@@ -167,7 +167,7 @@ class HttpWriting(AbstractAuthorizingStore):
         if done.event_id is not None:
             event._event_id = done.event_id
         if done.position is not None:
-            event._position = done.position
+            event._position = place_of(done.position.store_id, done.position.version, done.link)
         emit_observed(self._event_manager, event)
         return done.version
 

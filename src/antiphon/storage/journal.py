@@ -21,6 +21,9 @@ from antiphon.events.event_id import PUBLISHER_BYTES, EventId
 #: Bytes of an entry id: random, so that a rewritten history is recognised.
 ENTRY_ID_BYTES = 8
 
+#: Bytes of the id of the entry before that an event carries along: a link.
+LINK_BYTES = 4
+
 
 class Version(NamedTuple):
     """The version of one key: the journal entry that last changed it.

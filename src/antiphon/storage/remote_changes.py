@@ -19,7 +19,13 @@ from antiphon.storage.events import (
     StoreSetEvent,
     StoreUpdateEvent,
 )
-from antiphon.storage.journal import JournalEntry, Position, Version, foreign_event_id
+from antiphon.storage.journal import (
+    JournalEntry,
+    Position,
+    Version,
+    foreign_event_id,
+    place_of,
+)
 from antiphon.storage.observing import emit_observed
 
 logger = logging.getLogger(__name__)
@@ -120,10 +126,14 @@ class Poller:
             return 0
         with self._polling:
             told = 0
-            for entry in self._news(store):
+            news = self._news(store)
+            # Afterwards: where the journal was lost it is the head, and leads to none of them.
+            before = self._position.version
+            for entry in news:
                 if self._stopped.is_set():
                     break
-                told += self._tell(store, entry)
+                told += self._tell(store, entry, _link(before, entry.version))
+                before = entry.version
                 if entry.last:
                     self._position = Position(self._position.store_id, *entry.version)
             return told
@@ -154,7 +164,7 @@ class Poller:
         self._position = head
         return sorted(news, key=lambda entry: entry.version)
 
-    def _tell(self, store: Polled, entry: JournalEntry) -> bool:
+    def _tell(self, store: Polled, entry: JournalEntry, link: bytes) -> bool:
         manager = store.event_manager
         if entry.key is None or _committed.is_told(entry.version.entry_id, manager):
             return False
@@ -168,6 +178,12 @@ class Poller:
         if store.store_id is not None:
             if entry.event_id is None:  # as an outbox that publishes it will call it
                 event._event_id = foreign_event_id(store.store_id, entry.version.entry_id)
-            event._position = Position(store.store_id, *entry.version)
+            event._position = place_of(store.store_id, entry.version, link)
         emit_observed(manager, event)
         return True
+
+
+def _link(before: Version, version: Version) -> bytes:
+    """Return the id of *before* if that is what comes just before *version* in the journal."""
+    follows = version[:2] == (before.epoch, before.sequence + 1)
+    return before.entry_id if follows else b""

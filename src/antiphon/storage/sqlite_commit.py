@@ -83,13 +83,22 @@ class Committer:
                 self._index.add_met(connection, change.metadata)
         columns = self._index.columns(connection)
         now_ns = time.time_ns()
-        committed = [
-            self._apply(connection, change, columns, number == len(changes), now_ns)
-            for number, change in enumerate(changes, start=1)
-        ]
+        before = self._newest(connection)
+        committed = []
+        for number, change in enumerate(changes, start=1):
+            done = self._apply(connection, change, columns, number == len(changes), now_ns)
+            committed.append(done._replace(before=before))
+            before = change.entry_id
         self._trim(connection, committed)
         connection.execute(f"UPDATE {t.writer} SET own = 0")
         return committed
+
+    def _newest(self, connection: sqlite3.Connection) -> bytes:
+        """Return the id of the journal's newest entry; b"" if it is empty."""
+        row = connection.execute(
+            f"SELECT entry_id FROM {self._tables.journal} ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        return b"" if row is None else bytes(row[0])
 
     def _apply(
         self,

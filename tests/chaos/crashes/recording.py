@@ -66,6 +66,5 @@ def published(path: Path) -> Iterator[Told]:
         event: BaseEvent
         for event in codec.decode(*ast.literal_eval(line)):
             if isinstance(event, StoreModificationEvent):
-                # As it came from the wire: a tuple, and in its order.
-                position: Any = event._position
-                yield Told(event._event_id, Position(*position), event.key, type(event).__name__)
+                position: Any = event.position
+                yield Told(event._event_id, position, event.key, type(event).__name__)

@@ -84,7 +84,6 @@ class World(Scene):
         self.shadow = Shadow()
         self.source = Source(self, lag=lag, has_versions=has_versions)
         self.written: list[JournalEntry] = []
-        self.is_rewritten = False
         self.own: dict[str, bytes] = {}
         for letter in letters:
             self.source.change(letter)
@@ -152,7 +151,8 @@ class World(Scene):
             if len(self.written) <= number:
                 self.stage.wait_until(lambda: len(self.written) > number)
             entry = self.written[number]
-            self.applier.apply(str(entry.key), self.source.position_of(entry), _nobody)
+            position, link = self.source.position_of(entry), self.source.link_of(entry)
+            self.applier.apply(str(entry.key), position, _nobody, link=link)
             self.freshness.advanced()
 
         return event
@@ -169,18 +169,15 @@ class World(Scene):
 
     def look(self, *, after_doubt: bool = False, applier: Applier | None = None) -> None:
         """Read the journal and repair."""
-        lives = self.source.lives
         try:
             (applier or self.applier).catch_up(_nobody, after_doubt=after_doubt)
         except StoreUnavailable:
             return  # it looks again later, as an invalidator does
         self.freshness.advanced()
-        if lives == self.source.lives:
-            self.is_rewritten = False
 
-    def repaired_elsewhere(self) -> None:
-        """Have another process find the position lost, and begin anew."""
-        head = self.source.now_head()
+    def repaired_elsewhere(self, *, back: int = 0) -> None:
+        """Have another process find the position lost, and begin anew at a head of before."""
+        head = self.source.position_of(self.source.history[-1 - back])
         self.ledger.suspect()
         self.before("suspect", ())
         self.ledger.advance(None)
@@ -203,7 +200,6 @@ class World(Scene):
 
     def restore(self, count: int = 1) -> Callable[[], None]:
         def restore() -> None:
-            self.is_rewritten = True
             self.source.restore(count)
 
         return restore
@@ -306,7 +302,7 @@ class World(Scene):
                 assert position.sequence >= before.sequence, "the position went back (I7)"
         self.shadow.positions = positions
         position = positions.get(STORE_ID)
-        if position is None or self.is_rewritten:
+        if position is None:
             return
         self._check_position(position)
 
@@ -364,7 +360,6 @@ class World(Scene):
                 source.moments,
                 source.lives,
                 self.written,
-                self.is_rewritten,
                 self.shadow.suspects,
                 self.own,
             )

@@ -10,7 +10,7 @@ from stepping import Stage
 
 from antiphon.errors import KeyNotFound, PositionLost, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
-from antiphon.storage.journal import ABSENT, JournalEntry, Position, Version
+from antiphon.storage.journal import ABSENT, LINK_BYTES, JournalEntry, Position, Version
 from antiphon.storage.string_value import StringValue
 
 STORE_ID = UUID(int=7)
@@ -80,6 +80,7 @@ class Source(AbstractStore):
         self.lag = lag
         self.has_versions = has_versions
         self.history: list[JournalEntry] = []
+        self._links: dict[Version, bytes] = {}
         self.lives = 1
         self.first = 0
         #: Each state of all keys, and the time since when it was the store's.
@@ -94,6 +95,7 @@ class Source(AbstractStore):
             sequence = len(self.history) + 1
             entry_id = bytes([self.lives, sequence]) + b"-entry"
             version, key = Version(1, sequence, entry_id), key_of(letter)
+            self._links[version] = self.now_head().entry_id[:LINK_BYTES]
             last = len(made) == len(letters) - 1
             made.append(JournalEntry(version, key, "update", None, b"", last, 0))
             self.history.append(made[-1])
@@ -105,6 +107,10 @@ class Source(AbstractStore):
         del self.history[len(self.history) - count :]
         self.lives += 1
         self._note()
+
+    def link_of(self, entry: JournalEntry) -> bytes:
+        """Return the beginning of the id of what was before *entry* when it was committed."""
+        return self._links[entry.version]
 
     def truncate(self) -> None:
         """Forget the journal's entries; the values stay."""

@@ -144,6 +144,52 @@ def two_invalidators(**kwargs: Any) -> World:
     return world
 
 
+def equal_numbers(**kwargs: Any) -> World:
+    """Interleaving 15: the store counts the same numbers again; the event that shows it is lost."""
+    world = cached("ab", **kwargs)
+    world.write("a")()
+    world.hear(0)()
+    world.restore(1)()
+    world.act("writer", world.write("b"), world.write("a"))
+    world.act("events", world.hear(2))
+    world.act("reader", world.tick(4.0), world.read("b"))
+    return world
+
+
+def equal_numbers_overtaken(**kwargs: Any) -> World:
+    """Interleaving 15, with events of the lost history that come late, and of the new one."""
+    world = cached("ab", **kwargs)
+    world.write("a", "a")()
+    world.restore(2)()
+    world.act("writer", world.write("b"), world.write("a"), world.write("a"))
+    world.act("late", world.hear(1), world.hear(0))
+    world.act("reader", world.tick(4.0), world.read("b"))
+    return world
+
+
+def filled_and_lost(**kwargs: Any) -> World:
+    """Interleaving 16: a change that no event told of is filled, and then the store loses it."""
+    world = World("ab", **kwargs)
+    world.write("a")()
+    world.act("reader", world.read("a"), world.tick(4.0), world.read("a"))
+    world.act("store", world.restore(1), world.write("b"))
+    world.act("events", world.hear(1))
+    return world
+
+
+def confirmed_and_lost(**kwargs: Any) -> World:
+    """Interleaving 16, with an entry that the source confirms before it loses it."""
+    world = World("ab", **kwargs)
+    world.write("a")()
+    world.hear(0)()
+    world.read("a")()
+    world.repaired_elsewhere(back=1)
+    world.act("reader", world.read("a"), world.tick(4.0), world.read("a"))
+    world.act("store", world.restore(1), world.write("b"))
+    world.act("events", world.hear(1))
+    return world
+
+
 SCENES: list[Scene] = [
     fill_race,
     lost_last,
@@ -157,6 +203,10 @@ SCENES: list[Scene] = [
     one_flight,
     in_doubt,
     two_invalidators,
+    equal_numbers,
+    equal_numbers_overtaken,
+    filled_and_lost,
+    confirmed_and_lost,
 ]
 
 

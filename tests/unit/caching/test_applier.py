@@ -202,3 +202,29 @@ def test_an_event_of_the_same_number_and_another_id_is_doubt(followed: Followed)
     (entry,) = followed.journal.change("p/b")
 
     assert not second.apply("p/b", followed.journal.position_of(entry), followed.applied)
+
+
+def test_a_link_to_another_entry_is_doubt(followed: Followed) -> None:
+    """An event with the next number that was not made after what is known: read the journal."""
+    start = followed.ledger.position()
+    (entry,) = followed.journal.change("p/a")
+    position = followed.journal.position_of(entry)
+
+    assert not followed.applier.apply("p/a", position, followed.applied, link=b"else")
+    assert start == followed.ledger.position()
+    assert start is not None
+    assert followed.applier.apply("p/a", position, followed.applied, link=start.entry_id[:4])
+    assert position == followed.ledger.position()
+
+
+def test_a_position_of_the_same_number_and_another_id_is_left(followed: Followed) -> None:
+    """Where another applier followed events of a lost history, the journal ends at that number."""
+    followed.hear(followed.journal.change("p/a")[0])
+    followed.catch_up()
+    (lost,) = followed.journal.change("p/b")
+    followed.ledger.advance(followed.journal.position_of(lost))
+    followed.journal.rewind(1)
+    followed.journal.change("p/c")
+    followed.catch_up()
+
+    assert followed.journal.head() == followed.ledger.position()

@@ -13,7 +13,11 @@ from stepping import Violation
 from test_all_interleavings import (
     Scene,
     confirmed,
+    confirmed_and_lost,
+    equal_numbers,
+    equal_numbers_overtaken,
     fill_race,
+    filled_and_lost,
     lost_last,
     overtaken,
     play,
@@ -24,6 +28,8 @@ from test_all_interleavings import (
 )
 
 from antiphon.caching.applier import Applier
+from antiphon.caching.history import History
+from antiphon.storage.freshness_questions import Questions
 from antiphon.storage.journal import Position
 from antiphon.storage.memory_ledger import MemoryLedger
 
@@ -150,7 +156,7 @@ def _suspect_first(ledger: Any, journal: Any) -> Applier:
     return Applier(between, between, "p/")  # type: ignore[arg-type]
 
 
-def _over_gaps(self: Any, position: Position) -> bool:
+def _over_gaps(self: Any, position: Position, link: bytes) -> bool:
     """Follow every event at once: it is the newest that is known."""
     self.position = position
     return True
@@ -212,6 +218,34 @@ def test_without_asking_for_the_head_a_lost_last_event_is_never_found() -> None:
 
     with believing, pytest.raises(Violation, match="I2"):
         play(lost_last)
+
+
+def test_without_links_equal_numbers_are_taken_for_a_continuation() -> None:
+    """An event with the next number may be of a store that went back, and came on again."""
+    hear = History.hear
+    unlinked = patch.object(History, "hear", lambda self, position, link: hear(self, position))
+
+    with unlinked, pytest.raises(Violation, match="I"):
+        play(equal_numbers)
+
+
+def test_without_asking_the_journal_late_events_pass_for_new_ones() -> None:
+    """A position past a head by its number may be one that the store has lost."""
+    believing = patch.object(Questions, "_have", lambda self, positions: True)
+
+    with believing, pytest.raises(Violation, match="I2"):
+        play(equal_numbers_overtaken)
+
+
+@pytest.mark.parametrize("scene", [filled_and_lost, confirmed_and_lost])
+def test_without_a_look_at_the_position_what_is_lost_later_is_kept(scene: Scene) -> None:
+    """What no event told of is gone from the store, and fresh in the cache."""
+    keeping = patch(
+        "antiphon.storage.filling_mount.ahead_of", lambda ledger, journals: lambda version: False
+    )
+
+    with keeping, pytest.raises(Violation, match="I"):
+        play(scene)
 
 
 def test_with_an_advance_over_gaps_an_overtaken_change_is_forgotten() -> None:

@@ -25,6 +25,7 @@ ACTS: dict[str, Callable[[World], Callable[[], object]]] = {
     "tick": lambda world: world.tick(1.1),
     "long tick": lambda world: world.tick(4.0),
     "truncate": lambda world: world.truncate,
+    "restore": lambda world: world.restore(1),
 }
 
 #: Numbers of the changes whose events come, in the order in which they come.

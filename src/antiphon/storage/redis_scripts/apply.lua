@@ -270,6 +270,8 @@ for _, each in ipairs(records) do
     end
   end
 end
+-- The id of the entry before: the event of the first change links to it.
+answer[#answer + 1] = string.match(head, '%x*$')
 answer = table.concat(answer, '\0')
 redis.call('HSET', meta, 'head', ids[count] .. '-' .. request[#request - 5],
   field, to_remember(prefix .. field, number, time[1], remember, answer))

@@ -48,7 +48,7 @@ if newest and string.sub(found[2], 1, #newest[1] + 1) ~= newest[1] .. '-' then
   end
 end
 
-local epoch, sequence = parse_version(found[2])
+local epoch, sequence, newest_id = parse_version(found[2])
 local seconds, micros = now()
 local clock = seconds .. '.' .. micros
 local states, touched, retired, entries = {}, {}, {}, {}
@@ -163,6 +163,7 @@ for i = 1, count do
   end
   deletes_only = deletes_only and entries[i][5] == 'delete'
 end
+answer[#answer + 1] = newest_id
 
 -- First: what the journal tells of must not come to its end before it is in a record.
 for _, value in ipairs(staged) do

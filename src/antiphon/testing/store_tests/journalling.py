@@ -71,6 +71,23 @@ class Journalling(SuiteBase):
         assert [8] * 4 == [len(entry.entry_id) for entry in (e.version for e in entries)]
         assert all(1.5e18 < entry.time_ns < 1e20 for entry in entries)
 
+    def test_each_event_links_to_the_entry_before(
+        self, store: BackendStore, other: BackendStore, changes: list[Any]
+    ) -> None:
+        """Whoever is at that entry knows that it missed nothing, also within a commit."""
+        store.set("a", value(n=1))
+        other.set("b", value())
+        with store.transaction():
+            store.set("c", value())
+            store.delete("a")
+        store.delete("b")
+        ids = {entry.version: entry.version.entry_id for entry in journal_of(store)}
+        before = dict(zip(ids, [b"", *ids.values()], strict=False))
+
+        heard = [event for event in changes if event.source is store]
+        assert [before[event.version][:4] for event in heard] == [event.link for event in heard]
+        assert len(heard) >= 4
+
     def test_the_journal_goes_on_from_a_position(self, store: BackendStore) -> None:
         """``since`` gives what came after, from any entry on; the head is the last one."""
         for number in range(5):
