@@ -111,9 +111,10 @@ def test_a_look_that_hangs_is_told_beside_an_older_doubt(
         assert goes_on.wait(DEADLINE_S)
         return since(position)
 
+    bus.close()
+    wait_until(lambda: cache.problem() is not None, "the break is noticed")
     store.since = hang
     try:
-        bus.close()
         wait_until(lambda: "; " in (cache.problem() or ""), "both are noticed")
         problem = cache.problem()
     finally:
