@@ -33,7 +33,7 @@ from antiphon.testing.servers import redis
 from tests.chaos.crashes.media import MEDIA, Medium, medium_of
 from tests.chaos.crashes.play import Outcome, Play, Relay, Seen, distinct
 from tests.chaos.crashes.sabotage import SABOTAGE
-from tests.chaos.crashes.work import EVERYDAY, SEVERAL, Step, random_steps
+from tests.chaos.crashes.work import BULK, EVERYDAY, SEVERAL, Step, random_steps
 from tests.chaos.crashes.writing import Target
 
 #: Kills between two judgements, which take about a second.
@@ -82,6 +82,9 @@ class _Season:
             calls = distinct([each for each in several.rehearse() if each.step == 0])
             torn = [each.target._replace(torn=True) for each in calls if each.is_write]
             self._kill(kind, several, [*(each.target for each in calls), *torn], "SEVERAL")
+        if kind.startswith("redis"):
+            bulk = self._play(kind, medium, [BULK])
+            self._kill(kind, bulk, _one_of_each(bulk.rehearse(), self._dice), "BULK")
         everyday = self._play(kind, medium, EVERYDAY)
         self._kill(kind, everyday, _one_of_each(everyday.rehearse(), self._dice), "EVERYDAY")
 

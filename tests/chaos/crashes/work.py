@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from antiphon.errors import VersionConflict
 from antiphon.events.api import EventManager
+from antiphon.storage.changes import Change, Committed
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.journal import ABSENT, Position
+from antiphon.storage.portions import Portion
 from antiphon.storage.string_value import StringValue
 
 #: Bytes of a value that lies in a row or record, in a file or generation, and of a staged one.
@@ -21,7 +23,7 @@ _BYTES = random.Random(7).randbytes(LARGE)
 
 
 class Step(NamedTuple):
-    """One commit, or a refusal.
+    """One commit, or a refusal, or a bulk: commits of which some may be all that is done.
 
     Attributes:
         name: for messages.
@@ -93,6 +95,14 @@ def _several(store: Any) -> None:
         store.delete("d", expect=store.get("d").version)
 
 
+def _bulk(store: Any, keys: Sequence[str] = "abcdefgh", mark: int = 0) -> None:
+    """Change several keys in portions, with values of every kind."""
+    store._portion = Portion(changes=3, entries=100, size=1 << 20)
+    sizes = (SMALL, SMALL, MEDIUM, SMALL, LARGE)
+    values = (StringValue(data(sizes[n % 5], mark), {"n": 8, "m": mark}) for n in range(len(keys)))
+    store.multiset(keys, values)
+
+
 SEED = Step(
     "seed",
     lambda store: store.multiset(
@@ -102,6 +112,9 @@ SEED = Step(
 
 #: One commit with everything in it.
 SEVERAL = Step("several", _several)
+
+#: Several commits, of one call.
+BULK = Step("bulk", _bulk)
 
 #: A commit of each kind.
 EVERYDAY = (
@@ -127,6 +140,9 @@ def random_steps(seed: int, count: int, *, transactions: bool = True) -> list[St
 
 
 def _random_step(dice: random.Random, number: int, size: int) -> Step:
+    if size > 1 and dice.random() < 0.3:
+        keys = dice.sample("abcdefgh", size)
+        return Step(f"bulk {''.join(keys)}", lambda store: _bulk(store, keys, number))
     single = [_random_change(dice, number) for _ in range(size)]
     if len(single) == 1:
         return single[0]
@@ -167,16 +183,35 @@ def _random_change(dice: random.Random, number: int) -> Step:
     return Step(name, changes[name])
 
 
-def states(steps: Sequence[Step]) -> list[State]:
-    """Return the states of a store after the seed, and then after each of *steps*."""
-    store = DictMemoryStore()
+class _Witnessed(DictMemoryStore):
+    """Remembers its state after each commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments: list[State] = []
+
+    def _commit(self, changes: Sequence[Change]) -> list[Committed]:
+        committed = super()._commit(changes)
+        self.moments.append(state_of(self))
+        return committed
+
+
+def states(steps: Sequence[Step]) -> list[list[State]]:
+    """Return for each number of *steps* that are over the states that there may be, in order.
+
+    That is as it was after the last of them, and after each commit of the next one.
+    """
+    store = _Witnessed()
     store.event_manager = EventManager()
     with store:
         SEED.do(store)
-        found = [state_of(store)]
-        for step in steps:
-            step.do(store)
-            found.append(state_of(store))
+        found = []
+        for step in (*steps, None):
+            before = store.moments[-1]
+            store.moments = [before]
+            if step is not None:
+                step.do(store)
+            found.append(store.moments)
     return found
 
 

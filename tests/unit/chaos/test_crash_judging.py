@@ -13,7 +13,7 @@ from antiphon.storage.journal import Position
 from antiphon.storage.string_value import StringValue
 from tests.chaos.crashes.judging import judged, unpublished
 from tests.chaos.crashes.recording import Told
-from tests.chaos.crashes.work import EVERYDAY, SEED, SEVERAL, State, states
+from tests.chaos.crashes.work import BULK, EVERYDAY, SEED, SEVERAL, State, states
 
 _STEPS = (SEVERAL, EVERYDAY[0])
 
@@ -29,7 +29,7 @@ class _Medium:
 
 
 @pytest.fixture(scope="module")
-def allowed() -> list[State]:
+def allowed() -> list[list[State]]:
     """The states that there may be."""
     return states(_STEPS)
 
@@ -45,27 +45,36 @@ def store() -> Iterator[DictMemoryStore]:
         yield store
 
 
-def _judged(store: Any, done: int, allowed: list[State]) -> str:
+def _judged(store: Any, done: int, allowed: list[list[State]]) -> str:
     medium: Any = _Medium(store)
     return "\n".join(judged(medium, "store", done, allowed))
 
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_the_step_under_way_may_have_happened_or_not(
-    store: DictMemoryStore, allowed: list[State], done: int
+    store: DictMemoryStore, allowed: list[list[State]], done: int
 ) -> None:
     """Killed before it returned, or after: both leave this store."""
     assert "" == _judged(store, done, allowed)
 
 
 def test_a_step_that_had_returned_must_be_there(
-    store: DictMemoryStore, allowed: list[State]
+    store: DictMemoryStore, allowed: list[list[State]]
 ) -> None:
     """A store as before a commit that was over has lost it."""
     assert "2 steps were over, and the store is as after 1" in _judged(store, 2, allowed)
 
 
-def test_half_a_step_is_found(store: DictMemoryStore, allowed: list[State]) -> None:
+def test_a_bulk_may_have_happened_in_part(store: DictMemoryStore) -> None:
+    """Each of its portions is a commit; but none happens before it is begun."""
+    allowed = states([SEVERAL, BULK])
+    BULK.do(store)
+
+    assert [2, 4, 1] == [*map(len, allowed)]
+    assert "" == _judged(store, 1, allowed)
+
+
+def test_half_a_step_is_found(store: DictMemoryStore, allowed: list[list[State]]) -> None:
     """A store between two states has half a commit."""
     store.set("New/key", StringValue(b"half", {"n": 2}))
 
@@ -73,7 +82,7 @@ def test_half_a_step_is_found(store: DictMemoryStore, allowed: list[State]) -> N
 
 
 def test_a_version_that_the_journal_does_not_know_is_found(
-    store: DictMemoryStore, allowed: list[State], monkeypatch: pytest.MonkeyPatch
+    store: DictMemoryStore, allowed: list[list[State]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data that were written without their entry are found by their version."""
     since = store.since
@@ -85,7 +94,7 @@ def test_a_version_that_the_journal_does_not_know_is_found(
 
 
 def test_an_index_that_finds_too_little_is_found(
-    store: DictMemoryStore, allowed: list[State], monkeypatch: pytest.MonkeyPatch
+    store: DictMemoryStore, allowed: list[list[State]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Metadata that no query finds are a half commit, too."""
     query_keys = store.query_keys
