@@ -10,6 +10,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from antiphon import open_bus, open_store
+from antiphon.messaging import holding
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.storage.string_value import StringValue
 
@@ -44,6 +45,17 @@ def counted(amqp_url: str, bus: BrokerEventManager) -> Iterator[Callable[[], int
     connection.close()
 
 
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listeners may be kept waiting until a message is full, however busy the machine is.
+
+    What comes when they are not is in tests/unit/messaging/test_holding.py.
+    """
+    monkeypatch.setattr(holding, "MAX_HELD_S", 30.0)
+    monkeypatch.setattr(holding, "MAX_LISTENING_S", 30.0)
+
+
+@pytest.mark.usefixtures("_patience")
 @pytest.mark.parametrize("medium", ["memory", "sqlite", "redis"])
 def test_bulk_sets_send_few_messages(
     medium: str, bus: BrokerEventManager, counted: Callable[[], int], redis_url: str, tmp_path: Path
