@@ -101,3 +101,29 @@ def test_only_the_poison_becomes_a_dead_letter(amqp_url: str, system: str) -> No
     assert "crashed" == letters[0].headers["antiphon-reason"]
     assert deaths <= 4  # twice in its batch, twice alone
     assert [0, 0] == [depth.ready for depth in left if depth is not None]
+
+
+def test_one_poison_of_a_large_message_becomes_a_dead_letter(amqp_url: str, system: str) -> None:
+    """A bulk puts up to 1000 events into one message; the other 999 are handled all the same."""
+    numbers = range(POISON - 20, POISON + 980)
+    with open_bus(amqp_url, system=system) as sender:
+        sender.subscribe("books", Numbered, Heard(), mode="single").close()
+        with sender.gather() as bulk:
+            for number in numbers:
+                sender.emit(Numbered(number=number))
+                bulk.emitted()
+        sender.flush(20)
+        messages = sender.stats().messages
+    handled, deaths = run_until_quiet(amqp_url, system, "single", 999)
+    with browsers.load(amqp_url)(amqp_url, name="test") as browser:
+        letter: Any = browser.get(dead_queue(system))
+        browser.acknowledge(letter)
+        left = [browser.depth(f"{system}.{kind}.books") for kind in ("sub", "retry")]
+    with open_bus(amqp_url, system=system) as bus:
+        dead: list[Any] = bus._decode(letter.message)
+
+    assert messages < 100
+    assert [POISON] == [event.number for event in dead]
+    assert [number for number in numbers if number != POISON] == list(dict.fromkeys(handled))
+    assert deaths <= 4
+    assert [0, 0] == [depth.ready for depth in left if depth is not None]
