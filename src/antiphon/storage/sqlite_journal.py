@@ -40,6 +40,7 @@ class JournalReader:
 
     def head(self) -> Position:
         """Return the position of the newest entry."""
+        self._medium.place.check()
         return self._medium.read_one(self._newest)
 
     def _newest(self, connection: sqlite3.Connection) -> Position:

@@ -28,6 +28,7 @@ from antiphon.errors import (
     StoreUnavailable,
 )
 from antiphon.storage.sqlite_forking import tell_of_forks
+from antiphon.storage.sqlite_place import NoPlace, Place
 from antiphon.storage.sqlite_transactions import (
     BUSY,
     MAX_PAUSE_S,
@@ -89,6 +90,7 @@ class Medium:
         self._durable = durable
         # A database in memory belongs to its one connection.
         self.in_memory = location in ("", ":memory:")
+        self.place = NoPlace(location) if self.in_memory else Place(location)
         self._is_closed = False
         self._forget_connections()
         tell_of_forks(self)
@@ -96,6 +98,7 @@ class Medium:
             with self._mapped(), self._borrowed() as connection:
                 if not self.in_memory:
                     use_write_ahead_log(connection, timeout_s)
+                self.place.note()
         except BaseException:
             self.close()
             raise
@@ -212,6 +215,7 @@ class Medium:
             self.writing.release()
 
     def _written(self, connection: sqlite3.Connection, work: Work[_T], durable: bool) -> _T:
+        self.place.check()
         if durable:
             return in_transaction(connection, "BEGIN IMMEDIATE", work)
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -309,8 +313,9 @@ class Medium:
                 return
 
     def _open(self) -> _Connection:
+        self.place.check()  # or a file that was removed would be made anew
         connection = sqlite3.connect(
-            self.location,
+            self.place.path,
             timeout=self.timeout_s,
             isolation_level=None,
             check_same_thread=False,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.errors import NotConnected
+from antiphon.errors import IncompatibleStore, NotConnected
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.sqlite_store import SqliteStore
 from antiphon.storage.string_value import StringValue
@@ -169,6 +169,50 @@ def test_a_fork_in_the_middle_of_a_write(path: Path) -> None:
 
         assert 0 == status
         assert {"a", "child", "parent"} == set(store.query_keys())
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_file_that_was_replaced_is_not_written(path: Path, is_replaced: bool) -> None:
+    """It would go into a file that nobody finds; after another connect all is well."""
+    with SqliteStore(path) as store:
+        store.set("a", StringValue(b"1"))
+    copy = path.read_bytes()
+    store = SqliteStore(path)
+    store.connect()
+    store.set("b", StringValue(b"2"))
+    for name in ("", "-wal", "-shm"):
+        path.with_name(path.name + name).unlink()
+    if is_replaced:
+        path.with_name("copy").write_bytes(copy)
+        path.with_name("copy").rename(path)
+    for attempt in (lambda: store.set("c", StringValue(b"3")), store.head):
+        with pytest.raises(IncompatibleStore, match="connect again"):
+            attempt()
+    store.disconnect()
+    assert is_replaced == path.exists()
+    store.connect()
+    store.set("d", StringValue(b"4"))
+    found = set(store.query_keys())
+    store.disconnect()
+
+    assert ({"a", "d"} if is_replaced else {"d"}) == found
+
+
+def test_a_relative_path_stays_where_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for connections that are made after the process has moved elsewhere."""
+    monkeypatch.chdir(path.parent)
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir()
+    with SqliteStore(path.name) as store:
+        store.set("a", StringValue(b"1"))
+        monkeypatch.chdir(elsewhere)
+        assert store._parts is not None
+        store._parts.medium._idle.clear()
+        store.set("b", StringValue(b"2"))
+
+        assert [] == list(elsewhere.iterdir())
+    with SqliteStore(path) as store:
+        assert {"a", "b"} == set(store.query_keys())
 
 
 def test_a_store_is_disconnected_while_threads_read_it(path: Path) -> None:
