@@ -161,8 +161,7 @@ class Sweeper:
             dues = [fates.is_due(entry) for entry in commit]
             if None in dues:
                 self.waits_since_ns = commit[0].time_ns
-                awaited = commit[dues.index(None)].owner
-                self._silence.awaits(awaited, fates.leases.get(awaited))
+                fates.awaits(commit[dues.index(None)], store.head())
                 break
             for entry, is_due in zip(commit, dues, strict=True):
                 if is_due:
@@ -274,7 +273,9 @@ class _Fates:
     def is_due(self, entry: JournalEntry) -> bool | None:
         """Return whether to publish *entry*; None: that is not known yet."""
         if not entry.owner or entry.event_id is None:
-            return True if entry.time_ns < self._due_ns else None
+            if entry.time_ns < self._due_ns or self._silence.is_long_there(entry):
+                return True
+            return None
         if entry.owner == self._owner:
             return self._vouching.is_due(entry)
         lease = self.leases.get(entry.owner)
@@ -286,6 +287,13 @@ class _Fates:
         if until_ns < self._due_ns or self._silence.is_long(entry.owner, lease):
             return True
         return None
+
+    def awaits(self, entry: JournalEntry, head: Position) -> None:
+        """Take note that *entry* is waited for, while the journal is at *head*."""
+        if not entry.owner or entry.event_id is None:
+            self._silence.awaits_nobody(entry, head)
+        else:
+            self._silence.awaits(entry.owner, self.leases.get(entry.owner))
 
 
 class _Silence:
@@ -301,12 +309,24 @@ class _Silence:
     def __init__(self, lease_s: float) -> None:
         self._long_s = 2 * lease_s  # an owner may have come just now, and say it soon
         self._awaited: tuple[bytes, Lease | None] | None = None
+        self._upto: Position | None = None  # while nobody is: entries that were there then
         self._since = 0.0
 
     def awaits(self, owner: bytes, lease: Lease | None) -> None:
         """Take note that *owner*, which has *lease*, is waited for."""
         if (owner, lease) != self._awaited:
-            self._awaited, self._since = (owner, lease), time.monotonic()
+            self._awaited, self._upto, self._since = (owner, lease), None, time.monotonic()
+
+    def awaits_nobody(self, entry: JournalEntry, head: Position) -> None:
+        """Take note that *entry*, which has no owner, is not old enough, by its time."""
+        if self._upto is None or entry.version[:2] > self._upto.version[:2]:
+            self._awaited, self._upto, self._since = None, head, time.monotonic()
+
+    def is_long_there(self, entry: JournalEntry) -> bool:
+        """Return whether *entry* has been in the journal for too long, whatever its time is."""
+        if self._upto is None or entry.version[:2] > self._upto.version[:2]:
+            return False
+        return time.monotonic() - self._since > self._long_s
 
     def is_long(self, owner: bytes, lease: Lease | None) -> bool:
         """Return whether *owner* has been waited for, and has said nothing, for too long."""

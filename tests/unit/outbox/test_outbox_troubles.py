@@ -143,6 +143,19 @@ def test_a_clock_that_was_set_forth_delays_nothing_for_long(
     wait_swept(store)
 
 
+def test_nor_does_it_delay_plain_sql(sqlite_world: World, tmp_path: Path) -> None:
+    """Whoever wrote it has no lease to wait for, and the clock may have been set back since."""
+    heard = Heard(sqlite_world.bus())
+    store = sqlite_world.store(sqlite_world.bus(QUICK))
+    with contextlib.closing(sqlite3.connect(tmp_path / "store")) as database, database:
+        for key in "ab":
+            database.execute("INSERT INTO store (key, data) VALUES (?, x'')", (key,))
+        database.execute('UPDATE "store.journal" SET time_ns = time_ns + ?', (10**16,))
+
+    assert ["a", "b"] == heard.wait(2)
+    wait_swept(store)
+
+
 def test_a_restored_backup_is_another_history(sqlite_world: World, tmp_path: Path) -> None:
     """What is committed after it has the numbers of what was told before, and is not told."""
     broker = MemoryBroker.named(sqlite_world.broker.removeprefix("memory://"))
