@@ -67,7 +67,9 @@ class _Flight(Generic[_T]):
     def __init__(self, number: int, began_at: float) -> None:
         self.number = number
         self.began_at = began_at
-        self.is_over = threading.Event()
+        #: Made by the first who waits, which is seldom; set when it has landed.
+        self.is_over: threading.Event | None = None
+        self.has_landed = False
         self.cargo: _T | None = None
         #: The one that was taken by those to whom this one was of no use.
         self.next: _Flight[_T] | None = None
@@ -118,7 +120,8 @@ class Flights(Forked, Generic[_T]):
             flight, is_mine = self._board(key, missed)
             if is_mine:
                 return self._fly(key, flight, act)
-            flight.is_over.wait(max(0.0, ends_at - self._clock()))
+            if flight.is_over is not None:
+                flight.is_over.wait(max(0.0, ends_at - self._clock()))
             cargo = flight.cargo
             if cargo is None:
                 return self._alone(act)
@@ -139,12 +142,14 @@ class Flights(Forked, Generic[_T]):
         with self._lock:
             if missed is not None and missed.next is not None:
                 # It may have landed already, and began after all who missed the last.
-                return missed.next, False
+                return _awaited(missed.next), False
             flight = self._under_way.get(key)
             is_mine = flight is None
             if flight is None:
                 self._taken_off += 1
                 flight = self._under_way[key] = _Flight(self._taken_off, self._clock())
+            else:
+                _awaited(flight)
             if missed is not None:
                 missed.next = flight
             return flight, is_mine
@@ -160,10 +165,19 @@ class Flights(Forked, Generic[_T]):
                 if self._under_way.get(key) is flight:
                     del self._under_way[key]
                     flight.cargo = cargo
-            flight.is_over.set()
+                flight.has_landed = True
+            if flight.is_over is not None:
+                flight.is_over.set()
         return None if cargo is None else Landed(cargo, flight.began_at)
 
     def _alone(self, act: Callable[[], _T | None]) -> Landed[_T] | None:
         began_at = self._clock()
         cargo = act()
         return None if cargo is None else Landed(cargo, began_at)
+
+
+def _awaited(flight: _Flight[_T]) -> _Flight[_T]:
+    """Return *flight* after noting that somebody waits for it; under the lock."""
+    if flight.is_over is None and not flight.has_landed:
+        flight.is_over = threading.Event()
+    return flight

@@ -55,7 +55,7 @@ class Reservation:
 
     Attributes:
         key: the key of the backing store.
-        token: random bytes that name this reservation in the medium.
+        token: bytes that name this reservation in the medium, and no other ever.
     """
 
     key: str

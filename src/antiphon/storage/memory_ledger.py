@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +90,8 @@ class MemoryLedger(Forked):
         self._bytes = 0
         self._era = 0
         self._reservations: dict[str, dict[bytes, float]] = {}
+        #: What no other reservation has: no other process sees these.
+        self._tokens = itertools.count()
         self._key_notes = Notes(clock)
         self._prefix_notes = PrefixNotes(clock)
         self._bases: dict[str, Version] = {}
@@ -120,12 +122,13 @@ class MemoryLedger(Forked):
 
     def reserve(self, key: str) -> Reservation:
         """Note that a read of *key* from the backing store begins now."""
-        reservation = Reservation(key, os.urandom(16))
+        reservation = Reservation(key, b"%d" % next(self._tokens))
         now = self._clock()
         with self._lock:
             tokens = self._reservations.setdefault(key, {})
-            for token in [t for t, until in tokens.items() if until <= now]:
-                del tokens[token]
+            if tokens:
+                for token in [t for t, until in tokens.items() if until <= now]:
+                    del tokens[token]
             tokens[reservation.token] = now + RESERVATION_TTL_S
         return reservation
 
