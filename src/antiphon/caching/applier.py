@@ -69,9 +69,12 @@ class Applier(Forked):
         #: Positions that were found when this began, and how long others have to show them.
         self._led_to: dict[UUID, Position] = {}
         self._undecided_until: float | None = None
-        #: Held while the journals are read.
-        self._reading = threading.Lock()
-        self._renew_in_children("_lock", "_reading")
+        #: Held while the journals are read; who is told of it may read them, too.
+        self._reading = threading.RLock()
+        self._renew_in_children("_lock")
+
+    def _forked(self) -> None:
+        self._reading = threading.RLock()
 
     @property
     def has_gap(self) -> bool:
