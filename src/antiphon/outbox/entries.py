@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.errors import StoreError
+from antiphon.errors import StoreError, StoreUnavailable, WireError
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.storage.backend_telling import EVENT_OF_ACTION
 from antiphon.storage.journal import JournalEntry, foreign_event_id, place_of, version_of
@@ -25,8 +25,27 @@ def publish_entry(
 
     Raises:
         MessagingError, WireError: it was not published.
+        StoreUnavailable: likewise; it is not known what its metadata are.
     """
     metadata = _metadata(store, entry)
+    try:
+        _publish(bus, store, entry, before, metadata, heard=heard)
+    except WireError:
+        if not metadata:
+            raise
+        # Other programs write what does not travel; that the key changed does.
+        _publish(bus, store, entry, before, {}, heard=heard)
+
+
+def _publish(
+    bus: BrokerEventManager,
+    store: Any,
+    entry: JournalEntry,
+    before: bytes,
+    metadata: dict[str, Any] | None,
+    *,
+    heard: bool,
+) -> None:
     event = EVENT_OF_ACTION[entry.action](store, key=entry.key, metadata=metadata or {})
     event._event_id = entry.event_id or foreign_event_id(store.store_id, entry.version.entry_id)
     event._position = place_of(store.store_id, entry.version, before)
@@ -57,6 +76,8 @@ def _metadata(store: Any, entry: JournalEntry) -> dict[str, Any] | None:
         if version_of(value) != entry.version:
             return None
         metadata: dict[str, Any] = value.metadata
+    except StoreUnavailable:
+        raise  # the next look may know
     except (KeyError, StoreError):  # gone since, or spoiled by whoever wrote it
         return None
     return metadata

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from outbox_helpers import PATIENT, QUICK, Heard, World, wait_swept, wait_until
 
-from antiphon.errors import BusClosed, PublishBufferFull
+from antiphon.errors import BusClosed, PublishBufferFull, StoreUnavailable
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.events import StoreSetEvent
 from antiphon.storage.outbox_ledger import Lease
 from antiphon.storage.sqlite_store import SqliteStore
+from antiphon.storage.string_value import StringValue
 
 
 def test_what_the_buffer_refused_is_published_later(sqlite_world: World) -> None:
@@ -154,6 +155,44 @@ def test_nor_does_it_delay_plain_sql(sqlite_world: World, tmp_path: Path) -> Non
 
     assert ["a", "b"] == heard.wait(2)
     wait_swept(store)
+
+
+def test_metadata_that_do_not_travel_keep_no_event_back(
+    sqlite_world: World, tmp_path: Path
+) -> None:
+    """Other programs may write what no event can carry; the change is told without."""
+    heard = Heard(sqlite_world.bus())
+    bus = sqlite_world.bus(QUICK)
+    store = sqlite_world.store(bus)
+    text = '{"a": "\\ud800"}'
+    with contextlib.closing(sqlite3.connect(tmp_path / "store")) as database, database:
+        database.execute("INSERT INTO store (key, metadata, data) VALUES ('a', ?, x'')", (text,))
+
+    assert ["a"] == heard.wait(1)
+    wait_swept(store)
+    assert [{}] == [event.metadata for event in heard.events]
+    assert 0 == bus.outbox.stats().unpublishable
+
+
+def test_metadata_that_cannot_be_read_now_are_read_later(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A medium that is away for a moment does not make an event poorer."""
+    heard = Heard(sqlite_world.bus())
+    store = sqlite_world.store(sqlite_world.bus(QUICK))
+    get, failures = store.get, iter([StoreUnavailable("away")] * 2)
+
+    def failing(key: str) -> Any:
+        for failure in failures:
+            raise failure
+        return get(key)
+
+    monkeypatch.setattr(store, "get", failing)
+    plain = sqlite_world.store()
+    plain.set("a", StringValue(b"", {"n": 1}))
+
+    heard.wait(1)
+    assert [{"n": 1}] == [event.metadata for event in heard.events]
 
 
 def test_a_restored_backup_is_another_history(sqlite_world: World, tmp_path: Path) -> None:
