@@ -14,8 +14,8 @@ import argparse
 import secrets
 import sys
 
-from tests.chaos.cast import Hang
 from tests.chaos.companies import company
+from tests.chaos.conducted import Hang
 from tests.chaos.faults import Step, draw_schedule
 from tests.chaos.judge import print_violations
 from tests.chaos.stage import Stage

@@ -14,12 +14,12 @@ import argparse
 import secrets
 import sys
 
-from tests.chaos.caches.cast import Hang
 from tests.chaos.caches.faults import draw_schedule, only
 from tests.chaos.caches.judge import print_violations
 from tests.chaos.caches.parts import COMPANIES
 from tests.chaos.caches.sabotage import MECHANISMS
 from tests.chaos.caches.stage import Stage
+from tests.chaos.conducted import Hang
 
 
 def main() -> int:
