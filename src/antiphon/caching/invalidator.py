@@ -226,7 +226,10 @@ class CacheInvalidator(Forked):
             self._bus.on_state(self._state_changed)
             if self._tails_journal:
                 self._tails = tails_of(
-                    self._journals, self._applier.positions, self._intake.take_many
+                    self._journals,
+                    self._applier.positions,
+                    self._intake.take_many,
+                    self._is_hearing,
                 )
             if self._is_instant:
                 tails = [tail.has_arrivals for tail in self._tails]

@@ -57,6 +57,8 @@ class JournalTail:
         journal: hands it out.
         positions: returns up to where changes are applied, by store.
         take_many: gets what is heard, on that thread.
+        is_wanted: whether to ask now.  Not while the bus is away: then all caches
+            look into the journal anyway, and the store has enough of that.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class JournalTail:
         journal: TailedJournal,
         positions: Callable[[], dict[UUID, Position]],
         take_many: TakeMany,
+        is_wanted: Callable[[], bool],
     ) -> None:
         self._journal = journal
         self._positions = positions
         self._take_many = take_many
+        self._is_wanted = is_wanted
         self._stopped = threading.Event()
         self._saved = _MOST_SAVED
         self._counted_at = 0.0
@@ -116,8 +120,8 @@ class JournalTail:
         """Ask once, and apply the answer; whether to ask again soon."""
         store_id = self._journal.store_id
         position = None if store_id is None else self._positions().get(store_id)
-        if position is None or store_id is None:
-            return False  # the cache was not checked yet
+        if position is None or store_id is None or not self._is_wanted():
+            return False  # the cache was not checked yet, or the bus is away
         entries = self._journal.tail(position, TAIL_S)
         if not entries or self._stopped.is_set():
             return True
@@ -145,11 +149,12 @@ def tails_of(
     journals: Sequence[Journal] | None,
     positions: Callable[[], dict[UUID, Position]],
     take_many: TakeMany,
+    is_wanted: Callable[[], bool],
 ) -> list[JournalTail]:
     """Return what hears of each of *journals* that hands out its entries."""
     # Asked of the class: what wraps a store may show fewer keys than it has.
     return [
-        JournalTail(cast("TailedJournal", journal), positions, take_many)
+        JournalTail(cast("TailedJournal", journal), positions, take_many, is_wanted)
         for journal in journals or ()
         if hasattr(type(journal), "tail")
     ]

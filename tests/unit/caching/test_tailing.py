@@ -175,3 +175,17 @@ def test_another_history_is_found_by_it(scene: Scene) -> None:
     wait_until(lambda: scene.invalidator.is_trusted, "trust after the journal was read")
 
     assert list(positions().values()) == [store.head()]
+
+
+def test_nobody_asks_while_the_bus_is_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is not asked by all its caches because of a broker that is down."""
+    monkeypatch.setattr(type(scene.invalidator._bus), "is_connected", False)
+    scene.store.write("p/a", b"1")  # answers the question that stands
+    asked = scene.store.questions
+    scene.store.write("p/a", b"2")
+    threading.Event().wait(1.5)  # longer than any pause between two attempts
+    while_away = scene.store.questions - asked
+    monkeypatch.undo()
+    wait_until(lambda: scene.read() == b"2", "the new value")
+
+    assert while_away <= 1
