@@ -132,3 +132,12 @@ class Scene:
 def sqlite_url(folder: Path) -> str:
     """Return the URL of a sqlite store in *folder*."""
     return f"sqlite:///{folder}/store.db"
+
+
+def cache_url(medium: str, folder: Path, redis_url: str) -> str:
+    """Return the URL of a store for a cache: in memory, sqlite or redis."""
+    return {
+        "memory": "memory:",
+        "sqlite": f"sqlite:///{folder}/cache.db",
+        "redis": f"{redis_url}?namespace=cache",
+    }[medium]

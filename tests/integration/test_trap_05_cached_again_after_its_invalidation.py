@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bus_helpers import wait_until
-from cache_scene import Scene, sqlite_url
+from cache_scene import Scene, cache_url, sqlite_url
 
 
 class Late:
@@ -36,12 +36,8 @@ def test_an_answer_that_the_event_overtook_is_not_kept(
     medium: str, amqp_url: str, redis_url: str, system: str, tmp_path: Path
 ) -> None:
     """The store answers, the key changes, the event comes first: the answer is not cached."""
-    caches = {
-        "memory": "memory:",
-        "sqlite": f"sqlite:///{tmp_path}/cache.db",
-        "redis": f"{redis_url}?namespace=cache",
-    }
-    with Scene(amqp_url, system, sqlite_url(tmp_path), cache_url=caches[medium]) as scene:
+    cache = cache_url(medium, tmp_path, redis_url)
+    with Scene(amqp_url, system, sqlite_url(tmp_path), cache_url=cache) as scene:
         scene.write("p/a", "old")
         wait_until(lambda: scene.invalidator.stats().applied == 1, "the first event came")
         late = Late(scene.source)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bus_helpers import wait_until
-from cache_scene import Scene, sqlite_url
+from cache_scene import Scene, cache_url, sqlite_url
 
 from antiphon.storage.string_value import StringValue
 
@@ -45,12 +45,8 @@ def test_an_older_version_than_was_heard_of_is_not_kept(
     medium: str, amqp_url: str, redis_url: str, system: str, tmp_path: Path
 ) -> None:
     """The event came, and then the replica answers with the version before it."""
-    caches = {
-        "memory": "memory:",
-        "sqlite": f"sqlite:///{tmp_path}/cache.db",
-        "redis": f"{redis_url}?namespace=cache",
-    }
-    with Scene(amqp_url, system, sqlite_url(tmp_path), cache_url=caches[medium]) as scene:
+    cache = cache_url(medium, tmp_path, redis_url)
+    with Scene(amqp_url, system, sqlite_url(tmp_path), cache_url=cache) as scene:
         replica = Replica(scene.source)
         scene.write("p/a", "old")
         replica.take("p/a")
