@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis_checks import assert_consistent, journal_of, raw_client
 
-from antiphon.errors import TransactionTooLarge
+from antiphon.errors import PositionLost, TransactionTooLarge
 from antiphon.storage.portions import Portion
 from antiphon.storage.redis_store import MOST, PORTION, RedisStore
 from antiphon.storage.string_value import StringValue
@@ -96,6 +96,26 @@ def test_a_transaction_may_be_as_large_as_it_says(small: RedisStore) -> None:
     small.set_metadata("large", {"text": "x" * 2000})
 
     assert (6, True) == (small.head().sequence, journal_of(small)[4].last)
+
+
+def test_a_transaction_that_is_larger_than_the_journal(redis_url: str) -> None:
+    """Readers find all of it, or that their position is lost; and go on after it."""
+    with RedisStore(redis_url, namespace="short", journal_length=50) as store:
+        store.set("before", StringValue(b"1"))
+        before = store.head()
+        keys = _keys(1000)
+        with store.transaction():
+            for key in keys:
+                store.set(key, StringValue(b"1"))
+        after = store.head()
+        try:
+            found: list[str | None] = [entry.key for entry in store.since(before)]
+        except PositionLost:
+            found = []
+        store.set("after", StringValue(b"1"))
+
+        assert found in ([], keys)
+        assert ["after"] == [entry.key for entry in store.since(after)]
 
 
 def test_the_largest_transaction_keeps_nobody_waiting_for_seconds(

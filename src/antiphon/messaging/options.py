@@ -37,7 +37,8 @@ class BusOptions:
             that it survives a power cut; costs a disk's flush an event.
         max_message_bytes: bytes of the longest message that is read, longer ones count
             as corrupt; and about those of the longest event that can be emitted.  At
-            most 16 MiB.  The processes of a system had better agree.
+            most 16 MiB.  The processes of a system had better agree: who reads less
+            than 257 KiB cannot read the bulks of those with the default.
         persistent: whether the broker writes events to disk where a queue is
             durable; costs nothing where none is.
         canary_interval_s: seconds between two messages of the bus to itself, which
