@@ -129,11 +129,15 @@ def check(history: History) -> Verdict:
             verdict.violations.append(Violation("died", player.part.name, death))
         if player.part.role == "reader":
             _check_reads(player, values[player.part.store], history, verdict)
-            _check_owns(player, verdict)
+            _check_demands(player, history, verdict)
+            _check_owns(player, history, verdict)
+        _check_heard(player, verdict)
     for healing in history.healings:
         if healing.seconds is None or healing.seconds > HEAL_S:
             text = f"not right {HEAL_S:.0f} s after everything had healed: {healing.wrong}"
             verdict.violations.append(Violation("unhealed", healing.name, text))
+    for change in history.untold:
+        verdict.violations.append(Violation("untold", "listener", change))
     return verdict
 
 
@@ -167,9 +171,36 @@ def _is_excused(part: Part, replaced: float, troubles: Sequence[Trouble]) -> boo
     )
 
 
-def _check_owns(player: Player, verdict: Verdict) -> None:
+def _check_demands(player: Player, history: History, verdict: Verdict) -> None:
+    wrote = {(one.key, one.count): one.began for one in player.writes}
+    for one in player.demands:
+        since = wrote[one.key, one.least]
+        if one.count < one.least and not _was_restored(history, player.part, since):
+            verdict.violations.append(Violation("unread", player.part.name, f"{one}"))
+
+
+def _check_heard(player: Player, verdict: Verdict) -> None:
+    """Each process hears each event once, and each change has one event."""
+    heard = Counter(player.heard)
+    of_entry: dict[str, str] = {}
+    for (entry, event, run), times in heard.items():
+        if times > 1:
+            text = f"process {run} heard {times} times of {entry} by {event}"
+            verdict.violations.append(Violation("repeated", player.part.name, text))
+        if of_entry.setdefault(entry, event) != event:
+            text = f"{entry} was told by {of_entry[entry]} and {event}"
+            verdict.violations.append(Violation("renamed", player.part.name, text))
+
+
+def _was_restored(history: History, part: Part, since: float) -> bool:
+    """Return whether a backup of the part's store was put back since then."""
+    return any(one.store == part.store and one.ended >= since for one in history.restores)
+
+
+def _check_owns(player: Player, history: History, verdict: Verdict) -> None:
     least: dict[str, int] = {}
     most: dict[str, int] = {}
+    owned_at: dict[str, float] = {}
     run = 0
     for own in player.owns:
         if own.run != run and player.part.cache == "memory":
@@ -178,7 +209,11 @@ def _check_owns(player: Player, verdict: Verdict) -> None:
         if own.kind == "own":
             most[own.key] = own.count
         elif own.kind == "owned":
-            least[own.key] = own.count
+            least[own.key], owned_at[own.key] = own.count, own.at
+        elif own.kind == "disowned":
+            least.pop(own.key, None)
+        elif player.part.is_author and _was_restored(history, player.part, owned_at[own.key]):
+            pass  # it was pushed, perhaps, before its process was killed
         elif not least.get(own.key, 0) <= own.count <= most.get(own.key, 0):
             verdict.violations.append(Violation("lost", player.part.name, _lost(own, least)))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from antiphon.storage.file_layout import HIDDEN
 from tests.chaos.caches.records import Restore
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _truncate(stage: Stage, step: Step) -> Iterator[None]:
         assert stage.redis is not None
         stage.redis.command("XTRIM", "{store}:journal", "MAXLEN", "1")
     else:
-        with _sql(stage) as store:
+        with stage.sql() as store:
             store.execute(
                 'DELETE FROM "store.journal" WHERE sequence <'
                 ' (SELECT max(sequence) FROM "store.journal")'
@@ -136,7 +136,7 @@ def _truncate(stage: Stage, step: Step) -> Iterator[None]:
 @contextlib.contextmanager
 def _restore(stage: Stage, step: Step) -> Iterator[None]:
     """Make a backup, let the play go on, and put the backup back."""
-    back_up, put_back = _REDIS if step.target == "redis" else _SQLITE
+    back_up, put_back = _BACKUPS[step.target]
     with stage.held(step.target):
         values = stage.values(step.target)
         back_up(stage)
@@ -147,22 +147,13 @@ def _restore(stage: Stage, step: Step) -> Iterator[None]:
         stage.history.restores.append(Restore(step.target, began, time.monotonic(), values))
 
 
-@contextlib.contextmanager
-def _sql(stage: Stage, name: str = "store.db") -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(stage.folder / name, isolation_level=None, timeout=20)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
 def _back_up_sqlite(stage: Stage) -> None:
-    with _sql(stage) as store, _sql(stage, "backup.db") as backup:
+    with stage.sql() as store, stage.sql("backup.db") as backup:
         store.backup(backup)
 
 
 def _put_back_sqlite(stage: Stage) -> None:
-    with _sql(stage) as store, _sql(stage, "backup.db") as backup:
+    with stage.sql() as store, stage.sql("backup.db") as backup:
         backup.backup(store)
 
 
@@ -182,8 +173,34 @@ def _put_back_redis(stage: Stage) -> None:
     stage.redis.wait_ready(30)
 
 
-_SQLITE: Any = (_back_up_sqlite, _put_back_sqlite)
-_REDIS: Any = (_back_up_redis, _put_back_redis)
+def _back_up_files(stage: Stage) -> None:
+    """Copy what people see: data and metadata, and nothing of the store's own."""
+    backup = stage.folder / "files-backup"
+    shutil.rmtree(backup, ignore_errors=True)
+    shutil.copytree(stage.folder / "files", backup, ignore=shutil.ignore_patterns(HIDDEN))
+
+
+def _put_back_files(stage: Stage) -> None:
+    """Copy it back over what is there, remove what was not there then, and tell the store."""
+    backup, files = stage.folder / "files-backup", stage.folder / "files"
+    wanted = {path.relative_to(backup) for path in backup.rglob("*") if path.is_file()}
+    for path in wanted:
+        fresh = files / HIDDEN / "put-back"
+        shutil.copy(backup / path, fresh)
+        fresh.replace(files / path)
+    for path in [one for one in files.rglob("*") if one.is_file()]:
+        name = path.relative_to(files)
+        if name.parts[0] != HIDDEN and name not in wanted:
+            path.unlink()
+    with stage.opened("files") as store:
+        store.rescan()
+
+
+_BACKUPS: dict[str, Any] = {
+    "sqlite": (_back_up_sqlite, _put_back_sqlite),
+    "redis": (_back_up_redis, _put_back_redis),
+    "files": (_back_up_files, _put_back_files),
+}
 
 FAULTS: dict[str, Fault] = {
     "broker-kill": _broker_kill,
@@ -250,7 +267,11 @@ def _target(rng: random.Random, fault: str, stage: Stage) -> str:
     if fault.startswith("network-"):
         return rng.choice(["0", "1", "2", *(["redis"] if stage.redis else [])])
     if fault in ("truncate", "restore"):
-        return rng.choice(["sqlite", *(["redis"] if stage.redis else [])])
+        stores = {part.store for part in stage.parts}
+        has_files = fault == "restore" and "files" in stores
+        return rng.choice(
+            ["sqlite", *(["redis"] if stage.redis else []), *(["files"] if has_files else [])]
+        )
     return ""
 
 

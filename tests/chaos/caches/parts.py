@@ -19,7 +19,8 @@ class Part:
     Attributes:
         name: of the player.
         role: writer, sql (writes with plain SQL), reader, keeper (only keeps a
-            shared cache right) or server (of the store "sqlite" over HTTP).
+            shared cache right), server (of the store "sqlite" over HTTP), or
+            listener (to all changes, with a durable subscription).
         store: which store is written, or is behind the cache: sqlite, redis,
             files, http, or joined (sqlite over redis).
         cache: where entries are kept: "memory", or the name of a shared one
@@ -31,6 +32,8 @@ class Part:
         writes_own: whether it keeps keys of its own that it does not push.
         slow_s: seconds that an answer of its source may be under way.
         lag_s: seconds by which the source of a reader may answer late.
+        max_entries: how many entries its cache may hold.
+        is_author: whether a reader pushes keys, and reads what it wrote to the store itself.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Part:
     writes_own: bool = False
     slow_s: float = 0.05
     lag_s: float = 0.0
+    max_entries: int | None = None
+    is_author: bool = False
 
     @property
     def bound_s(self) -> float:
@@ -55,6 +60,16 @@ class Part:
 
     def asdict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def pushed_key(author: str) -> str:
+    """Return the key that *author* pushes; nobody else writes it."""
+    return f"p/pushed-{author}"
+
+
+def through_key(author: str) -> str:
+    """Return the key that *author* writes to the store itself; nobody else does."""
+    return f"p/through-{author}"
 
 
 #: Enough for each kind of cache over one medium: some seconds.
@@ -86,6 +101,20 @@ LONG = (
     Part("joined", "reader", store="joined", slow_s=0.3),
 )
 
+#: Who writes what he reads, caches that hold little, and one who hears of everything.
+AUTHORS = (
+    Part("writer", "writer"),
+    Part("sql", "sql"),
+    Part("redis-writer", "writer", store="redis"),
+    Part("files-writer", "writer", store="files"),
+    Part("listener", "listener"),
+    Part("evicting", "reader", max_entries=3),
+    Part("author", "reader", cache="sqlite:author", is_author=True),
+    Part("redis-author", "reader", store="redis", cache="redis:author", is_author=True),
+    Part("redis-evicting", "reader", store="redis", cache="redis:evicting", max_entries=3),
+    Part("files-author", "reader", store="files", cache="files:author", is_author=True),
+)
+
 #: For sabotage: what shows most, and little else.
 FEW = (
     Part("writer", "writer"),
@@ -106,4 +135,4 @@ REDIS = (
     Part("redis-guest", "reader", store="redis", cache="redis:shared", keeps=False),
 )
 
-COMPANIES = {"redis": REDIS, "short": SHORT, "few": FEW, "all": LONG}
+COMPANIES = {"authors": AUTHORS, "redis": REDIS, "short": SHORT, "few": FEW, "all": LONG}

@@ -191,6 +191,10 @@ class SqlWriter(Writer):
 class Keeper(Player):
     """Keeps a cache right, and reads nothing."""
 
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self.backings: list[Any] = []
+
     def play(self) -> None:
         for _ in self.mount():
             pass
@@ -203,7 +207,15 @@ class Keeper(Player):
             backing = self.open_store(self.part.store)
             slow_down(backing, self.random, self.part.slow_s, lag_s=self.part.lag_s)
             cache = open_store(self.settings["caches"][self.part.cache])
-            mounted = MountedStore("p/", cache, backing, fill=True, freshness=self.part.mode)
+            self.backings.append(backing)
+            mounted = MountedStore(
+                "p/",
+                cache,
+                backing,
+                fill=True,
+                freshness=self.part.mode,
+                max_entries=self.part.max_entries,
+            )
             mounted.connect()
             sabotage.apply(self.settings["without"], mounted, backing)
             if self.part.keeps:
@@ -226,13 +238,16 @@ class Reader(Keeper):
         self.caches = list(self.mount())
         turn = 0
         while self.pause(self.random.uniform(0, 0.008)):
-            mounted = self.caches[(turn := turn + 1) % len(self.caches)]
-            if self.part.writes_own and self.random.random() < 0.02:
-                self._write_own(self.caches[0])
-            elif self.own and self.random.random() < 0.05:
-                self._read_own(self.caches[0])
-            else:
-                self._read(mounted, self.random.choice(KEYS))
+            self.act(self.caches[(turn := turn + 1) % len(self.caches)])
+
+    def act(self, mounted: MountedStore) -> None:
+        """Read, or write something of its own."""
+        if self.part.writes_own and self.random.random() < 0.02:
+            self._write_own(self.caches[0])
+        elif self.own and self.random.random() < 0.05:
+            self._read_own(self.caches[0])
+        else:
+            self._read(mounted, self.random.choice(KEYS))
 
     def _read(self, mounted: MountedStore, key: str) -> None:
         began = time.monotonic()
@@ -308,12 +323,21 @@ class Server(Player):
 ROLES = {"writer": Writer, "sql": SqlWriter, "keeper": Keeper, "reader": Reader, "server": Server}
 
 
+def role_of(part: Part) -> type[Player]:
+    """Return what plays *part*."""
+    from tests.chaos.caches.authors import Author, Listener
+
+    if part.is_author:
+        return Author
+    return Listener if part.role == "listener" else ROLES[part.role]
+
+
 def main() -> None:
     """Play what the argument says."""
     settings = json.loads(sys.argv[1])
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # writes where it hangs to stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the conductor's
-    player = ROLES[settings["part"]["role"]](settings)
+    player = role_of(Part(**settings["part"]))(settings)
     player.begin()
     print("begun", flush=True)
     with contextlib.suppress(BrokenPipeError):
@@ -322,4 +346,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from tests.chaos.caches import player as itself
+
+    itself.main()  # the same classes as those that others derive from

@@ -5,7 +5,10 @@ writes ``write KEY COUNT`` before and ``wrote KEY COUNT`` after a write, or
 ``unsure KEY COUNT ERROR`` if it raised.  A reader writes ``read KEY COUNT BEGAN
 STATE HITS`` when a read returns (STATE is fresh or unsure, COUNT 0 is no such
 key, HITS counts the reads served from the cache so far), ``failed KEY ERROR``,
-and of its own unpushed key ``own KEY COUNT``, ``owned KEY COUNT`` and ``own-read KEY COUNT``.
+and of its own unpushed key ``own KEY COUNT``, ``owned KEY COUNT``, ``own-read KEY COUNT``
+and ``disowned KEY COUNT`` when it is pushed or given up.  An author writes ``read-at
+KEY COUNT BEGAN LEAST`` of a read that asked for what it had written itself, and a
+listener ``heard ENTRY EVENT`` of the change with that id in its journal.
 """
 
 from __future__ import annotations
@@ -47,13 +50,24 @@ class Read:
 
 @dataclass(slots=True)
 class Own:
-    """One write or reading of a key that is not pushed; *kind* is own, owned or own-read."""
+    """What became of a key that is not pushed: *kind* is own, owned, own-read or disowned."""
 
     kind: str
     key: str
     count: int
     at: float
     run: int
+
+
+@dataclass(slots=True)
+class Demand:
+    """One read that asked for at least the write that counted *least*."""
+
+    key: str
+    count: int
+    least: int
+    began: float
+    ended: float
 
 
 @dataclass(slots=True)
@@ -64,6 +78,9 @@ class Player:
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     owns: list[Own] = field(default_factory=list)
+    demands: list[Demand] = field(default_factory=list)
+    #: Ids of journal entry and event, and the number of the process that heard of them.
+    heard: list[tuple[str, str, int]] = field(default_factory=list)
     failures: int = 0
     hits: int = 0
     #: What ended a process of it that nobody killed.
@@ -100,6 +117,8 @@ class History:
     restores: list[Restore] = field(default_factory=list)
     healings: list[Healing] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
+    #: Changes that were in a journal in the end, and that no event told of.
+    untold: list[str] = field(default_factory=list)
 
 
 def keep(folder: Path, parts: list[Part], history: History) -> None:
@@ -109,6 +128,7 @@ def keep(folder: Path, parts: list[Part], history: History) -> None:
         "restores": [asdict(one) for one in history.restores],
         "healings": [asdict(one) for one in history.healings],
         "troubles": [asdict(one) for one in history.troubles],
+        "untold": history.untold,
     }
     (folder / _NAME).write_text(json.dumps(about, indent=1))
 
@@ -121,6 +141,7 @@ def read(folder: Path) -> History:
         [Restore(**one) for one in about["restores"]],
         [Healing(**one) for one in about["healings"]],
         [Trouble(**one) for one in about["troubles"]],
+        about.get("untold", []),
     )
 
 
@@ -148,7 +169,12 @@ def _read_run(player: Player, path: Path, run: int) -> None:
             open_writes[words[0], words[1]] = player.writes[-1]
         elif kind == "wrote":
             open_writes[words[0], words[1]].ended = at
-        elif kind in ("own", "owned", "own-read"):
+        elif kind == "read-at":
+            key, count, began, least = words
+            player.demands.append(Demand(key, int(count), int(least), float(began), at))
+        elif kind == "heard":
+            player.heard.append((words[0], words[1], run))
+        elif kind in ("own", "owned", "own-read", "disowned"):
             player.owns.append(Own(kind, words[0], int(words[1]), at, run))
         elif kind == "failed":
             player.failures += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sqlite3
 import tempfile
 import threading
 import time
@@ -23,8 +24,9 @@ from tests.chaos.broker import start_broker
 from tests.chaos.caches.cast import Actor
 from tests.chaos.caches.checker import HEAL_S, Verdict, check, summary
 from tests.chaos.caches.faults import Step, carry_out
-from tests.chaos.caches.parts import KEYS, Part
+from tests.chaos.caches.parts import KEYS, Part, pushed_key, through_key
 from tests.chaos.caches.records import Healing, History, keep, read
+from tests.chaos.caches.telling import untold, wait_listening
 from tests.chaos.history import Trouble
 from tests.chaos.network import NamespaceNetwork, Network, ProxyNetwork, can_make_namespaces
 
@@ -59,6 +61,7 @@ class Stage:
         self._report, self._never, self._began = report, threading.Event(), time.monotonic()
         self._stack = contextlib.ExitStack()
         self.actors: list[Actor] = []
+        self._listening_ns = 0
         try:
             self._raise(broker)
         except BaseException:
@@ -195,10 +198,25 @@ class Stage:
         """Return the players of *roles*."""
         return [one for one in self.actors if one.part.role in roles]
 
+    def writers(self) -> list[Actor]:
+        """Return all who write."""
+        return [
+            one for one in self.actors if one.part.role in ("writer", "sql") or one.part.is_author
+        ]
+
+    @contextlib.contextmanager
+    def sql(self, name: str = "store.db") -> Iterator[sqlite3.Connection]:
+        """Yield a connection to a database of the play, the sqlite store at first."""
+        connection = sqlite3.connect(self.folder / name, isolation_level=None, timeout=20)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
     @contextlib.contextmanager
     def held(self, store: str) -> Iterator[None]:
         """Have nobody write to *store* meanwhile."""
-        writers = [one for one in self.of_role("writer", "sql") if one.part.store == store]
+        writers = [one for one in self.writers() if one.part.store == store]
         for one in writers:
             one.ask("hold", 30)
         try:
@@ -209,11 +227,13 @@ class Stage:
 
     def raise_curtain(self) -> None:
         """Start everybody, and wait until every reader has read something."""
-        for roles in (("server", "keeper", "writer", "sql"), ("reader",)):
+        for roles in (("listener",), ("server", "keeper", "writer", "sql"), ("reader",)):
             for actor in self.of_role(*roles):
                 actor.start()
             for actor in self.of_role(*roles):
                 actor.wait_begun()
+            if roles == ("listener",):
+                self._listening_ns = wait_listening(self)
         deadline = time.monotonic() + 60
         for actor in self.of_role("reader"):
             log = self.folder / f"{actor.part.name}.0.log"
@@ -233,13 +253,14 @@ class Stage:
             network.silence()
         began = time.monotonic()
         self.wait(0.5)
-        for actor in self.of_role("writer", "sql"):
+        for actor in self.writers():
             actor.ask("hold", 60)
         for network in self.networks:
             network.heal()
         self.note_trouble("network-silence", "all, at the end", began)
         self.report("nothing is written any more; everything is well")
         self._heal()
+        self.history.untold = untold(self, self._listening_ns)
 
     def _heal(self) -> None:
         healed = time.monotonic()
@@ -273,7 +294,9 @@ class Stage:
         """Return what all keys of store *name* are; nobody must write."""
         found = self._values(name)
         with self.opened(name) as store:
-            for key in self.actors[0].common["own_keys"]:
+            authors = [one.name for one in self.parts if one.is_author]
+            of_authors = [of(name) for name in authors for of in (pushed_key, through_key)]
+            for key in (*self.actors[0].common["own_keys"], *of_authors):
                 with contextlib.suppress(KeyError):
                     found[key] = int(store.get(key).data.read())
         return found

@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.caches.checker import HEAL_S, check, summary
 from tests.chaos.caches.parts import Part
 from tests.chaos.caches.records import (
+    Demand,
     Healing,
     History,
     Own,
@@ -173,3 +174,51 @@ def test_a_play_is_kept_and_judged_again(tmp_path: Path) -> None:
     assert (17, 1) == (again.players[1].hits, again.players[1].failures)
     assert told.troubles == again.troubles
     assert "1 of 2 writes done" in summary(again, check(again))
+
+
+def authored(*owns: Own, demands: tuple[Demand, ...] = (), restored: bool = False) -> History:
+    """Return a history of an author, who wrote 3 to the store itself at second 1."""
+    author = Player(
+        Part("author", "reader", cache="sqlite:author", is_author=True),
+        writes=[Write(KEY, 3, 1.0, 1.1)],
+        owns=list(owns),
+        demands=list(demands),
+    )
+    restores = [Restore("sqlite", 5.0, 5.1, {})] if restored else []
+    return History([author], restores)
+
+
+def test_a_read_must_see_the_write_that_it_asks_for() -> None:
+    """With the version of its own write as ``at_least`` a process reads that, or later ones."""
+    seen, missed = Demand(KEY, 3, 3, 1.2, 1.3), Demand(KEY, 2, 3, 6.0, 6.1)
+
+    assert [] == kinds(authored(demands=(seen,)))
+    assert ["unread"] == kinds(authored(demands=(seen, missed)))
+    assert [] == kinds(authored(demands=(missed,), restored=True))
+
+
+def test_what_is_pushed_is_no_longer_ones_own() -> None:
+    """Until then it is there, whoever was killed; afterwards the store has it."""
+    own, owned = Own("own", KEY, 7, 1.0, 0), Own("owned", KEY, 7, 1.1, 0)
+    gone = Own("own-read", KEY, 0, 9.0, 1)
+
+    assert ["lost"] == kinds(authored(own, owned, gone))
+    assert [] == kinds(authored(own, owned, gone, restored=True))
+    assert [] == kinds(authored(own, owned, Own("disowned", KEY, 7, 2.0, 0), gone))
+
+
+def test_each_event_is_heard_once_and_each_change_has_one() -> None:
+    """By a process; whoever follows it may hear of it again, by the same id."""
+    part = Part("listener", "listener")
+
+    def of(*heard: tuple[str, str, int]) -> History:
+        return History([Player(part, heard=list(heard))])
+
+    assert [] == kinds(of(("aa", "1", 0), ("bb", "2", 0), ("aa", "1", 1)))
+    assert ["repeated"] == kinds(of(("aa", "1", 0), ("aa", "1", 0)))
+    assert ["renamed"] == kinds(of(("aa", "1", 0), ("aa", "2", 0)))
+
+
+def test_a_change_that_no_event_told_of_is_told() -> None:
+    """What is in a journal in the end was published by somebody."""
+    assert ["untold"] == kinds(History(untold=["files: 1-7-aa"]))
