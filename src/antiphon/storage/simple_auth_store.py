@@ -16,17 +16,13 @@ from antiphon.storage.conditions import check_honours, condition, honours_expect
 from antiphon.storage.journal import Journal, Version
 from antiphon.storage.journals import journals_of, visible
 from antiphon.storage.passwords import PasswordEncoder, make_encoder, sha1_hasher
+from antiphon.storage.portions import Bulk, bulk_of
 from antiphon.storage.shielding import HiddenKeys, shield
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 from antiphon.storage.value import Value
 
-__all__ = [
-    "AuthenticationError",
-    "PasswordEncoder",
-    "SimpleAuthStore",
-    "make_encoder",
-    "sha1_hasher",
-]
+__all__ = ["AuthenticationError", "PasswordEncoder", "SimpleAuthStore", "make_encoder"]
+__all__ += ["sha1_hasher"]
 
 #: Makes of a password what is kept of it.
 Encoder = Callable[[bytes], bytes]
@@ -373,6 +369,10 @@ class SimpleAuthStore(AbstractStore):
         """Return a transaction of the wrapped store."""
         self._check_connected()
         return self.store.transaction(notes)
+
+    def _bulk(self, notes: str) -> Bulk:
+        self._check_connected()
+        return bulk_of(self.store, notes)
 
     def _writable(self, key: str, operation: str, expect: Version | None) -> str:
         check_honours(self.store, expect)

@@ -23,6 +23,7 @@ from antiphon.storage.journal import Position
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.overlay import Pending
 from antiphon.storage.portions import Portion, portions
+from antiphon.storage.simple_auth_store import SimpleAuthStore
 from antiphon.storage.string_value import StringValue
 
 
@@ -199,6 +200,19 @@ def test_stores_over_it_commit_in_portions(store: PortionedStore) -> None:
             each.multiset_metadata([f"{number}/k00"] * 4, ({"n": n} for n in range(4)))
 
     assert [3, 3, 2, 3, 1] * 3 == _commits(store)
+
+
+def test_a_store_that_asks_for_a_password_commits_in_portions(store: PortionedStore) -> None:
+    """By all methods for many keys."""
+    users = DictMemoryStore()
+    users.set(".user_alice", StringValue(b"SECRET"))
+    simple = SimpleAuthStore(store, bytes.upper, user_key_store=users)
+    simple.connect({"username": "alice", "password": "secret"})
+    simple.multiset(_keys(4), _values(4))
+    simple.multiset_metadata(_keys(4), ({} for _ in range(4)))
+    simple.disconnect()
+
+    assert [3, 1] * 2 == _commits(store)
 
 
 def test_a_portion_has_room_for_so_much() -> None:
