@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 JOURNAL_LENGTH = 100_000
 
 #: What ``multiset`` and its like commit at once.  Redis does nothing else meanwhile, which is
-#: 10 to 20 ms; a machine that is busy takes some times as long (benchmarks/stores/redis_bulk.py).
+#: 10 to 20 ms; a machine that is busy takes some times as long.
 PORTION = Portion(changes=1000, entries=4000, size=1 << 20)
 
 #: What one transaction may have: what takes Redis half a second, on a machine that is busy some
