@@ -63,6 +63,8 @@ class _Connection(sqlite3.Connection):
     """
 
     reader: sqlite3.Cursor
+    #: Seconds for which sqlite itself waits for a lock.
+    busy_s: float
 
 
 class _Turn:
@@ -178,12 +180,12 @@ class Medium:
     def write_soon(self, work: Work[_T], timeout_s: float) -> _T:
         """Do as ``write`` does, not durably, and wait at most *timeout_s* for a lock of others."""
 
-        def written(connection: sqlite3.Connection) -> _T:
-            connection.execute(f"PRAGMA busy_timeout={int(timeout_s * 1000)}")
-            try:
-                return self._written(connection, work, durable=False)
-            finally:
-                connection.execute(f"PRAGMA busy_timeout={int(self.timeout_s * 1000)}")
+        def written(connection: _Connection) -> _T:
+            # It stays so: whoever may wait for longer tries again (``_retried``).
+            if connection.busy_s != timeout_s:
+                connection.execute(f"PRAGMA busy_timeout={int(timeout_s * 1000)}")
+                connection.busy_s = timeout_s
+            return self._written(connection, work, durable=False)
 
         if not self.writing.acquire(timeout=timeout_s):
             raise self._locked(timeout_s)
@@ -325,6 +327,7 @@ class Medium:
             connection.execute(self._synchronous())
             connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             connection.reader = connection.cursor()
+            connection.busy_s = self.timeout_s
         except BaseException:
             connection.close()
             raise
