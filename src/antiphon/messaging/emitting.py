@@ -110,7 +110,8 @@ class EmittingManager(ObservingManager):
             raise ValueError(f"{event!r} has no id, by which receivers know it again")
         # Never the cause that something is given up to make room.
         outgoing = self._outgoing
-        outgoing.wait_settled(outgoing.appended - outgoing.max_events // 2, AGAIN_TIMEOUT_S)
+        if len(outgoing) > outgoing.max_events // 2:  # asked first: who waits ends a bulk
+            outgoing.wait_settled(outgoing.appended - outgoing.max_events // 2, AGAIN_TIMEOUT_S)
         self._publisher.publish_again(event, origin_of(event, self.origin), event_id, happened_ns)
         if not heard:
             self._inbox.tell(self._hear_again, (event, then))

@@ -11,6 +11,7 @@ stays where it is for a while.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for the broker to confirm what was published; then it is asked again later.
 CONFIRM_TIMEOUT_S = 5.0
+
+#: Orphans in one batch from which they go out in few messages.
+BULK_FROM = 20
 
 #: An owner's lease is forgotten so many times its length after it ended.
 _FORGET_AFTER = 10
@@ -153,24 +157,10 @@ class Sweeper:
             lease_s=self._timing.lease_s,
             patience_s=patience_s,
         )
-        done: list[JournalEntry] = []
-        has_more = False
         dropped = self._bus.sending[1]
-        before = swept.entry_id
-        for commit in _commits(store.since(swept)):
-            dues = [fates.is_due(entry) for entry in commit]
-            if None in dues:
-                self.waits_since_ns = commit[0].time_ns
-                fates.awaits(commit[dues.index(None)], store.head())
-                break
-            for entry, is_due in zip(commit, dues, strict=True):
-                if is_due:
-                    self._publish(store, entry, before)
-                before = entry.version.entry_id
-            done += commit
-            if len(done) >= self._timing.batch:
-                has_more = True
-                break
+        # Begun with the first event that goes out: most looks publish nothing.
+        with contextlib.ExitStack() as block:
+            done, has_more = self._walk(store, swept, fates, block)
         if not done:
             return False
         if self._published and not self._is_confirmed(dropped, is_ending):
@@ -181,6 +171,36 @@ class Sweeper:
         self._forget(ledger, fates.leases.values(), done[-1])
         self._counts.swept += len(done)
         return has_more
+
+    def _walk(
+        self, store: Any, swept: Position, fates: _Fates, block: contextlib.ExitStack
+    ) -> tuple[list[JournalEntry], bool]:
+        """Publish a batch of what is due; return the entries that are done, and if there are more.
+
+        From some number on the events go out as a bulk, until *block* ends.
+        """
+        done: list[JournalEntry] = []
+        published, bulk = 0, None
+        before = swept.entry_id
+        for commit in _commits(store.since(swept)):
+            dues = [fates.is_due(entry) for entry in commit]
+            if None in dues:
+                self.waits_since_ns = commit[0].time_ns
+                fates.awaits(commit[dues.index(None)], store.head())
+                return done, False
+            for entry, is_due in zip(commit, dues, strict=True):
+                if is_due:
+                    self._publish(store, entry, before)
+                    published += 1
+                    if bulk is not None:
+                        bulk.emitted()
+                    elif published == BULK_FROM:
+                        bulk = block.enter_context(self._bus.gather())
+                before = entry.version.entry_id
+            done += commit
+            if len(done) >= self._timing.batch:
+                return done, True
+        return done, False
 
     def _skipped(self, ledger: OutboxLedger, swept: Position) -> Position:
         """Move the position over this process's own entries, as far as there are no others."""

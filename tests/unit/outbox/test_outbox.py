@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -103,6 +104,22 @@ def test_plain_sql_is_published(sqlite_world: World, tmp_path: Path) -> None:
     entries = list(store.since(begin))
     ids = [foreign_event_id(store.store_id, entry.version.entry_id) for entry in entries]
     assert ids == heard.ids
+
+
+def test_many_orphans_go_out_in_few_messages(sqlite_world: World, tmp_path: Path) -> None:
+    """As the events of one large commit do."""
+    heard = Heard(sqlite_world.bus())
+    bus = sqlite_world.bus(QUICK)
+    store = sqlite_world.store(bus)
+    keys = [f"{number}" for number in range(3000)]
+    with contextlib.closing(sqlite3.connect(tmp_path / "store")) as database, database:
+        database.executemany(
+            "INSERT INTO store (key, data) VALUES (?, x'')", [(key,) for key in keys]
+        )
+    wait_swept(store)
+
+    assert keys == heard.wait(3000)
+    assert bus.stats().messages < 150
 
 
 def test_what_a_rescan_finds_is_published(tmp_path: Path) -> None:
