@@ -170,6 +170,17 @@ def test_the_journal_is_read_page_by_page(store: Any, medium: SqliteStore) -> No
     assert list(medium.since(Position(head.store_id, head.epoch, 0, b""))) == entries
 
 
+def test_an_own_write_links_to_the_entry_before(store: Any, medium: SqliteStore) -> None:
+    """A cache in the writer's process knows from its event that it missed nothing."""
+    before = medium.set("a", StringValue(b"1"))
+    links: list[bytes] = []
+    store.event_manager.connect(StoreModificationEvent, lambda event: links.append(event.link))
+    store.set("b", StringValue(b"2"))
+
+    assert before is not None
+    assert [before.entry_id[:4]] == links
+
+
 def test_a_server_that_cannot_be_written_says_so(web: Web, tmp_path: Path) -> None:
     """A store that is read-only there is so here; reading goes on."""
     (tmp_path / "data").mkdir()
