@@ -39,6 +39,9 @@ from tests.chaos.crashes.writing import Target
 #: Kills between two judgements, which take about a second.
 _BATCH = 60
 
+#: Kills in the middle of a bulk, in the short form; its calls are those of other commits.
+_BULK_KILLS = 6
+
 #: Commits of a writer.
 _STEPS = 6
 
@@ -84,7 +87,8 @@ class _Season:
             self._kill(kind, several, [*(each.target for each in calls), *torn], "SEVERAL")
         if kind.startswith("redis"):
             bulk = self._play(kind, medium, [BULK])
-            self._kill(kind, bulk, _one_of_each(bulk.rehearse(), self._dice), "BULK")
+            calls = self._dice.sample(bulk.rehearse(), _BULK_KILLS)
+            self._kill(kind, bulk, [each.target for each in calls], "BULK")
         everyday = self._play(kind, medium, EVERYDAY)
         self._kill(kind, everyday, _one_of_each(everyday.rehearse(), self._dice), "EVERYDAY")
 
