@@ -251,9 +251,16 @@ class FillingMount:
         if entry is None:
             self.counts.add("misses")
             return None
+        if wanted is not None and not self._has_exactly(entry, wanted):
+            # Past it by its number: so is a position that the store has lost since.
+            return self._shown(key, entry, beat, demand._replace(max_age_s=0.0))
         if demand.max_age_s is None and self.options.mode.name == "available":
             return self._available(key, beat, demand)
         return self._shown(key, entry, beat, demand)
+
+    def _has_exactly(self, entry: CachedEntry, wanted: Position) -> bool:
+        is_it = entry.checked and entry.version == wanted.version
+        return is_it or self.ledger.positions().get(wanted.store_id) == wanted
 
     def _shown(
         self, key: str, entry: CachedEntry, beat: int | None, demand: Demand | None = None

@@ -29,15 +29,14 @@ return redis.status_reply(entry[1] .. ' ' .. string.match(entry[2][2], '^%x+'))
 _AFTER_S = 2.0
 
 
-def wait_listening(stage: Stage) -> int:
-    """Wait until the listener's queue stands; return the wall clock then, in nanoseconds."""
+def wait_listening(stage: Stage) -> None:
+    """Wait until the listener's queue stands."""
     for actor in stage.of_role("listener"):
         log = stage.folder / f"{actor.part.name}.0.log"
         deadline = time.monotonic() + 60
         while not (log.exists() and b" listens" in log.read_bytes()):
             assert time.monotonic() < deadline, f"{actor.part.name} does not listen"
             stage.wait(0.05)
-    return time.time_ns()
 
 
 def untold(stage: Stage, since_ns: int) -> list[str]:

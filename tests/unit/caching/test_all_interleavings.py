@@ -279,3 +279,21 @@ def test_own_keys_are_untouched() -> None:
         return world
 
     assert explore(make).ends > 0
+
+
+def test_a_read_that_asks_for_a_position_is_not_fooled_by_a_lost_one() -> None:
+    """I8: the position of before the store went back has a larger number than what is asked for."""
+
+    def make() -> World:
+        world = cached("a")
+        world.write("b", "b")()
+        world.hear(0)()
+        world.hear(1)()
+        world.read("a")()
+        world.restore(2)()
+        world.write("a")()
+        world.act("clock", world.tick(1.1))
+        world.act("reader", world.read("a", at_least=world.source.now_head()))
+        return world
+
+    assert explore(make).ends > 0
