@@ -8,11 +8,17 @@ from antiphon.errors import StoreError, StoreUnavailable, WireError
 from antiphon.messaging.broker_event_manager import BrokerEventManager
 from antiphon.storage.backend_telling import EVENT_OF_ACTION
 from antiphon.storage.journal import JournalEntry, foreign_event_id, place_of, version_of
-from antiphon.storage.shielding import shield_of
+from antiphon.storage.shielding import ShieldingManager, shield_of
 
 
 def publish_entry(
-    bus: BrokerEventManager, store: Any, entry: JournalEntry, before: bytes, *, heard: bool
+    bus: BrokerEventManager,
+    store: Any,
+    entry: JournalEntry,
+    before: bytes,
+    *,
+    heard: bool,
+    is_shielded: bool,
 ) -> None:
     """Publish the event of *entry*, redacted if *store* is behind a shield.
 
@@ -22,19 +28,25 @@ def publish_entry(
         entry: one of its journal.
         before: id of the entry before that.
         heard: whether listeners of this process have heard the event.
+        is_shielded: whether it is nobody's to publish in clear.
 
     Raises:
         MessagingError, WireError: it was not published.
-        StoreUnavailable: likewise; it is not known what its metadata are.
+        StoreUnavailable: likewise; it is not known what its metadata are, or its shield
+            is just being exchanged.
     """
     metadata = _metadata(store, entry)
+    # Once for all that follows: another event manager may be assigned at any moment.
+    shield = shield_of(store.event_manager)
+    if shield is None and is_shielded:
+        raise StoreUnavailable(f"the events of {store!r} are to be redacted, and nobody does so")
     try:
-        _publish(bus, store, entry, before, metadata, heard=heard)
+        _publish(bus, store, entry, before, metadata, shield, heard=heard)
     except WireError:
         if not metadata:
             raise
         # Other programs write what does not travel; that the key changed does.
-        _publish(bus, store, entry, before, {}, heard=heard)
+        _publish(bus, store, entry, before, {}, shield, heard=heard)
 
 
 def _publish(
@@ -43,6 +55,7 @@ def _publish(
     entry: JournalEntry,
     before: bytes,
     metadata: dict[str, Any] | None,
+    shield: ShieldingManager | None,
     *,
     heard: bool,
 ) -> None:
@@ -51,7 +64,6 @@ def _publish(
     event._position = place_of(store.store_id, entry.version, before)
     if not event.travels:
         return
-    shield = shield_of(store.event_manager)
     if shield is None:
         bus.publish_again(event, happened_ns=entry.time_ns, heard=heard)
         return

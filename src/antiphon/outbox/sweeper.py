@@ -78,6 +78,7 @@ class Sweeper:
         # Entry ids of what was published since the position moved: it is not published again
         # because the broker takes its time.
         self._published: set[bytes] = set()
+        self._is_shielded = False
         self._silence = _Silence(timing.lease_s)
         self._is_linked: bool | None = None  # None before the first time
         self._back_at = float("-inf")
@@ -102,7 +103,8 @@ class Sweeper:
             self.waits_since_ns = time.time_ns()
         if not self._can_publish() or not self._is_my_turn():
             return False
-        if ledger.is_shielded() and shield_of(store.event_manager) is None:
+        self._is_shielded = ledger.is_shielded()
+        if self._is_shielded and shield_of(store.event_manager) is None:
             return False
         try:
             return self._go_on(store, ledger, self._skipped(ledger, swept), is_ending)
@@ -220,7 +222,9 @@ class Sweeper:
             return
         heard = entry.owner == self._owner and self._vouching.was_given_up(entry)
         try:
-            publish_entry(self._bus, store, entry, before, heard=heard)
+            publish_entry(
+                self._bus, store, entry, before, heard=heard, is_shielded=self._is_shielded
+            )
         except (UnencodableAttribute, NameConflict, WireError) as exc:
             self._counts.unpublishable += 1
             logger.error("the event of %s in %r cannot be sent: %s", entry.version, store, exc)

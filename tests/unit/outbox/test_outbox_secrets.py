@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 from typing import Any
 
 import pytest
@@ -58,6 +59,34 @@ def test_a_process_without_the_shield_publishes_nothing(world: World) -> None:
 
     assert [digest("secret")] == heard.wait(1)
     wait_swept(store)
+
+
+def test_a_shield_that_is_taken_away_in_the_middle_of_a_sweep(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing goes out in clear until it is there again."""
+    heard = Heard(sqlite_world.bus())
+    bus = sqlite_world.bus(QUICK)
+    store = sqlite_world.store(bus)
+    authorizing(store)
+    shielded, get = store.event_manager, store.get
+    away = threading.Event()
+
+    def taking_away(key: str) -> Any:
+        if not away.is_set():
+            store._event_manager = bus  # as a program assigns it
+            away.set()
+        return get(key)
+
+    monkeypatch.setattr(store, "get", taking_away)
+    authorizing(sqlite_world.store()).set("secret", StringValue(b"1"))
+    assert away.wait(20)
+    looked = bus.outbox.stats().lag_s
+    wait_until(lambda: bus.outbox.stats().lag_s > looked + 0.2, "it was looked at again")
+    assert [] == heard.keys
+    store._event_manager = shielded
+
+    assert [digest("secret")] == heard.wait(1)
 
 
 def test_users_hear_what_they_may(world: World) -> None:
