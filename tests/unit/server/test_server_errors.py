@@ -30,6 +30,7 @@ STATUS = {
     "VersionConflict": 412,
     "PermissionsUnsupported": 501,
     "TransactionError": 501,
+    "TransactionTooLarge": 501,
     "StoreUnavailable": 503,
     "NotConnected": 503,
     "StoreFull": 507,
