@@ -26,6 +26,7 @@ from antiphon.errors import (
     StoreFull,
     StoreUnavailable,
     TransactionError,
+    TransactionTooLarge,
     VersionConflict,
 )
 
@@ -218,6 +219,7 @@ _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
         "the key has another version; nothing was written: read it again and decide anew",
     ),
     (PermissionsUnsupported, 501, "the store keeps no permissions"),
+    (TransactionTooLarge, 501, "the commit has more changes than the store makes at once"),
     (TransactionError, 501, "the store cannot do this in one transaction"),
     (StoreUnavailable, 503, "the store cannot be reached; whether a write happened, reading tells"),
     (NotConnected, 503, "the store is not connected"),
