@@ -290,22 +290,28 @@ def test_spool_after_a_fork(bus_of: Opener, memory_broker: MemoryBroker, tmp_pat
     memory_broker.hold_confirms()
     bus = bus_of(options=options)
     emit(bus, 1)
-    go_on, went_on = os.pipe()
+    (go_on, went_on), (at_rest, rested) = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
         os.close(went_on)
         try:
             emit(bus, 2)
         except BusClosed:
+            os.write(rested, b".")
             os.read(go_on, 1)  # until the parent has opened it again
             os._exit(0)
         os._exit(1)
     os.close(go_on)
-    bus.close(0.05)
-    memory_broker.release_confirms()
+    os.close(rested)
+    try:
+        assert b"." == os.read(at_rest, 1)  # it has let go of the spool, however late it ran
+        bus.close(0.05)
+        memory_broker.release_confirms()
 
-    again = bus_of(options=options)
-    os.close(went_on)
+        again = bus_of(options=options)
+    finally:
+        os.close(went_on)
+        os.close(at_rest)
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert 1 == again.stats().recovered
