@@ -161,7 +161,7 @@ def equal_numbers_overtaken(**kwargs: Any) -> World:
     world = cached("ab", **kwargs)
     world.write("a", "a")()
     world.restore(2)()
-    world.act("writer", world.write("b"), world.write("a"), world.write("a"))
+    world.act("writer", world.write("b"), world.write("a"))
     world.act("late", world.hear(1), world.hear(0))
     world.act("reader", world.tick(4.0), world.read("b"))
     return world
