@@ -23,6 +23,10 @@ CACHES, KEYS, CHANGED = 5, 4000, 5
 #: Requests that the source may get: 1 % of a reload of all caches.
 MOST_REQUESTS = CACHES * KEYS // 100
 
+#: Seconds that a broker takes to restart, and requests of one cache in each further second:
+#: a look at the journal, which is two or three.
+RESTART_S, LOOK_REQUESTS = 10.0, 3
+
 PATIENCE_S = 60.0
 NAMESPACE = "origin"
 
@@ -120,13 +124,16 @@ def test_a_restart_of_the_broker_costs_no_reload(
     with contextlib.ExitStack() as stack:
         caches = [Cache(stack, broker_url, source_url, system) for _ in range(CACHES)]
         requests = Requests(monkeypatch)
+        began = time.monotonic()
         broker.kill()
         wait_until(lambda: not any(cache.invalidator.is_trusted for cache in caches))
         change(source_url)
         broker.restart()
         wait_until(lambda: all(cache.invalidator.is_trusted for cache in caches))
+        late_s = max(time.monotonic() - began - RESTART_S, 0)
 
-        assert requests.count <= MOST_REQUESTS
+        # A look a second is no reload, however long a busy machine takes for the broker.
+        assert requests.count <= MOST_REQUESTS + LOOK_REQUESTS * CACHES * late_s
         assert [KEYS - CHANGED] * CACHES == [cache.entries for cache in caches]
         assert [b"2"] * CACHES == [cache.read(0) for cache in caches]
 
