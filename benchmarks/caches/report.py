@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import os
-import platform
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from importlib import metadata
-from pathlib import Path
 
 from antiphon.testing.servers import rabbitmq, redis
-from benchmarks.messaging.report import machine
 from benchmarks.messaging.report import percentiles as percentiles
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.messaging.report import report_of
 
 #: What is compared, for the record.
 LIBRARIES = ("pika", "redis", "hiredis", "ZEO")
-
-_BEGAN = time.monotonic()
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -45,36 +34,7 @@ def servers_of(chosen: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 def write_report(name: str, lines: Sequence[str], *, keep: bool) -> None:
     """Print *lines* under a heading; with *keep* also write them to ``results/``."""
-    changed = " with changes" if _git("status", "--porcelain", "--", "../../src") else ""
-    versions = ", ".join(f"{library} {_version(library)}" for library in LIBRARIES)
-    head = [
-        f"command: python -m benchmarks.caches.{name} {' '.join(sys.argv[1:])}".rstrip(),
-        f"commit:  {_git('rev-parse', '--short', 'HEAD')}{changed}",
-        f"machine: {machine()}",
-        f"python:  {platform.python_version()}; {versions}",
-        f"date:    {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, "
-        f"{time.monotonic() - _BEGAN:.0f} s",
-        "",
-    ]
-    text = "\n".join([*head, *lines, ""])
-    print(text, flush=True)
-    if keep:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.txt").write_text(text)
-
-
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "(none)"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
+    report_of("caches", LIBRARIES, name, lines, keep=keep)
 
 
 def load() -> str:

@@ -16,8 +16,6 @@ from pathlib import Path
 
 from antiphon.testing.servers import RabbitMQ, rabbitmq
 
-RESULTS = Path(__file__).parent / "results"
-
 #: What is compared, for the record.
 LIBRARIES = ("pika", "kombu", "amqp", "aio-pika", "AMQPStorm", "faststream", "ormsgpack")
 
@@ -74,10 +72,25 @@ def _git(*arguments: str) -> str:
 
 def write_report(name: str, lines: Sequence[str], *, keep: bool) -> None:
     """Print *lines* under a heading; with *keep* also write them to ``results/``."""
+    report_of("messaging", LIBRARIES, name, lines, keep=keep)
+
+
+def report_of(
+    part: str, libraries: Sequence[str], name: str, lines: Sequence[str], *, keep: bool
+) -> None:
+    """Print *lines* under a heading; with *keep* also write them to the results of *part*.
+
+    Args:
+        part: the package below ``benchmarks``.
+        libraries: whose versions belong to the record.
+        name: of the benchmark.
+        lines: what was found.
+        keep: whether a file is written.
+    """
     changed = " with changes" if _git("status", "--porcelain", "--", "../../src") else ""
-    versions = ", ".join(f"{library} {metadata.version(library)}" for library in LIBRARIES)
+    versions = ", ".join(f"{library} {_version(library)}" for library in libraries)
     head = [
-        f"command: python -m benchmarks.messaging.{name} {' '.join(sys.argv[1:])}".rstrip(),
+        f"command: python -m benchmarks.{part}.{name} {' '.join(sys.argv[1:])}".rstrip(),
         f"commit:  {_git('rev-parse', '--short', 'HEAD')}{changed}",
         f"machine: {machine()}",
         f"python:  {platform.python_version()}; {versions}",
@@ -88,5 +101,13 @@ def write_report(name: str, lines: Sequence[str], *, keep: bool) -> None:
     text = "\n".join([*head, *lines, ""])
     print(text, flush=True)
     if keep:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.txt").write_text(text)
+        results = Path(__file__).parents[1] / part / "results"
+        results.mkdir(exist_ok=True)
+        (results / f"{name}.txt").write_text(text)
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "(none)"
