@@ -179,7 +179,7 @@ def _read(servers: Servers, peer: str, pipe: Connection) -> None:
             last, is_busy = pipe.recv()
             pipe.send("ready")
             pipe.send((_read_busily if is_busy else _read_when_told)(reader, last))
-    except EOFError:
+    except (EOFError, ConnectionError):  # the other end is done
         pass
     except Exception:
         pipe.send(traceback.format_exc(limit=-3))
@@ -226,7 +226,7 @@ def _write(servers: Servers, peer: str, pipe: Connection) -> None:
                 time.sleep(chance.uniform(*pause_s))
                 write(stamped(number))
             pipe.send("ready")
-    except EOFError:
+    except (EOFError, ConnectionError):  # the other end is done
         pass
     except Exception:
         pipe.send(traceback.format_exc(limit=-3))
