@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import random
-import threading
 from collections.abc import Callable
 from uuid import UUID
 
-from antiphon.errors import StoreError
+from antiphon.caching.asking import JournalThread
 from antiphon.storage.freshness import boot_clock
 from antiphon.storage.journal import Journal, Position, WaitingJournal
-from antiphon.storage.journals import wake
-
-logger = logging.getLogger(__name__)
 
 #: Seconds that one wait takes at most: an answer that does not come is noticed then.
 WAIT_S = 5.0
@@ -21,11 +15,8 @@ WAIT_S = 5.0
 #: Seconds beyond that until a journal counts as silent.
 GRACE_S = 3.0
 
-#: Seconds between two attempts when a journal cannot be read, at least and at most.
-_RETRY_S = (0.2, 1.0)
 
-
-class JournalFollower:
+class JournalFollower(JournalThread):
     """Waits on one journal, on a thread of its own.
 
     Args:
@@ -43,56 +34,26 @@ class JournalFollower:
         *,
         wait_s: float = WAIT_S,
     ) -> None:
+        super().__init__(journal, "antiphon-cache-follower")
         self._journal = journal
         self._positions = positions
         self._catch_up = catch_up
         self._wait_s = wait_s
-        self._stopped = threading.Event()
         #: When an answer came last, and when a question was sent that found nothing new.
         self._answered_at = boot_clock()
         self.confirmed_at = float("-inf")
-        self._thread = threading.Thread(
-            target=self._run, name="antiphon-cache-follower", daemon=True
-        )
 
     def start(self) -> None:
         """Begin to wait."""
         self._answered_at = boot_clock()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Wait no more; ``join`` waits for the end of the present wait, if it cannot be ended."""
-        self._stopped.set()
-        wake(self._journal)
-
-    def join(self, timeout_s: float) -> None:
-        """Wait until the thread has ended, at most *timeout_s* seconds."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        super().start()
 
     @property
     def is_answered(self) -> bool:
         """Whether the journal has answered in time."""
         return boot_clock() - self._answered_at <= self._wait_s + GRACE_S
 
-    def is_alive(self) -> bool:
-        """Return False if the thread has ended without ``stop``."""
-        return self._stopped.is_set() or self._thread.ident is None or self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                has_answered = self._wait_once()
-            except StoreError as exc:
-                logger.debug("cannot wait for changes, trying again: %s", exc)
-                has_answered = False
-            except Exception:  # the thread must outlive whatever a store of others raises
-                logger.exception("cannot wait for changes, trying again")
-                has_answered = False
-            if not has_answered:
-                self._stopped.wait(random.uniform(*_RETRY_S))  # noqa: S311 - no secret
-
-    def _wait_once(self) -> bool:
+    def _ask_once(self) -> bool:
         """Wait for the journal; whether to wait again at once."""
         store_id = self._journal.store_id
         position = None if store_id is None else self._positions().get(store_id)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from antiphon.caching import switching
 from antiphon.caching.applier import Applier
+from antiphon.caching.asking import JournalThread
 from antiphon.caching.changes import Heard, Outcome
 from antiphon.caching.checks import Checks
 from antiphon.caching.following import WAIT_S, JournalFollower, followers_of
@@ -123,7 +124,7 @@ class CacheInvalidator(Forked):
             take_many=self._intake.take_many if is_instant else None,
         )
         self._followers: list[JournalFollower] = []
-        self._tails: list[JournalTail] = []
+        self._hearing: Sequence[JournalThread] = ()
         self._checks = Checks(self._check, self._is_check_needed, check_interval_s)
         self._starting = threading.Lock()
         self._renew_in_children("_starting")
@@ -166,7 +167,7 @@ class CacheInvalidator(Forked):
 
     def is_alive(self) -> bool:
         """Return False if it was started, and a thread of it has ended without ``stop()``."""
-        are_alive = self._checks.is_alive() and all(one.is_alive() for one in self._hearing())
+        are_alive = self._checks.is_alive() and all(one.is_alive() for one in self._hearing)
         return are_alive or not self._running
 
     def stats(self) -> InvalidatorStats:
@@ -224,25 +225,26 @@ class CacheInvalidator(Forked):
             switching.shorten(self._switch_interval_s)
         if self._bus is not None:
             self._bus.on_state(self._state_changed)
+            tails: list[JournalTail] = []
             if self._tails_journal:
-                self._tails = tails_of(
+                self._hearing = tails = tails_of(
                     self._journals,
                     self._applier.positions,
                     self._intake.take_many,
                     self._is_hearing,
                 )
             if self._is_instant:
-                tails = [tail.has_arrivals for tail in self._tails]
-                self._freshness.courtesy.ask(any_of([*tails, self._bus.has_arrivals]))
+                arrivals = [tail.has_arrivals for tail in tails]
+                self._freshness.courtesy.ask(any_of([*arrivals, self._bus.has_arrivals]))
         else:
-            self._followers = followers_of(
+            self._hearing = self._followers = followers_of(
                 self._journals,
                 self._applier.positions,
                 self._checks.check_now,
                 wait_s=min(WAIT_S, 5 * self._interval_s),
             )
         self._checks.start()
-        for each in self._hearing():
+        for each in self._hearing:
             each.start()
 
     def stop(self) -> None:
@@ -259,7 +261,7 @@ class CacheInvalidator(Forked):
 
     def _stop(self) -> None:
         self._checks.end()
-        for each in self._hearing():
+        for each in self._hearing:
             each.stop()
         self._listening.stop()
         if self._bus is not None:
@@ -271,12 +273,9 @@ class CacheInvalidator(Forked):
         if self._switch_interval_s is not None:
             switching.restore(self._switch_interval_s)
         self._intake.stop(_STOP_TIMEOUT_S)
-        for each in self._hearing():
+        for each in self._hearing:
             each.join(_WAIT_ENDS_S)
         self._checks.join(_STOP_TIMEOUT_S)
-
-    def _hearing(self) -> list[JournalFollower | JournalTail]:
-        return [*self._followers, *self._tails]
 
     def _show_the_end(self) -> None:
         """Note where the journal is, so that the next process need not check all entries anew."""

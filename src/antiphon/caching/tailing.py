@@ -9,20 +9,14 @@ missed.  When changes come often the broker is left to it, which spares the stor
 
 from __future__ import annotations
 
-import logging
-import random
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 from uuid import UUID
 
+from antiphon.caching.asking import JournalThread
 from antiphon.caching.changes import Heard
-from antiphon.errors import StoreError
 from antiphon.storage.journal import Journal, Position, TailedJournal
-from antiphon.storage.journals import wake
-
-logger = logging.getLogger(__name__)
 
 #: Seconds that one question stands at most.
 TAIL_S = 30.0
@@ -36,9 +30,6 @@ _MOST_SAVED = 50.0
 #: Seconds from an answer to the next question, at least: readers go first.
 _PAUSE_S = 0.001
 
-#: Seconds between two attempts when a journal cannot be read, at least and at most.
-_RETRY_S = (0.2, 1.0)
-
 #: Seconds for which readers go first when a change is applied: then they wait for the source,
 #: and not for this thread.
 _ASIDE_S = 0.0003
@@ -50,7 +41,7 @@ class TakeMany(Protocol):
     def __call__(self, changes: Sequence[Heard], *, aside_s: float) -> None: ...
 
 
-class JournalTail:
+class JournalTail(JournalThread):
     """Hears what one journal hands out, on a thread of its own.
 
     Args:
@@ -68,55 +59,17 @@ class JournalTail:
         take_many: TakeMany,
         is_wanted: Callable[[], bool],
     ) -> None:
+        super().__init__(journal, "antiphon-cache-tail")
         self._journal = journal
         self._positions = positions
         self._take_many = take_many
         self._is_wanted = is_wanted
-        self._stopped = threading.Event()
         self._saved = _MOST_SAVED
         self._counted_at = 0.0
         #: Whether entries came that nobody has read yet; for any thread.
         self.has_arrivals: Callable[[], bool] = journal.has_arrivals
-        self._thread = threading.Thread(target=self._run, name="antiphon-cache-tail", daemon=True)
 
-    def start(self) -> None:
-        """Begin to hear."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Hear no more; ``join`` waits for the end."""
-        self._stopped.set()
-        wake(self._journal)
-
-    def join(self, timeout_s: float) -> None:
-        """Wait until the thread has ended, at most *timeout_s* seconds."""
-        deadline = time.monotonic() + timeout_s
-        while self._thread.is_alive() and self._thread is not threading.current_thread():
-            # Woken again: it may have been just about to ask.
-            wake(self._journal)
-            self._thread.join(0.05)
-            if time.monotonic() > deadline:
-                return
-
-    def is_alive(self) -> bool:
-        """Return False if the thread has ended without ``stop``."""
-        return self._stopped.is_set() or self._thread.ident is None or self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                is_on = self._hear_once()
-            except StoreError as exc:
-                # Nobody has to know: the bus tells the same.
-                logger.debug("the journal hands out nothing, trying again: %s", exc)
-                is_on = False
-            except Exception:  # the thread must outlive whatever a store of others raises
-                logger.exception("the journal hands out nothing, trying again")
-                is_on = False
-            if not is_on:
-                self._stopped.wait(random.uniform(*_RETRY_S))  # noqa: S311 - no secret
-
-    def _hear_once(self) -> bool:
+    def _ask_once(self) -> bool:
         """Ask once, and apply the answer; whether to ask again soon."""
         store_id = self._journal.store_id
         position = None if store_id is None else self._positions().get(store_id)
