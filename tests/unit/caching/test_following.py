@@ -4,7 +4,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,17 +19,10 @@ from antiphon.storage.journal import Position
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.sqlite_store import SqliteStore
 from antiphon.storage.string_value import StringValue
+from patience import wait_until
 
 #: Seconds that anything here may take.
 DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.001)
 
 
 class Remote(DictMemoryStore):

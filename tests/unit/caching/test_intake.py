@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,17 +18,10 @@ from antiphon.caching.intake import OWN_WAIT_S, Intake
 from antiphon.storage.freshness import Freshness
 from antiphon.storage.journal import JournalEntry
 from antiphon.storage.ledger import Fill
+from patience import wait_until
 
 #: Seconds that anything here may take.
 DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.001)
 
 
 class Kept:

@@ -1,8 +1,7 @@
 """An invalidator on a bus: what another process changes leaves the cache here."""
 
 import gc
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,17 +19,7 @@ from antiphon.messaging.memory import MemoryBroker
 from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.string_value import StringValue
-
-#: Seconds that anything here may take.
-DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.001)
+from patience import wait_until
 
 
 class Cluster:

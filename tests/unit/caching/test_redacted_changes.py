@@ -1,8 +1,7 @@
 """Events that do not say which key changed: the journal is asked, and nothing is passed over."""
 
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -22,17 +21,7 @@ from antiphon.storage.ledger import Fill
 from antiphon.storage.memory_ledger import MemoryLedger
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.string_value import StringValue
-
-#: Seconds that anything here may take.
-DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.001)
+from patience import wait_until
 
 
 class Followed:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,9 +17,7 @@ from antiphon.storage.dict_memory_store import DictMemoryStore
 from antiphon.storage.journal import JournalEntry, Position
 from antiphon.storage.mounted_store import MountedStore
 from antiphon.storage.string_value import StringValue
-
-#: Seconds that anything here may take.
-DEADLINE_S = 10.0
+from patience import wait_until
 
 
 class Tailed(DictMemoryStore):
@@ -64,14 +62,6 @@ class Scene:
 
     def read(self) -> bytes:
         return self.mounted.get("p/a").data.read()
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.001)
 
 
 @pytest.fixture

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from patience import wait_until
 from services.store_server.opened import OpenedStore
 
 #: Seconds that anything here may take.
 DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(

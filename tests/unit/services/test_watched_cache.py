@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from antiphon.caching.stats import InvalidatorStats
 from antiphon.events.api import EventManager
 from antiphon.storage.cache_stats import CacheStats
 from antiphon.storage.string_value import StringValue
+from patience import wait_until
 from services.invalidator.cache import WatchedCache
 from services.invalidator.metrics import INVALIDATOR_COUNTERS, READER_COUNTERS, cache_metrics
 from services.invalidator.settings import CacheSettings
@@ -24,14 +24,6 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "invalidator-serv
 
 #: Seconds that anything here may take.
 DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until *condition* holds, or fail naming *what* was waited for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.005)
 
 
 @pytest.fixture
