@@ -20,7 +20,7 @@ class Step:
 
     Attributes:
         fault: a key of ``FAULTS``.
-        target: name of a player, a network's index or a subscription; "" for the broker.
+        target: name of a player, a store or a subscription, or a network's index; "" for a server.
         seconds: how long it lasts.
         pause_s: how long everything is left alone afterwards.
         also: what happens in the middle of it.

@@ -8,35 +8,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from antiphon.storage.file_layout import HIDDEN
 from tests.chaos.caches.records import Restore
+from tests.chaos.faults import Step as Step
 
 if TYPE_CHECKING:
     from tests.chaos.caches.stage import Stage
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One fault.
-
-    Attributes:
-        fault: a key of ``FAULTS``.
-        target: name of a player or store, or a network's index; "" for a server.
-        seconds: how long it lasts.
-        pause_s: how long everything is left alone afterwards.
-    """
-
-    fault: str
-    target: str = ""
-    seconds: float = 0.0
-    pause_s: float = 1.0
-
-    def __str__(self) -> str:
-        target = f" of {self.target}" if self.target else ""
-        return f"{self.fault}{target} for {self.seconds:.1f} s, then {self.pause_s:.1f} s"
 
 
 Fault = Callable[["Stage", Step], AbstractContextManager[None]]
