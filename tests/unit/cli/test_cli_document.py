@@ -1,4 +1,4 @@
-"""docs/reference/cli.md tells of every command and every option."""
+"""docs/reference/cli.md, and the pages beside it, tell of every command and every option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from click.testing import CliRunner
 
 from antiphon.cli.main import cli
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text()
+#: A group of commands may have a page of its own, ``cli-group.md``.
+PAGES = sorted((Path(__file__).parents[3] / "docs" / "reference").glob("cli*.md"))
+DOCUMENT = "\n".join(page.read_text() for page in PAGES)
 
 #: Told once, for all commands.
 COMMON = {"--url", "--system"}
