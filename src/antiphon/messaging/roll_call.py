@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import secrets
 import socket
@@ -16,10 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from antiphon import __version__
 from antiphon.errors import BrokerUnavailable, InvalidBusOption
 from antiphon.messaging.dead_letters import Rationing
 from antiphon.messaging.options import BusStats
@@ -87,6 +89,9 @@ class Presence:
         bindings_left_out: how many more there are.
         subscriptions: its durable ones.
         emitted, buffered, received: events so far, and those not confirmed yet.
+        version: of its Antiphon; None if it is too old to say so.
+        clock_off_s: seconds that its clock is ahead of ours (below 0: behind), at least:
+            0 if what it says lies between question and answer.  None if it says nothing.
     """
 
     publisher: str
@@ -102,6 +107,8 @@ class Presence:
     emitted: int = 0
     buffered: int = 0
     received: int = 0
+    version: str | None = None
+    clock_off_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -109,6 +116,7 @@ class _Question:
     """A call of ours that is waited for."""
 
     nonce: str
+    asked_at: float
     answers: dict[str, Presence] = field(default_factory=dict)
 
 
@@ -149,7 +157,7 @@ class RollCall:
                     self._answer(told)
                 else:
                     self._take(told)
-        except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
             logger.debug("a roll call that cannot be read: %s", exc)
         return True
 
@@ -164,7 +172,7 @@ class RollCall:
             generation = bus._topology.generation_of([binding])
             if not bus._topology.wait(generation, BIND_TIMEOUT_S):
                 raise BrokerUnavailable(f"nobody can be asked: {bus!r}")
-            self._question = question = _Question(secrets.token_hex(8))
+            self._question = question = _Question(secrets.token_hex(8), time.time())
             body = json.dumps({"answer": key, "nonce": question.nonce}).encode()
             message = Message(CALL_KEY, body, publisher=bus.publisher_id)
             sent = threading.Event()
@@ -191,7 +199,8 @@ class RollCall:
         if question is None or told["nonce"] != question.nonce:
             return
         if len(question.answers) < MAX_ANSWERS:
-            presence = _presence(told["bus"])
+            off_s = _clock_off_s(told["bus"], question.asked_at)
+            presence = replace(_presence(told["bus"]), clock_off_s=off_s)
             question.answers[presence.publisher] = presence
 
 
@@ -237,6 +246,8 @@ class RollCallManager(SubscribingManager):
             "emitted": stats.emitted,
             "buffered": stats.buffered,
             "received": stats.received,
+            "version": __version__,
+            "time": time.time(),
         }
 
     def stats(self) -> BusStats:
@@ -286,7 +297,15 @@ def _presence(told: Mapping[str, Any]) -> Presence:
         emitted=int(told["emitted"]),
         buffered=int(told["buffered"]),
         received=int(told["received"]),
+        version=None if (version := told.get("version")) is None else str(version),
     )
+
+
+def _clock_off_s(told: Mapping[str, Any], asked_at: float) -> float | None:
+    """Return by how much the sender's clock is off, as far as the way there and back tells."""
+    if told.get("time") is None or not math.isfinite(its_time := float(told["time"])):
+        return None
+    return min(its_time - asked_at, 0.0) or max(its_time - time.time(), 0.0)
 
 
 def _subscription(told: Mapping[str, Any]) -> PresentSubscription:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import antiphon
 from antiphon import BaseEvent, BrokerEventManager
 from antiphon.errors import BrokerUnavailable, BusClosed, InvalidBusOption
 from antiphon.messaging.bus import BusOptions
@@ -49,6 +51,51 @@ def test_everybody_else_answers(bus_of: BusOf) -> None:
         subscription.queue,
     )
     assert (None, "#.test:Called.#") in subscription.bindings
+
+
+def test_versions_and_clocks_are_told(bus_of: BusOf) -> None:
+    """An answer has the version, and by how much the clock there is off, if it is."""
+    asking = bus_of("shop.asking")
+    for ahead_s in (0.0, 90.0, -90.0):
+        other = bus_of(f"shop.off{ahead_s:g}")
+        told = other.describe(1.0)
+        other.describe = lambda up_s, told=told, ahead_s=ahead_s: (
+            told
+            | {  # type: ignore[method-assign, misc]
+                "time": time.time() + ahead_s
+            }
+        )
+
+    behind, right, ahead = asking.roll_call(0.2)
+
+    assert (antiphon.__version__, 0.0) == (right.version, right.clock_off_s)
+    assert (90, -90) == (
+        pytest.approx(ahead.clock_off_s, abs=1),
+        pytest.approx(behind.clock_off_s, abs=1),
+    )
+
+
+@pytest.mark.parametrize("said", [None, float("inf"), float("nan")])
+def test_an_answer_without_a_clock(bus_of: BusOf, said: Any) -> None:
+    """One of an older version says nothing of version and clock, and counts."""
+    asking, other = bus_of("a"), bus_of("b")
+    told = {**other.describe(1.0), "version": None, "time": said}
+    other.describe = lambda up_s: told  # type: ignore[method-assign]
+
+    (answer,) = asking.roll_call(0.2)
+
+    assert (None, None) == (answer.version, answer.clock_off_s)
+
+
+@pytest.mark.parametrize("wrong", [{"pid": float("inf")}, {"time": 10**400}, {"up_s": []}])
+def test_an_answer_that_makes_no_sense_is_none(bus_of: BusOf, wrong: dict[str, Any]) -> None:
+    """It is left out, and whoever asked stays connected."""
+    asking, other = bus_of("a"), bus_of("b")
+    told = other.describe(1.0) | wrong
+    other.describe = lambda up_s: told  # type: ignore[method-assign]
+
+    assert [] == asking.roll_call(0.2)
+    assert 1 == asking.stats().connects
 
 
 def test_it_is_no_event(bus_of: BusOf) -> None:
