@@ -6,8 +6,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from antiphon import open_store
 from antiphon.schemes import scheme_of
 from services.skeleton import ServiceSettings
+from services.skeleton.settings import in_setting
 
 #: Seconds since the newest look into a journal until a cache is not ready, at least.
 _READY_WITHIN_S = 5.0
@@ -98,3 +100,12 @@ class InvalidatorSettings(ServiceSettings):
             if titles.count(title) > 1:
                 raise ValueError(f"two caches are named {title!r}: give each a name of its own")
         return self
+
+    def check(self) -> None:
+        """Look at the URLs as well."""
+        super().check()
+        for number, cache in enumerate(self.caches):
+            with in_setting(f"caches[{number}].cache_url"):
+                open_store(cache.cache_url)
+            with in_setting(f"caches[{number}].backing_url"):
+                open_store(cache.backing_url)

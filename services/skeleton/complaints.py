@@ -18,6 +18,9 @@ PREFIX = "ANTIPHON_"
 #: Names of settings whose values are shown to nobody.
 _SECRET_NAME = re.compile("pass|token|secret|hash|key", re.IGNORECASE)
 
+#: A secret that is shorter is not looked for inside texts: it is in every other word.
+SHORTEST_SECRET = 4
+
 #: Characters of a value that are shown at most.
 _SHOWN = 80
 
@@ -60,9 +63,28 @@ def problems_in(
 
 def with_variable(name: str) -> str:
     """Return a setting's name with the variable that it comes from, if not from the file."""
-    variable = PREFIX + re.split(r"[.\[]", name, maxsplit=1)[0].upper()
-    given = next((each for each in (variable, f"{variable}_FILE") if each in os.environ), None)
+    given = variable_of(name)
     return name if given is None else f"{name} (from {given})"
+
+
+def variable_of(name: str) -> str | None:
+    """Return the variable of the environment that a setting comes from, None if from none."""
+    variable = PREFIX + re.split(r"[.\[]", name, maxsplit=1)[0].upper()
+    return next((each for each in (variable, f"{variable}_FILE") if os.environ.get(each)), None)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether the texts under a setting of this name are shown to nobody."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return *text* with passwords in URLs and all *secrets* replaced."""
+    found = mask_url(text) if "://" in text else text
+    for secret in sorted(secrets, key=len, reverse=True):
+        if found == secret or len(secret) >= SHORTEST_SECRET:
+            found = found.replace(secret, MASK)
+    return found
 
 
 def _name(place: Place) -> str:
@@ -74,20 +96,12 @@ def _name(place: Place) -> str:
 def _value(place: Place, value: Any, secrets: Iterable[str]) -> str:
     """Return the value of a setting, or nothing where it might be a password."""
     name = next((part for part in reversed(place) if isinstance(part, str)), "")
-    if _SECRET_NAME.search(name) or not isinstance(value, str | int | float):
+    if is_secret_name(name) or not isinstance(value, str | int | float):
         return ""
     if isinstance(value, str):
-        value = _masked(value, secrets)
+        value = masked(value, secrets)
     shown = repr(value)
     return f" (it is {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'})"
-
-
-def _masked(text: str, secrets: Iterable[str]) -> str:
-    masked = mask_url(text) if "://" in text else text
-    for secret in secrets:
-        if secret in masked:
-            masked = masked.replace(secret, MASK)
-    return masked
 
 
 def _hint(place: Place, settings_class: type[BaseModel]) -> str:

@@ -12,9 +12,7 @@ from urllib.parse import quote
 from pythonjsonlogger.json import JsonFormatter
 
 from antiphon.schemes import MASK
-
-#: A secret that is shorter is not looked for: it would be found in every other word.
-_SHORTEST_SECRET = 4
+from services.skeleton.complaints import SHORTEST_SECRET
 
 
 class MaskingFormatter(JsonFormatter):
@@ -57,7 +55,7 @@ def _spellings(secrets: Iterable[str]) -> list[str]:
     """Return how the secrets may appear in JSON: as they are, in a URL, longest first."""
     found: set[str] = set()
     for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
+        if len(secret) >= SHORTEST_SECRET:
             for text in (secret, quote(secret, safe="")):
                 found.add(json.dumps(text, ensure_ascii=False)[1:-1])
     return sorted(found, key=len, reverse=True)

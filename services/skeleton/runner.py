@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
 import os
+import platform
 import signal
 import socket
 import sys
@@ -17,9 +19,11 @@ from typing import TypeVar
 
 from antiphon.errors import AntiphonError
 from services.skeleton import logs
+from services.skeleton.effective import as_toml, shown
 from services.skeleton.http import HttpServer, make_app
 from services.skeleton.service import Service
 from services.skeleton.settings import BadSettings, ServiceSettings, load, place_of
+from services.skeleton.variables import SETTINGS_VARIABLE
 
 logger = logging.getLogger("antiphon.service")
 
@@ -27,9 +31,6 @@ logger = logging.getLogger("antiphon.service")
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 78
-
-#: Names the settings file where no argument does.
-SETTINGS_VARIABLE = "ANTIPHON_SETTINGS"
 
 #: Seconds between two signs of life of the main thread, and how long it may be silent.
 _TICK_S = 1.0
@@ -52,23 +53,25 @@ def run(
         build: makes the service from its settings, without connecting to anything.
         argv: the command line without the program.
 
-    Bad settings are told in one line on standard error, and end with status 78.
+    Bad settings are told in one line on standard error, and end with status 78.  With
+    ``--check-config`` nothing is run: good settings are printed as they are in effect,
+    without secrets, and the status is 0.
     """
-    parser = argparse.ArgumentParser(prog=name, description=f"Antiphon's service {name}.")
-    parser.add_argument(
-        "settings", nargs="?", type=Path, help=f"TOML file (default: ${SETTINGS_VARIABLE})"
-    )
-    path = parser.parse_args(argv).settings
+    arguments = _parser(name).parse_args(argv)
+    path: Path | None = arguments.settings
     if path is None and (named := os.environ.get(SETTINGS_VARIABLE)):
         path = Path(named)
     try:
         settings, secrets = load(settings_class, path)
     except BadSettings as exc:
         return _refused(name, exc)
+    if arguments.check_config:
+        return _checked(name, path, settings, secrets)
     try:
         sock = _listen(settings.http_host, settings.http_port)
         try:
             logs.set_up(name, settings.log_level, secrets)
+            _log_start(path, settings, secrets)
             service = build(settings)
         except BaseException:
             sock.close()
@@ -81,6 +84,39 @@ def run(
     except Exception:
         logger.exception("the service failed")
         return EXIT_FAILED
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=name, description=f"Antiphon's service {name}.")
+    parser.add_argument(
+        "settings", nargs="?", type=Path, help=f"TOML file (default: ${SETTINGS_VARIABLE})"
+    )
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="look at the settings, print them as they are in effect, and end: "
+        f"with status {EXIT_OK} if they are good, else {EXIT_BAD_SETTINGS}",
+    )
+    return parser
+
+
+def _checked(name: str, path: Path | None, settings: _S, secrets: frozenset[str]) -> int:
+    try:
+        settings.check()
+    except AntiphonError as exc:
+        return _refused(name, f"{place_of(path)}: {exc}")
+    sys.stdout.write(f"# {name}: these settings are good\n{as_toml(settings, secrets)}")
+    return EXIT_OK
+
+
+def _log_start(path: Path | None, settings: ServiceSettings, secrets: frozenset[str]) -> None:
+    extra = {
+        "version": importlib.metadata.version("antiphon"),
+        "python": platform.python_version(),
+        "settings_file": None if path is None else str(path),
+        "settings": shown(settings, secrets),
+    }
+    logger.info("starting", extra=extra)
 
 
 def _refused(name: str, why: object) -> int:

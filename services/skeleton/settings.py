@@ -28,7 +28,9 @@ from pydantic_settings import (
 
 from antiphon.environment import AMQP_PASSWORD, AMQP_URL, URLOfFile, read_variable
 from antiphon.errors import AntiphonError, InvalidEnvironment
+from antiphon.messaging.transport import transports
 from services.skeleton.complaints import PREFIX, problems_in, with_variable
+from services.skeleton.variables import unknown_variables
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -73,7 +75,11 @@ class ServiceSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,  # as everywhere: set to nothing is not set
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     amqp_url: str = "amqp://localhost"
@@ -95,6 +101,18 @@ class ServiceSettings(BaseSettings):
                 " or digit and not with 'amq.'"
             )
         return system
+
+    def check(self) -> None:
+        """Look at what only those know who use it, such as URLs; connect to nothing.
+
+        A service that has more such settings extends it.
+
+        Raises:
+            BadSettings: names the setting.
+        """
+        if self.amqp_url:
+            with in_setting("amqp_url"):
+                transports.load(self.amqp_url)(self.amqp_url, name="check")
 
     @property
     def bus_url(self) -> str:
@@ -121,14 +139,23 @@ class _FileVariables(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the content of the setting's file, None if there is none."""
         variable = f"{PREFIX}{field_name.upper()}"
-        # Values that are no text are read from the variable itself by pydantic.
         is_file = bool(os.environ.get(f"{variable}_FILE"))
-        return (read_variable(variable) if is_file else None), field_name, False
+        value = read_variable(variable) if is_file else None
+        return value, field_name, self.field_is_complex(field)
 
     def __call__(self) -> dict[str, Any]:
-        fields = self.settings_cls.model_fields
-        found = {name: self.get_field_value(field, name)[0] for name, field in fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
+        found: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, is_complex = self.get_field_value(field, name)
+            if value is not None:
+                found[name] = self._decoded(name, field, value) if is_complex else value
+        return found
+
+    def _decoded(self, name: str, field: FieldInfo, value: str) -> Any:
+        try:
+            return self.decode_complex_value(name, field, value)
+        except ValueError:
+            raise BadSettings(_no_json(f"{name.upper()}_FILE")) from None
 
 
 def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str]]:
@@ -139,10 +166,13 @@ def load(settings_class: type[_T], path: Path | None) -> tuple[_T, frozenset[str
         path: the TOML file; None if there is none.
 
     Raises:
-        BadSettings: a file cannot be read, or a setting makes no sense.
+        BadSettings: a file cannot be read, a setting makes no sense, or a variable of the
+            environment that begins as ours do names none.
     """
     secrets: set[str] = set()
     where = place_of(path)
+    if unknown := unknown_variables(settings_class):
+        raise BadSettings(f"the environment: {'; '.join(unknown)}")
     try:
         data = _resolved(_read_toml(path), "", secrets) if path is not None else {}
         settings = settings_class(**data)
@@ -163,7 +193,11 @@ def _without_json(exc: SettingsError) -> str:
     found = re.search(r'field "(\w+)"', str(exc))
     if found is None:
         return str(exc)
-    return f"{PREFIX}{found[1].upper()} is no JSON: it is easier to write in the settings file"
+    return _no_json(found[1].upper())
+
+
+def _no_json(name: str) -> str:
+    return f"{PREFIX}{name} is no JSON: it is easier to write in the settings file"
 
 
 def place_of(path: Path | None) -> str:

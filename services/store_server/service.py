@@ -15,7 +15,11 @@ from services.skeleton import BadSettings, Service, ServiceBus
 from services.skeleton.settings import in_setting
 from services.store_server.opened import OpenedStore
 from services.store_server.requests import RequestLog
-from services.store_server.settings import StoreServerSettings, UserSettings
+from services.store_server.settings import (
+    StoreServerSettings,
+    UserSettings,
+    no_good_certificate,
+)
 
 logger = logging.getLogger("antiphon.service.store_server")
 
@@ -164,9 +168,7 @@ def _listening(app: object, settings: StoreServerSettings) -> HttpServer:
             grace_s=max(1.0, settings.stop_timeout_s - _CLOSING_S - 3),
         )
     except ssl.SSLError as exc:
-        raise BadSettings(
-            f"tls_certificate, tls_key, tls_client_ca: no good certificate: {exc.reason}"
-        ) from None
+        raise no_good_certificate(exc) from None
     except OSError as exc:
         raise BadSettings(
             f"store_host, store_port: cannot listen on {place}: {exc.strerror or exc}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Literal, Self
 
 from pydantic import (
@@ -15,10 +16,14 @@ from pydantic import (
     model_validator,
 )
 
-from services.skeleton import ServiceSettings
+from antiphon import open_store
+from services.skeleton import BadSettings, ServiceSettings
+from services.skeleton.settings import in_setting
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TOKEN_HASH = re.compile(r"sha256\$[0-9a-f]{64}")
+
+_TLS_SETTINGS = "tls_certificate, tls_key, tls_client_ca"
 
 #: A token that is shorter could be guessed.
 _SHORTEST_TOKEN = 16
@@ -145,3 +150,34 @@ class StoreServerSettings(ServiceSettings):
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
         return self
+
+    def check(self) -> None:
+        """Look at the URLs and certificates as well."""
+        super().check()
+        for name, store in self.stores.items():
+            with in_setting(f"stores.{name}"):
+                open_store(store.url)
+        if self.users_url is not None:
+            with in_setting("users_url"):
+                open_store(self.users_url)
+        self._check_certificates()
+
+    def _check_certificates(self) -> None:
+        if self.tls_certificate is None or self.tls_key is None:
+            return
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.tls_certificate, self.tls_key)
+            if self.tls_client_ca is not None:
+                context.load_verify_locations(self.tls_client_ca)
+        except ssl.SSLError as exc:
+            raise no_good_certificate(exc) from None
+        except OSError as exc:
+            raise BadSettings(
+                f"{_TLS_SETTINGS}: a file cannot be read: {exc.strerror or exc}"
+            ) from None
+
+
+def no_good_certificate(exc: ssl.SSLError) -> BadSettings:
+    """Return what to raise for certificates that the library of TLS refuses."""
+    return BadSettings(f"{_TLS_SETTINGS}: no good certificate: {exc.reason}")
