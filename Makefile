@@ -12,7 +12,7 @@ BENCH_INSTALLED := $(VENV)/bench.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format bench chaos fuzz servers count clean distclean
+.PHONY: help demo test unit lint format docs bench chaos fuzz servers count clean distclean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F ': *' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -34,6 +34,10 @@ lint: $(INSTALLED)  ## ruff and mypy --strict
 format: $(INSTALLED)  ## put the code into the common form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(INSTALLED)  ## pages of the documents and the docstrings: build/docs/index.html
+	@$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees . build/docs
+	@echo build/docs/index.html
 
 bench: $(BENCH_INSTALLED)  ## measure beside the peers; results are kept beside the scripts
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -20,10 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class LoggingTracer:
-    """A tracer that logs every action and vetoes none::
-
-    event_manager.set_trace(LoggingTracer())
-    """
+    """A tracer that logs every action and vetoes none: ``set_trace(LoggingTracer())``."""
 
     def __init__(self, logger: logging.Logger = logger, level: int = logging.INFO) -> None:
         """Log to *logger* at *level*."""

@@ -64,7 +64,7 @@ __all__ = [
 class LedgerSuite(Doubting, Following, Room, OwnWrites):
     """What every ledger must do; see ``antiphon.storage.ledger`` for the rules.
 
-    Class attributes:
+    Attributes:
         histories: random histories that are tried.
     """
 

@@ -109,7 +109,7 @@ class StoreSuite(
 ):
     """Every part: what a ``BackendStore`` must do.
 
-    Class attributes:
+    Attributes:
         shared: False if each store that ``make_store`` returns is a medium of
             its own, as one in memory is.
         needs_connecting: False if a store may be used before ``connect()``.

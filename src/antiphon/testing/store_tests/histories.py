@@ -10,7 +10,7 @@ from antiphon.testing.store_tests.base import MakeStore, SuiteBase
 class Histories(SuiteBase):
     """Random histories, compared with a dictionary.
 
-    Class attributes:
+    Attributes:
         transacts: False if the store has no transactions.
         journals: False if it has no journal.
     """
