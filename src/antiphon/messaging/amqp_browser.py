@@ -19,6 +19,7 @@ from antiphon.messaging.amqp_limits import BoundedConnection
 from antiphon.messaging.amqp_parameters import connection_parameters
 from antiphon.messaging.browser import (
     MAX_RETURNS,
+    Broker,
     Depth,
     Found,
     QueueBrowser,
@@ -144,6 +145,24 @@ class AmqpBrowser(QueueBrowser):
                 channel = self._connection.channel()
                 channel.queue_delete(name)
                 channel.close()
+
+    def broker(self) -> Broker:
+        # pika keeps what came with the handshake to itself.
+        told = getattr(getattr(self._connection, "_impl", None), "server_properties", None) or {}
+        product, version = (str(told.get(name) or "") for name in ("product", "version"))
+        return Broker(product, version, self._address.user)
+
+    def try_rights(self, queue: str, exchange: str) -> None:
+        key = "!trial"  # no class has a word that begins so: nobody else gets it
+        with self._errors():
+            channel = self._open_channel()
+            channel.queue_declare(queue, exclusive=True, auto_delete=True)
+            channel.queue_bind(queue, exchange, key)
+            channel.basic_publish(exchange, key, b"")
+            channel.basic_publish("", queue, b"", mandatory=True)
+            channel.basic_get(queue, auto_ack=True)
+            channel.queue_delete(queue)
+            channel.close()
 
     def close(self) -> None:
         with contextlib.suppress(exceptions.AMQPError):

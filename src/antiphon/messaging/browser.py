@@ -48,6 +48,21 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class Broker:
+    """What a broker says of itself.
+
+    Attributes:
+        product: such as RabbitMQ; empty if it says nothing.
+        version: of it, such as 3.10.8; empty likewise.
+        user: who asks, as the broker knows them; empty where there are no users.
+    """
+
+    product: str = ""
+    version: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A message that was got from a queue, and is nobody else's until it is settled.
 
@@ -102,6 +117,21 @@ class QueueBrowser(ABC):
 
         Raises:
             BrowserBusy: another one was still there after *timeout_s*.
+        """
+
+    def broker(self) -> Broker:
+        """Return what the broker says of itself."""
+        return Broker()
+
+    def try_rights(self, queue: str, exchange: str) -> None:  # noqa: B027 - some know no rights
+        """Do with a queue what a durable subscription does, and leave nothing behind.
+
+        Args:
+            queue: its name, which no queue may have; this connection alone can use it.
+            exchange: is there; the queue is bound to it.
+
+        Raises:
+            BrokerRefused: a right is missing; the message says which, and how it is granted.
         """
 
     @abstractmethod
