@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from antiphon.archive.opening import open_archive as open_archive
     from antiphon.caching.invalidator import CacheInvalidator as CacheInvalidator
     from antiphon.errors import AntiphonError as AntiphonError
     from antiphon.events.abstract_event_manager import BaseEvent as BaseEvent
@@ -43,6 +44,7 @@ _HOMES = {
     "Subscription": "antiphon.messaging.subscription",
     "SubscriptionOptions": "antiphon.messaging.subscription_options",
     "delivery_of": "antiphon.events.delivery",
+    "open_archive": "antiphon.archive.opening",
     "open_bus": "antiphon.outbox.opening",
     "open_store": "antiphon.storage.opening",
 }

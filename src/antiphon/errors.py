@@ -109,6 +109,10 @@ class SubscriptionClosed(MessagingError, RuntimeError):
     """A subscription was closed before, so that its queue stays at the broker."""
 
 
+class QueueMissing(MessagingError, LookupError):
+    """The broker has no queue of this name, so that nothing can be sent there."""
+
+
 class PublishBufferFull(MessagingError, BufferError):
     """Too many events wait for the broker already; this one was not emitted."""
 
@@ -261,6 +265,53 @@ class IncompatibleStore(StoreError, ValueError):
 
 class PositionLost(StoreError, LookupError):
     """The journal does not reach back to a position, or history was rewritten."""
+
+
+# -- The archive -------------------------------------------------------------
+
+
+class EventStoreException(AntiphonError):
+    """Base of the errors of an archive (Theia's name)."""
+
+
+class EventWriteException(EventStoreException):
+    """An event could not be saved or deleted; the archive is as it was (Theia's name)."""
+
+
+class EventReadException(EventStoreException):
+    """Events could not be read (Theia's name)."""
+
+
+class EventNotFound(EventReadException, LookupError):
+    """The archive has no event with this id (Theia's name)."""
+
+
+class InvalidEvent(EventWriteException, ValueError):
+    """An event has a field that cannot be archived."""
+
+
+class InvalidSearch(EventReadException, ValueError):
+    """A question to an archive makes no sense: its times, flags, pattern or limits."""
+
+
+class MatchTooSlow(EventReadException, TimeoutError):
+    """A pattern takes so long on some content that the search was given up."""
+
+
+class ArchiveBusy(EventWriteException, EventReadException, TimeoutError):
+    """Others hold the archive locked; nothing was done, and trying again is worth it."""
+
+
+class ArchiveFull(EventWriteException, OSError):
+    """There is no room for more; nothing was written, and trying again is worth it."""
+
+
+class ArchiveUnusable(EventWriteException, EventReadException):
+    """The archive cannot be opened, or is none: the file of another program or version."""
+
+
+class ArchiveClosed(EventWriteException, EventReadException, RuntimeError):
+    """The archive was closed before."""
 
 
 # -- Servers for tests and demonstrations -----------------------------------

@@ -1,0 +1,84 @@
+"""Regular expressions on contents, which end in time.
+
+Python's ``re`` cannot be stopped, and a pattern like ``(a+)+b`` runs for years
+on a short text; the library ``regex`` can, so it is used here, and only here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from antiphon.errors import InvalidSearch, MatchTooSlow
+
+#: Seconds that a pattern may take on one content, and a further second per so many characters.
+CONTENT_S = 0.5
+CHARACTERS_PER_S = 2_000_000
+
+#: Seconds that a search may match in all, and further ones for each content and character.
+SEARCH_S = 2.0
+PER_CONTENT_S = 0.0005
+
+#: Characters of a pattern.
+MAX_PATTERN = 10_000
+
+
+class Matcher:
+    """A pattern, with the time that it may still take in one search.
+
+    Args:
+        pattern: a regular expression, looked for anywhere in a content.
+
+    Raises:
+        InvalidSearch: it is broken; the message says where.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._compiled = _compiled(pattern)
+        self._left_s = SEARCH_S
+
+    def matches(self, content: str) -> bool:
+        """Return whether the pattern is found in *content*.
+
+        Raises:
+            MatchTooSlow: it takes too long on this content, or has taken too
+                long on all so far.
+        """
+        granted = len(content) / CHARACTERS_PER_S
+        self._left_s = min(self._left_s + PER_CONTENT_S + granted, SEARCH_S + granted)
+        allowed = min(self._left_s, CONTENT_S + granted)
+        began = time.perf_counter()
+        try:
+            found = self._compiled.search(content, timeout=allowed) is not None
+        except TimeoutError:
+            raise self._too_slow(len(content)) from None
+        self._left_s -= time.perf_counter() - began
+        if self._left_s <= 0:
+            raise self._too_slow(len(content))
+        return found
+
+    def _too_slow(self, characters: int) -> MatchTooSlow:
+        return MatchTooSlow(
+            f"the pattern {self._pattern!r:.200} takes too long (last on a content of"
+            f" {characters} characters); write it without a repetition inside a repetition"
+        )
+
+
+def _compiled(pattern: str) -> Any:
+    if not isinstance(pattern, str):
+        raise InvalidSearch(f"match must be a regular expression in text, not {pattern!r:.80}")
+    if len(pattern) > MAX_PATTERN:
+        raise InvalidSearch(
+            f"match has {len(pattern)} characters; a pattern has at most {MAX_PATTERN}"
+        )
+    # Not on top: importing this package needs no regex.
+    import regex  # type: ignore[import-untyped]
+
+    try:
+        return regex.compile(pattern)
+    except regex.error as exc:
+        where = "" if exc.pos is None else f" at position {exc.pos}"
+        raise InvalidSearch(f"match {pattern!r:.200} is no pattern: {exc.msg}{where}") from exc
+    except (ValueError, OverflowError, RecursionError, MemoryError) as exc:
+        raise InvalidSearch(f"match {pattern!r:.200} cannot be used: {exc}") from exc
