@@ -20,6 +20,7 @@ from antiphon.messaging.health import HealthManager
 from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.options import BusOptions, BusStats
 from antiphon.messaging.reading import ReadingManager
+from antiphon.messaging.replaying import ReplayingManager
 from antiphon.messaging.roll_call import RollCall, RollCallManager
 from antiphon.messaging.subscriptions import Subscriptions
 from antiphon.messaging.topic_listening import TopicListeningManager
@@ -36,7 +37,12 @@ CLOSE_TIMEOUT_S = 5.0
 
 
 class BrokerEventManager(
-    EmittingManager, ReadingManager, TopicListeningManager, RollCallManager, HealthManager
+    EmittingManager,
+    ReadingManager,
+    TopicListeningManager,
+    ReplayingManager,
+    RollCallManager,
+    HealthManager,
 ):
     """An event manager whose events reach every process of the same system.
 

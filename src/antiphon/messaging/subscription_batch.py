@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 from antiphon.events.abstract_event_manager import BaseEvent
-from antiphon.events.event_id import EventId
+from antiphon.messaging.recent_ids import Id
+from antiphon.messaging.replay_mark import mark_of
 from antiphon.messaging.transport import Arrival, Message
 from antiphon.wire.codec import Codec
 
@@ -31,9 +32,20 @@ class Batch:
         left: how many are not done with; changed under the owner's lock.
         is_own: whether it holds one event from the isolation queue.
         current: the event that the only worker is at work with.
+        mark: of the replay that sent it; empty for what happens for the first time.
     """
 
-    __slots__ = ("_envelopes", "arrival", "current", "events", "is_own", "left", "rest", "since")
+    __slots__ = (
+        "_envelopes",
+        "arrival",
+        "current",
+        "events",
+        "is_own",
+        "left",
+        "mark",
+        "rest",
+        "since",
+    )
 
     def __init__(
         self, arrival: Arrival, since: float, events: list[BaseEvent], *, is_own: bool
@@ -45,7 +57,16 @@ class Batch:
         self.left = len(events)
         self.is_own = is_own
         self.current: BaseEvent | None = None
+        self.mark = mark_of(arrival.message.headers)
         self._envelopes: list[bytes] | None = None
+
+    def key_of(self, event: Any) -> Id:
+        """Return what *event*, which came in this batch, is known by once it was handled.
+
+        That is its id; in a replay it is one that only this replay gives it.
+        """
+        came = event._came
+        return (self.mark + came[0], came[1]) if self.mark else came[:2]
 
     def message_of(self, event: BaseEvent) -> Message:
         """Return *event*, which came in this batch (or another with that id), as a message."""
@@ -77,9 +98,9 @@ class Item:
     twins: list[Batch] = field(default_factory=list)
 
     @property
-    def event_id(self) -> EventId:
-        """Id of the event; whatever was decoded has one."""
-        return cast(EventId, self.event._event_id)
+    def key(self) -> Id:
+        """What the event is known by, see ``Batch.key_of``."""
+        return self.batch.key_of(self.event)
 
 
 def single(message: Message, envelope: bytes) -> Message:

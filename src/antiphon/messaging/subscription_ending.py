@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from antiphon.events.abstract_event_manager import BaseEvent
+from antiphon.messaging.recent_ids import Id
 from antiphon.messaging.subscription_batch import Batch
 from antiphon.messaging.subscription_hand import Hand
 from antiphon.messaging.subscription_mover import Mover
@@ -24,7 +24,7 @@ def hand_back(hand: Hand, mover: Mover, is_connected: Callable[[], bool], deadli
     """
     with hand.moved:
         hand.prune()
-        waiting: set[Any] = {item.event_id for item in hand.waiting()}
+        waiting: set[Id] = {item.key for item in hand.waiting()}
         parts = [
             (batch, left)
             for batch in hand.batches
@@ -41,18 +41,18 @@ def hand_back(hand: Hand, mover: Mover, is_connected: Callable[[], bool], deadli
         )
 
 
-def _left(hand: Hand, batch: Batch, waiting: set[Any]) -> list[BaseEvent]:
+def _left(hand: Hand, batch: Batch, waiting: set[Id]) -> list[BaseEvent]:
     """Return the events of *batch* that nobody is done with, or about to be."""
     left = []
     for event in batch.events:
-        event_id: Any = event._event_id
+        key = batch.key_of(event)
         if event is batch.current:  # noted as handled before it is
             left.append(event)
             continue
-        if event_id in hand.handled or event_id in hand.dead:
+        if key in hand.handled or key in hand.dead:
             continue
-        item = hand.items.get(event_id)
-        if item is None or event_id in waiting or item.is_at_work:
+        item = hand.items.get(key)
+        if item is None or key in waiting or item.is_at_work:
             left.append(event)
     return left
 
@@ -64,4 +64,4 @@ def _settled_by(hand: Hand, batch: Batch, moved: list[BaseEvent]) -> int:
     """
     away = {event._event_id for event in moved}
     others = [one for one in batch.events if one._event_id not in away]
-    return batch.left - sum(one._event_id in hand.items for one in others)
+    return batch.left - sum(batch.key_of(one) in hand.items for one in others)

@@ -9,8 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from antiphon.events.event_id import EventId
-from antiphon.messaging.recent_ids import HandledIds, RecentIds
+from antiphon.messaging.recent_ids import HandledIds, Id, RecentIds
 from antiphon.messaging.subscription_batch import Batch, Item
 from antiphon.messaging.subscription_options import SubscriptionStats
 from antiphon.messaging.transport import Arrival
@@ -49,9 +48,9 @@ class Hand:
         arrivals: what came from the queue and was not begun with, and when.
         isolated: the same from the isolation queue.
         batches: those begun with.
-        items: events that take longer, by their ids.
-        handled: ids of handled events.
-        dead: ids of dead ones, so that a batch that comes again kills none twice.
+        items: events that take longer, by their keys (``Batch.key_of``), as in all that follow.
+        handled: those of handled events.
+        dead: those of dead ones, so that a batch that comes again kills none twice.
         has_dead: whether there ever was one.
         attempts: how often events that were given up for now were tried; see ``tried``.
         stats: counters; changed under the lock, or by the only worker.
@@ -66,11 +65,11 @@ class Hand:
         self.arrivals: deque[tuple[Arrival, float]] = deque()
         self.isolated: deque[tuple[Arrival, float]] = deque()
         self.batches: dict[Batch, None] = {}
-        self.items: dict[EventId, Item] = {}
+        self.items: dict[Id, Item] = {}
         self.handled = HandledIds(MIN_REMEMBERED)
         self.dead = RecentIds(MIN_TROUBLES)
         self.has_dead = False
-        self.attempts: dict[EventId, tuple[int, BaseException | None]] = {}
+        self.attempts: dict[Id, tuple[int, BaseException | None]] = {}
         self.stats = SubscriptionStats()
         self._due: list[tuple[float, int, Item]] = []
         self._number = itertools.count()
@@ -129,15 +128,15 @@ class Hand:
 
     def finish(self, item: Item, *, is_dead: bool) -> None:
         """Take note that *item* is done with: handled, or a dead letter by now."""
-        event_id = item.event_id
+        key = item.key
         with self.moved:
-            self.items.pop(event_id, None)
+            self.items.pop(key, None)
             if is_dead:
-                self.dead.add(event_id)
+                self.dead.add(key)
                 self.has_dead = True
                 self.stats.dead += 1
             else:
-                self.handled.add(event_id)
+                self.handled.add(key)
             done = [one for one in (item.batch, *item.twins) if self._take_off(one, 1)]
             self.moved.notify_all()
         for batch in done:
@@ -149,7 +148,7 @@ class Hand:
             if self.adopt(item):
                 self.later(item, 0)
                 return
-            self.items.pop(item.event_id, None)
+            self.items.pop(item.key, None)
             self.remember(item)
 
     def adopt(self, item: Item) -> bool:
@@ -180,7 +179,7 @@ class Hand:
         """Have *item* tried in *delay_s* seconds."""
         with self.moved:
             item.is_at_work = False
-            self.items[item.event_id] = item
+            self.items[item.key] = item
             heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._number), item))
             self.moved.notify()
 
@@ -203,10 +202,10 @@ class Hand:
 
     def remember(self, item: Item) -> None:
         """Note how often *item* was tried, for the time when it comes again."""
-        self.attempts[item.event_id] = (item.attempts, item.error)
+        self.attempts[item.key] = (item.attempts, item.error)
         while len(self.attempts) > MIN_TROUBLES:
             del self.attempts[next(iter(self.attempts))]
 
-    def tried(self, event_id: EventId) -> tuple[int, BaseException | None]:
+    def tried(self, key: Id) -> tuple[int, BaseException | None]:
         """Return, once, how often that event was tried before, and what it raised last."""
-        return self.attempts.pop(event_id, (0, None))
+        return self.attempts.pop(key, (0, None))

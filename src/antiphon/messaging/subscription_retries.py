@@ -57,7 +57,7 @@ class Retries:
         """See to *item*, whose listener has failed just now, or often enough before."""
         hand, options = self._hand, self._options
         with hand.moved:
-            hand.items[item.event_id] = item
+            hand.items[item.key] = item
             hand.stats.failures += 1
         if item.attempts == 1 and self._log_ration.passes():
             logger.warning(
@@ -113,6 +113,6 @@ class Retries:
     def _put_back(self, item: Item) -> None:
         hand = self._hand
         with hand.moved:
-            del hand.items[item.event_id]
+            del hand.items[item.key]
             hand.remember(item)
             item.batch.rest.appendleft(item.event)

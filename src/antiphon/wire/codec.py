@@ -6,8 +6,17 @@ from antiphon.errors import CorruptMessage
 from antiphon.wire import packing
 from antiphon.wire.decoding import Decoder, ResolveSource
 from antiphon.wire.encoding import Encoded, Encoder
-from antiphon.wire.envelope import FORMAT_VERSION, MAX_BODY_BYTES
+from antiphon.wire.envelope import (
+    FORMAT_VERSION,
+    MAX_BODY_BYTES,
+    REPLAYED_FIELD,
+    REQUIRED_FIELDS,
+)
 from antiphon.wire.registry import ClassRegistry, default_registry
+from antiphon.wire.values import array_header
+
+# As msgpack writes them.
+_NIL, _TRUE = b"\xc0", b"\xc3"
 
 
 class Codec(Encoder, Decoder):
@@ -46,6 +55,25 @@ class Codec(Encoder, Decoder):
         if version != bytes((FORMAT_VERSION,)) or not envelopes:
             raise CorruptMessage(f"body is no sequence of envelopes of format {FORMAT_VERSION}")
         return envelopes
+
+    @staticmethod
+    def replayed(envelope: bytes) -> bytes:
+        """Return *envelope* with the mark that an archive sends it again; nothing else is read.
+
+        It is at most six bytes longer.
+
+        Raises:
+            CorruptMessage: it is no envelope.
+        """
+        try:
+            fields = packing.split_array(envelope)
+        except ValueError as exc:
+            raise CorruptMessage(f"envelope of {len(envelope)} bytes is none: {exc}") from exc
+        if len(fields) < REQUIRED_FIELDS:
+            raise CorruptMessage("envelope is no array, or lacks a field")
+        fields += [_NIL] * (REPLAYED_FIELD + 1 - len(fields))
+        fields[REPLAYED_FIELD] = _TRUE
+        return b"".join((array_header(len(fields)), *fields))
 
 
 __all__ = ["Codec", "Encoded", "ResolveSource"]

@@ -32,6 +32,8 @@ MAX_CACHED = 4096
 REQUIRED_FIELDS = 4
 #: Fields that this version writes at least, nil or not: unpacking a known number is quickest.
 USUAL_FIELDS = 8
+#: Which of them, from 0 on, tells that the event is sent again.
+REPLAYED_FIELD = 9
 #: All fields of this version.
 FIELDS = 11
 

@@ -800,3 +800,39 @@ def test_dates_are_no_datetimes() -> None:
     arrived = vars(round_trip(Sent(None, **sent)))
 
     assert same(sent, {key: arrived[key] for key in sent})
+
+
+@each_codec
+@pytest.mark.parametrize("traceparent", [None, "00-" + "1" * 32 + "-" + "2" * 16 + "-01"])
+@pytest.mark.parametrize("position", [None, Position(STORE_ID, 3, 4, b"entry-id")])
+def test_an_envelope_is_marked_as_replayed(
+    codec: Codec, traceparent: str | None, position: Position | None
+) -> None:
+    """Nothing else of it changes, and a second time nothing at all."""
+    event = Sent(number=1, source=Store("shop"))
+    event._position = position
+    encoded = codec.encode(
+        event, origin="here", event_id=EVENT_ID, time_ns=11, traceparent=traceparent
+    )
+    marked = codec.replayed(encoded.envelope)
+
+    (before,) = codec.decode(encoded.routing_key, None, codec.join([encoded.envelope]))
+    (after,) = codec.decode(encoded.routing_key, None, codec.join([marked]))
+
+    assert before.__dict__ == {**after.__dict__, "_came": before._came}
+    assert before._delivery._replace(replayed=True) == after._delivery
+    assert marked == codec.replayed(marked)
+
+
+def test_marking_keeps_fields_of_later_versions() -> None:
+    """A field that is not known here is not lost."""
+    envelope = b"\x9d\x07\xc4\x0cpublisher-12\x0b\x80" + b"\xc0" * 8 + b"\xa3new"
+
+    assert envelope[:-7] + b"\xc3\xc0\xc0\xa3new" == Codec.replayed(envelope)
+
+
+@pytest.mark.parametrize("envelope", [b"", b"\x01", b"\x80", b"\x93\x01\x02\x03", b"\x9f\x01"])
+def test_what_is_no_envelope_is_not_marked(envelope: bytes) -> None:
+    """Nor is it made one."""
+    with pytest.raises(CorruptMessage):
+        Codec.replayed(envelope)
