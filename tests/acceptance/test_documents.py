@@ -1,5 +1,7 @@
 """Every program in the README and in docs runs as it is printed."""
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess
@@ -8,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.snippets import ROOT, snippets
 
 #: Documents whose programs belong together and have a test of their own.
 ELSEWHERE = {"docs/how-to/test-your-backend.md"}
 
 
 def programs(document: str) -> list[str]:
-    """Return the Python programs of a document."""
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+    """Return the Python programs of a document, with what a comment has before a fragment."""
+    return [each.whole for each in snippets(document) if each.language == "python"]
 
 
 #: All documents with programs; those of one share their servers, as a reader's would.
@@ -35,7 +37,11 @@ def test_programs_of_the_documents_run(
     """A newcomer who copies the programs sees them work."""
     # Outside of the tests people have their servers at the usual places.
     places = {"amqp://localhost": amqp_url, "redis://localhost/0": redis_url}
-    environment = os.environ | {"ANTIPHON_AMQP_URL": amqp_url, "ANTIPHON_REDIS_URL": redis_url}
+    environment = os.environ | {
+        "ANTIPHON_AMQP_URL": amqp_url,
+        "ANTIPHON_REDIS_URL": redis_url,
+        "PYTHONPATH": str(ROOT),  # services
+    }
     found = programs(document)
     assert found
     for program in found:

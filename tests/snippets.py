@@ -1,0 +1,75 @@
+"""The snippets of the documents, as tests find them.
+
+A snippet is a fenced block with a language.  HTML comments right above it, which readers
+do not see, tell a test what it needs to know besides:
+
+    <!-- first: ... -->         what goes before a fragment, on lines of its own
+    <!-- not run: ... -->       why a snippet of a page whose commands are run is left out
+    <!-- in the background -->  the command is started, and the next one follows at once
+    <!-- when it prints: ... --> what the commands in the background must say before the
+                                next block, a regular expression
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+#: All documents that people read, by their paths from the root.
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")]
+)
+
+_COMMENT = re.compile(r"<!--\s*([\w ]+?)\s*(?::\s?(.*?))?\s*-->\n", re.S)
+_FENCED = re.compile(r"^( *)```([^`\n]*)\n(.*?)^\1```$", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block of a document."""
+
+    document: str
+    line: int
+    language: str
+    code: str
+    #: What the comments above it say, by their first words.
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> str:
+        """The code, after what a comment has before it."""
+        first = self.notes.get("first", "")
+        return f"{first}\n{self.code}" if first else self.code
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def snippets(document: str, *languages: str) -> list[Snippet]:
+    """Return the snippets of *document*, of these *languages* or of all."""
+    text = (ROOT / document).read_text()
+    found = []
+    for fenced in _FENCED.finditer(text):
+        indent, language, code = fenced.groups()
+        if languages and language not in languages:
+            continue
+        line = text.count("\n", 0, fenced.start()) + 1
+        code = re.sub(f"^{indent}", "", code, flags=re.M)
+        found.append(Snippet(document, line, language, code, _notes(text[: fenced.start()])))
+    return found
+
+
+def _notes(before: str) -> dict[str, str]:
+    """Return what the comments at the end of *before* say."""
+    notes = {}
+    while (start := before.rfind("<!--")) >= 0:
+        comment = _COMMENT.fullmatch(before[start:])
+        if comment is None:
+            break
+        notes[comment[1]] = comment[2] or ""
+        before = before[:start]
+    return notes
