@@ -131,6 +131,8 @@ class EventStore(ABC):
         flags: Iterable[str] | None = None,
         match: str | None = None,
         order: str = "asc",
+        *,
+        up_to: int | None = None,
     ) -> Iterator[Event]:
         """Return an iterator over the events of a time, in the order of time.
 
@@ -142,6 +144,8 @@ class EventStore(ABC):
                 be found somewhere in the content.
             order: ``asc`` for the earliest first, ``desc`` for the latest.
                 Events of one time come in the order of saving, or in its reverse.
+            up_to: a place that ``head`` had: only what was saved by then, so that
+                ``since`` goes on where this ends.
 
         Returns:
             An iterator over what was committed at the time of this call, each
@@ -156,7 +160,8 @@ class EventStore(ABC):
         query = checked_query(ts_start, ts_end, flags, order)
         matcher = None if match is None else Matcher(match)
         # At the call, not when the first event is asked for.
-        return self._walk_through(query, matcher, self._settled_head())
+        head = self._settled_head() if up_to is None else checked_count("up_to", up_to, 0)
+        return self._walk_through(query, matcher, head)
 
     def _walk_through(self, query: Query, matcher: Matcher | None, head: int) -> Iterator[Event]:
         after: Key | None = None
