@@ -13,6 +13,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from antiphon.schemes import MASK
 from services.skeleton.complaints import SHORTEST_SECRET
+from services.skeleton.in_hand import facts_in_hand
 
 
 class MaskingFormatter(JsonFormatter):
@@ -38,10 +39,12 @@ class MaskingFormatter(JsonFormatter):
         record: logging.LogRecord,
         message_dict: dict[str, object],
     ) -> None:
-        """Put the time first, in UTC and with milliseconds."""
+        """Put the time first, in UTC, and add which event is in hand."""
         moment = datetime.fromtimestamp(record.created, UTC)
         log_data["time"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         super().add_fields(log_data, record, message_dict)
+        for name, fact in facts_in_hand().items():
+            log_data.setdefault(name, fact)  # whoever logs knows best
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line."""
