@@ -13,7 +13,9 @@ do not see, tell a test what it needs to know besides:
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -73,3 +75,33 @@ def _notes(before: str) -> dict[str, str]:
         notes[comment[1]] = comment[2] or ""
         before = before[:start]
     return notes
+
+
+#: Programs to which a word "antiphon" is something else: a package, a user.
+_OTHERS = {"pip", "rabbitmqctl", "curl", "sed"}
+
+
+def commands(code: str) -> list[list[str]]:
+    """Return the calls of ``antiphon`` in lines of a shell, their words as it would split them."""
+    found = []
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|&;()<>")
+        words.whitespace_split = True
+        for simple in _simple_commands(list(words)):
+            if "antiphon" in simple and not _OTHERS & set(simple):
+                found.append(simple[simple.index("antiphon") + 1 :])
+    return found
+
+
+def _simple_commands(words: list[str]) -> list[list[str]]:
+    """Split what a line runs where one command ends, without what goes to and from files."""
+    parts: list[list[str]] = [[]]
+    for before, word in pairwise(["", *words]):
+        if set(word) <= set("|&;()"):
+            parts.append([])
+        elif set(word) <= set("<>&"):
+            if before.isdigit():  # 2>file
+                parts[-1].pop()
+        elif not before or not set(before) <= set("<>&"):
+            parts[-1].append(word)
+    return parts
