@@ -45,10 +45,10 @@ def write_line(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_output()
+        forget_output()
         raise ReaderGone from None
     except OSError:
-        _forget_output()
+        forget_output()
         raise
 
 
@@ -60,11 +60,12 @@ def check_reader() -> None:
     except (OSError, ValueError, AttributeError):
         return  # not a file that can be polled
     if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
-        _forget_output()
+        forget_output()
         raise ReaderGone
 
 
-def _forget_output() -> None:
+def forget_output() -> None:
+    """Send what is still to be written nowhere."""
     # Python flushes what is left at its exit, and would complain once more.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())

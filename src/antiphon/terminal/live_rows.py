@@ -9,11 +9,12 @@ import sys
 import threading
 from collections import deque
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.spinner import Spinner
 from rich.text import Text
 
+from antiphon.terminal.consoles import CalmConsole
 from antiphon.terminal.progress_rows import ending
 
 #: Redraws a second: smooth to the eye, and nothing to the processor.
@@ -21,15 +22,6 @@ _REFRESHES_PER_S = 12.5
 _BAR_COLUMNS = 40
 _STYLES = {"normal": "green", "warning": "yellow"}
 _FAILED_STYLE = "red"
-
-
-class _Console(Console):
-    def show_cursor(self, show: bool = True) -> bool:
-        """Leave the cursor alone.
-
-        It would stay hidden if the process is killed or stopped (Ctrl-Z).
-        """
-        return False
 
 
 class _Name(ProgressColumn):
@@ -86,7 +78,7 @@ class _Screen:
                     _Gauge(),
                     _State(),
                     _Time(),
-                    console=_Console(highlight=False, markup=False, emoji=False),
+                    console=CalmConsole(highlight=False, markup=False, emoji=False),
                     refresh_per_second=_REFRESHES_PER_S,
                     # The last picture is printed line by line as operations end.
                     transient=True,

@@ -14,7 +14,7 @@ from antiphon.cli.main import cli
 
 #: A group of commands may have a page of its own, ``cli-group.md``.
 PAGES = sorted((Path(__file__).parents[3] / "docs" / "reference").glob("cli*.md"))
-DOCUMENT = "\n".join(page.read_text() for page in PAGES)
+DOCUMENT = "\n##\n".join(page.read_text() for page in PAGES)
 
 #: Told once, for all commands.
 COMMON = {"--url", "--system"}

@@ -1,0 +1,193 @@
+"""``antiphon store get`` and ``ls``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import click
+
+from antiphon.cli.broker import examples
+from antiphon.cli.output import write_line
+from antiphon.cli.printing import to_json
+from antiphon.cli.store_opening import NOT_SO, reading, store_argument
+from antiphon.cli.store_output import STANDARD, TerminalGuard, replaced_file, write_bytes
+from antiphon.cli.store_rows import long_row
+from antiphon.cli.store_words import (
+    chosen_keys,
+    escaped,
+    facts,
+    metadata_text,
+    parse_conditions,
+    portions,
+)
+from antiphon.errors import KeyNotFound
+from antiphon.storage.abstract_store import AbstractReadOnlyStore
+from antiphon.storage.utils import buffer_iterator
+from antiphon.terminal.transfer_bars import transfer
+
+#: Keys that are looked at at a time.
+_PORTION = 200
+
+
+@click.command(
+    short_help="Print a value, or write it into a file.",
+    epilog=examples(
+        "antiphon store get 'redis://localhost?namespace=shop' prices/eur",
+        "antiphon store get sqlite:shop.db logo logo.png",
+        "antiphon store get sqlite:shop.db prices/eur --meta | jq .currency",
+        "antiphon store get sqlite:shop.db backup --range -1000: | tail -3",
+    ),
+)
+@store_argument()
+@click.argument("key")
+@click.argument("file", required=False)
+@click.option("--meta", "is_meta", is_flag=True, help="The metadata, as a line of JSON.")
+@click.option(
+    "--range",
+    "span",
+    metavar="START:END",
+    help="These bytes only, counted as in Python: 0:100, 100:, -100:.",
+)
+def get(store: str, key: str, file: str | None, is_meta: bool, span: str | None) -> int:
+    """Write the data of KEY to standard output, or into FILE.
+
+    FILE is replaced in one step when all is there; after an error it is what it was.  If there is
+    no such key the status is 3.
+    """
+    if is_meta and span is not None:
+        raise click.UsageError("--range is about data, and --meta shows none")
+    start, end = (None, None) if span is None else _parse_range(span)
+    with reading(store) as opened:
+        try:
+            value = opened.get(key)
+        except KeyNotFound as exc:
+            click.echo(f"antiphon: {exc}", err=True)
+            return NOT_SO
+        if is_meta:
+            _write_metadata(value, file)
+            return 0
+        size = value.size
+        if span is None:
+            stream = value.data
+        else:
+            stream = value.range(start, end)
+            size = None if size is None else len(range(size)[start:end])
+        with stream:
+            _write_data(stream, size, key, file)
+    return 0
+
+
+def _write_metadata(value: Any, file: str | None) -> None:
+    text = metadata_text(value.metadata)
+    if file is None or file == STANDARD:
+        write_line(text)
+        return
+    with replaced_file(file) as output:
+        output.write(text.encode() + b"\n")
+
+
+def _write_data(stream: BinaryIO, size: int | None, key: str, file: str | None) -> None:
+    if file is not None and file != STANDARD:
+        with replaced_file(file) as output, transfer(f"reading {key}", size) as step:
+            _pump(stream, output.write, step)
+        return
+    if sys.stdout is not None and sys.stdout.isatty():
+        guard = TerminalGuard()
+
+        def show(piece: bytes) -> None:
+            guard.check(piece)
+            write_bytes(piece)
+
+        _pump(stream, show, lambda count: None)
+        return
+    with transfer(f"reading {key}", size) as step:
+        _pump(stream, write_bytes, step)
+
+
+def _pump(stream: BinaryIO, write: Callable[[bytes], object], step: Callable[[int], None]) -> None:
+    for piece in buffer_iterator(stream):
+        write(piece)
+        step(len(piece))
+
+
+def _parse_range(text: str) -> tuple[int | None, int | None]:
+    start, colon, end = text.partition(":")
+    try:
+        if colon:
+            return (int(start) if start else None), (int(end) if end else None)
+    except ValueError:
+        pass
+    raise click.BadParameter(
+        f"'{text}' is not of the form START:END, as in 0:100 or -100:", param_hint="--range"
+    )
+
+
+@click.command(
+    short_help="List keys.",
+    epilog=examples(
+        "antiphon store ls sqlite:shop.db --prefix prices/",
+        "antiphon store ls sqlite:shop.db --filter currency=EUR --filter n=5 --long",
+        "antiphon store ls sqlite:shop.db --json | jq 'select(.size > 1e6) | .key'",
+    ),
+)
+@store_argument()
+@click.option("--prefix", default="", metavar="TEXT", help="Keys that begin with TEXT.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Keys with this metadata entry: currency=EUR, n=5.  VALUE is JSON where it can be, else "
+    "text, and its type counts: n=5 is not n='\"5\"'.  Several must all hold.",
+)
+@click.option("--long", "is_long", is_flag=True, help="Also the time of change, size and metadata.")
+@click.option(
+    "--json",
+    "is_json",
+    is_flag=True,
+    help="Lines of JSON, with keys exactly as they are, size, times, version and metadata.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N keys only.")
+def ls(
+    store: str,
+    prefix: str,
+    filters: tuple[str, ...],
+    is_long: bool,
+    is_json: bool,
+    limit: int | None,
+) -> None:
+    """List the keys of STORE, sorted, one a line.
+
+    What is not printable in a key is escaped; with --json keys are as they are.
+    """
+    conditions = parse_conditions(filters)
+    with reading(store) as opened:
+        keys = sorted(chosen_keys(opened, prefix, conditions))[:limit]
+        if not (is_long or is_json):
+            for key in keys:
+                write_line(escaped(key))
+            return
+        for key, value in _values(opened, keys):
+            write_line(to_json(facts(key, value)) if is_json else long_row(key, value))
+
+
+def _values(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each of *keys* that is still there, with its value."""
+    for some in portions(keys, _PORTION):
+        try:
+            found = list(zip(some, store.multiget(some), strict=True))
+        except KeyError:
+            yield from _one_by_one(store, some)
+        else:
+            yield from found
+
+
+def _one_by_one(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
+    for key in keys:
+        try:
+            value = store.get(key)
+        except KeyError:
+            continue
+        yield key, value

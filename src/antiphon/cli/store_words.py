@@ -1,0 +1,147 @@
+"""Keys, metadata and sizes as people write and read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from antiphon.errors import AntiphonError
+from antiphon.storage.abstract_store import AbstractReadOnlyStore
+from antiphon.storage.journal import Version, version_of
+from antiphon.storage.metadata import decode, encode, normalise
+
+T = TypeVar("T")
+
+#: Names of metadata entries that Python's own words for arguments hide.
+_UNASKABLE = ("self", "select")
+
+
+def parse_entries(texts: Sequence[str], option: str) -> dict[str, Any]:
+    """Return the metadata that *texts* say, each as ``NAME=VALUE``.
+
+    A value is JSON where it can be, with ``{"!bytes": "aGk="}`` and the like for
+    what JSON lacks; else text.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE", param_hint=option)
+        found[name] = _value_of(value, option)
+    return found
+
+
+def parse_conditions(texts: Sequence[str]) -> dict[str, Any]:
+    """Return what a query is asked with, from the texts of ``--filter``."""
+    found = parse_entries(texts, "--filter")
+    for name in _UNASKABLE:
+        if name in found:
+            raise click.BadParameter(f"no store can be asked for '{name}'", param_hint="--filter")
+    return found
+
+
+def parse_metadata(text: str, option: str) -> dict[str, Any]:
+    """Return the metadata that *text* is as a JSON object."""
+    try:
+        return decode(text)
+    except AntiphonError:
+        raise click.BadParameter(
+            f"this is no JSON object of metadata: {text!r:.80}", param_hint=option
+        ) from None
+
+
+def parse_version(text: str) -> Version:
+    """Return the version that *text* names."""
+    try:
+        return Version.parse(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no version; 'antiphon store ls --json' shows those of keys",
+            param_hint="--if-version",
+        ) from None
+
+
+def _value_of(text: str, option: str) -> Any:
+    try:
+        plain = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+    try:
+        return decode(json.dumps({"value": plain}))["value"]
+    except AntiphonError:
+        raise click.BadParameter(
+            f"'{text}' is JSON, and no metadata: what begins with '!' is a type, as in "
+            '{"!bytes": "aGk="}; quote text: \'"…"\'',
+            param_hint=option,
+        ) from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are text
+
+
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """Return *metadata* as a line of JSON, which ``parse_metadata`` reads back."""
+    return encode(normalise(metadata))
+
+
+def chosen_keys(
+    store: AbstractReadOnlyStore, prefix: str, conditions: Mapping[str, Any]
+) -> Iterator[str]:
+    """Return the keys of *store* that begin with *prefix* and fulfil *conditions*."""
+    keys = store.query_keys(**conditions)
+    return (key for key in keys if key.startswith(prefix)) if prefix else keys
+
+
+def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield *items* in lists of up to *size*."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def facts(key: str, value: Any) -> dict[str, Any]:
+    """Return what JSON says of *key*, whose value is *value*."""
+    version = version_of(value)
+    return {
+        "key": key,
+        "size": value.size,
+        "created": _iso(value.created),
+        "modified": _iso(value.modified),
+        "version": None if version is None else str(version),
+        "metadata": json.loads(metadata_text(value.metadata)),
+    }
+
+
+def size_text(size: float | None) -> str:
+    """Return a number of bytes in at most eight characters, as in ``1.5 MiB``; ``?`` for None."""
+    if size is None:
+        return "?"
+    if size < 1000:
+        return f"{size:.0f} B"
+    units = iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = "B"
+    while size >= 1000 and (bigger := next(units, None)):
+        size, unit = size / 1024, bigger
+    return f"{size:.{1 if size < 100 else 0}f} {unit}"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return as in ``1 key`` and ``2 keys``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def escaped(text: str) -> str:
+    """Return *text* on one line, with nothing in it that a terminal would obey."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _iso(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
