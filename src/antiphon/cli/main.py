@@ -16,6 +16,7 @@ from antiphon.cli.dlq import dlq
 from antiphon.cli.emit import emit
 from antiphon.cli.listen import listen
 from antiphon.cli.output import prepare
+from antiphon.cli.store import store
 from antiphon.cli.topology import topology
 from antiphon.errors import AntiphonError
 
@@ -29,7 +30,7 @@ def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
 
 
-for command in (listen, emit, topology, dlq):
+for command in (listen, emit, topology, dlq, store):
     cli.add_command(command)
 
 
