@@ -13,6 +13,7 @@ import click
 
 from antiphon import __version__
 from antiphon.cli.dlq import dlq
+from antiphon.cli.doctor import doctor
 from antiphon.cli.emit import emit
 from antiphon.cli.listen import listen
 from antiphon.cli.output import prepare
@@ -30,7 +31,7 @@ def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
 
 
-for command in (listen, emit, topology, dlq, store):
+for command in (listen, emit, topology, dlq, doctor, store):
     cli.add_command(command)
 
 

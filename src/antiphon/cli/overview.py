@@ -25,6 +25,7 @@ class Queue:
         consumers: how many there are.
         listens_to: in words.
         users: the processes that have it open.
+        state: as the broker's management calls it; None if that is not known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Queue:
     consumers: int | None = None
     listens_to: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    state: str | None = None
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ def look_around(
             queue = queues.setdefault(name, Queue(name))
             unacknowledged = told.get("messages_unacknowledged")
             queue.unacknowledged = unacknowledged if isinstance(unacknowledged, int) else None
+            queue.state = state if isinstance(state := told.get("state"), str) else None
             if told.get("arguments", {}).get("x-single-active-consumer") is not True:
                 queue.mode = queue.mode or "group"
     for name in [name for name in queues if ".sub." in name]:
