@@ -71,8 +71,8 @@ def run(
         sock = _listen(settings.http_host, settings.http_port)
         try:
             logs.set_up(name, settings.log_level, secrets)
-            _log_start(path, settings, secrets)
             service = build(settings)
+            _log_start(path, settings, secrets)
         except BaseException:
             sock.close()
             raise

@@ -56,6 +56,11 @@ class OpenedStore:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"store {name}", daemon=True)
 
+    @property
+    def origin(self) -> str | None:
+        """The origin of the store's events."""
+        return getattr(self._inner, "origin", None)
+
     def start(self) -> None:
         """Begin to open the store."""
         self._thread.start()

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
 from antiphon.server import RequestRecord
+from antiphon.server.request_in_hand import request_in_hand
+from antiphon.storage.backend_telling import EVENT_OF_ACTION
+from antiphon.wire.registry import default_registry
+from services.skeleton.in_hand import trace_id_of
 
 logger = logging.getLogger("antiphon.service.access")
 
@@ -31,6 +35,7 @@ class RequestLog:
 
     def __init__(self, *, access_log: bool, log_keys: bool) -> None:
         self._access_log = access_log
+        self._origins: dict[str, str | None] = {}
         self._log_keys = log_keys
         self._secret = os.urandom(16)
         registry = CollectorRegistry()
@@ -53,6 +58,10 @@ class RequestLog:
             buckets=_BUCKETS_S,
             registry=registry,
         )
+
+    def serves(self, store: str, origin: str | None) -> None:
+        """Take note of the *origin* that events of the store *store* have."""
+        self._origins[store] = origin
 
     def observe(self, record: RequestRecord) -> None:
         """Count and log a request."""
@@ -83,8 +92,21 @@ class RequestLog:
                 "seconds": round(record.seconds, 6),
                 "user": record.user_tag,
                 "client": record.client,
+                **self._event(record),
             },
         )
+
+    def _event(self, record: RequestRecord) -> dict[str, str]:
+        """Return what is known of the event that tells of the change, and of the trace."""
+        facts = {"trace_id": trace_id_of(record.traceparent)}
+        if record.event_id is not None:
+            kind = None if record.action is None else EVENT_OF_ACTION.get(record.action)
+            facts |= {
+                "event_id": record.event_id,
+                "event_class": None if kind is None else default_registry.name_of(kind),
+                "origin": self._origins.get(record.store),
+            }
+        return {name: fact for name, fact in facts.items() if fact is not None}
 
     def _shown(self, key: str | None) -> str | None:
         if key is None or self._log_keys:
@@ -97,3 +119,13 @@ class RequestLog:
         yield from self._requests.collect()
         yield from self._bytes.collect()
         yield from self._seconds.collect()
+
+
+def request_facts() -> dict[str, str]:
+    """Return what a log line says of the request that its thread works for."""
+    request = request_in_hand()
+    if request is None:
+        return {}
+    facts = {"store": request.store, "method": request.method}
+    trace_id = trace_id_of(request.traceparent)
+    return facts if trace_id is None else facts | {"trace_id": trace_id}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import ssl
 from collections.abc import Iterable, Mapping
@@ -12,9 +14,10 @@ from prometheus_client.core import GaugeMetricFamily
 from antiphon.server import Account, Accounts, accounts_in, stores_app, token_hash
 from antiphon.server.serving import TLS, HttpServer
 from services.skeleton import BadSettings, Service, ServiceBus
+from services.skeleton.in_hand import also_ask
 from services.skeleton.settings import in_setting
 from services.store_server.opened import OpenedStore
-from services.store_server.requests import RequestLog
+from services.store_server.requests import RequestLog, request_facts
 from services.store_server.settings import (
     StoreServerSettings,
     UserSettings,
@@ -40,6 +43,10 @@ class StoreServer(Service):
     """
 
     def __init__(self, settings: StoreServerSettings) -> None:
+        # With it events carry the trace of the request that made them; it is not needed.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("opentelemetry.trace")
+        also_ask(request_facts)
         self._log = RequestLog(access_log=settings.access_log, log_keys=settings.log_keys)
         self._bus = ServiceBus(settings) if settings.amqp_url else None
         bus = self._bus.bus if self._bus is not None else None
@@ -49,6 +56,7 @@ class StoreServer(Service):
                 with in_setting(f"stores.{name}"):
                     opened = OpenedStore(name, store.url, bus, authorizing=store.authorizing)
                 self._stores.append(opened)
+                self._log.serves(name, opened.origin)
             with in_setting("users_url"):
                 self._users = (
                     None

@@ -180,4 +180,4 @@ class StoreServerSettings(ServiceSettings):
 
 def no_good_certificate(exc: ssl.SSLError) -> BadSettings:
     """Return what to raise for certificates that the library of TLS refuses."""
-    return BadSettings(f"{_TLS_SETTINGS}: no good certificate: {exc.reason}")
+    return BadSettings(f"{_TLS_SETTINGS}: no good certificate: {exc.reason or exc}")

@@ -10,6 +10,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from antiphon.events.abstract_event_manager import BaseEvent
@@ -36,8 +37,7 @@ def traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-@contextlib.contextmanager
-def continued_trace(event: BaseEvent) -> Iterator[None]:
+def continued_trace(event: BaseEvent) -> AbstractContextManager[None]:
     """Let spans begun inside be children of the span in which *event* was emitted.
 
     Listeners run so anyway; it is for those who read from a stream::
@@ -50,7 +50,19 @@ def continued_trace(event: BaseEvent) -> Iterator[None]:
     context, it changes nothing.
     """
     delivery = event._delivery
-    parent = None if delivery is None else delivery.traceparent
+    return continued(None if delivery is None else delivery.traceparent)
+
+
+@contextlib.contextmanager
+def continued(parent: str | None) -> Iterator[None]:
+    """Let spans begun, and events emitted, inside be children of the span *parent*.
+
+    For those whom a request told of its trace context; with OpenTelemetry not
+    imported, and for what is none, it changes nothing.
+
+    Args:
+        parent: a ``traceparent``, from anyone.
+    """
     trace: Any = _modules.get("opentelemetry.trace")
     context: Any = _modules.get("opentelemetry.context")
     span = None if parent is None or context is None else _remote_span(trace, parent)

@@ -69,6 +69,8 @@ class Answer:
         body: all of it, or its beginning.
         rest: what follows; None if nothing does.
         closes: whether the connection ends with this answer.
+        event_id, action: of the change that was committed; None if there was none, or
+            its store does not say.
     """
 
     status: int
@@ -76,6 +78,8 @@ class Answer:
     body: bytes = b""
     rest: Pieces | None = None
     closes: bool = False
+    event_id: str | None = None
+    action: str | None = None
 
 
 class Refused(Exception):

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from antiphon.server.calls import Call, Identity
 from antiphon.server.lingering import has_body, linger
 from antiphon.server.operations import OPERATIONS, Operation
 from antiphon.server.origins import is_from_elsewhere
+from antiphon.server.request_in_hand import RequestInHand, having_in_hand, working_for
 from antiphon.server.routing import PROBED, Target, target_of
 from antiphon.server.searching import wish_of
 from antiphon.server.uploads import (
@@ -62,6 +64,10 @@ class RequestRecord:
         seconds: from the request's head to the answer's end.
         user_tag: who asked; None if nobody had to say.
         client: the client's address, or ``""``.
+        traceparent: the W3C trace context that the client sent, whatever it is; None for none.
+        event_id: of the event that tells of the change; None if nothing was changed, or the
+            store's events have none.
+        action: of the change, ``set``, ``update`` or ``delete``; None if nothing was changed.
     """
 
     store: str
@@ -74,6 +80,9 @@ class RequestRecord:
     seconds: float
     user_tag: str | None
     client: str
+    traceparent: str | None = None
+    event_id: str | None = None
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +126,25 @@ class Exchange:
         self._send = send
         self._method: str = scope["method"]
         self._headers = _headers_of(scope["headers"])
+        traceparent = self._headers.get(b"traceparent")
+        self._request = RequestInHand(
+            served.name,
+            self._method,
+            None if traceparent is None else traceparent.decode("latin-1"),
+        )
         self._target: Target | None = None
         self._user: Identity | None = None
         self._incoming: Incoming | None = None
         self._status = 0
         self._sent = 0
+        self._answer: Answer | None = None
 
     async def run(self) -> None:
         """Answer the request, whatever it is."""
+        with having_in_hand(self._request):
+            await self._run()
+
+    async def _run(self) -> None:
         started = time.perf_counter()
         try:
             try:
@@ -134,6 +154,7 @@ class Exchange:
             except Exception as exc:
                 key = None if self._target is None else self._target.key
                 answer = answer_to_error(exc, key, self._served.challenges)
+            self._answer = answer
             await self._deliver(answer)
         finally:
             if self._served.observe is not None:
@@ -186,42 +207,44 @@ class Exchange:
 
     async def _performed(self, operation: Operation) -> Answer:
         workers = self._served.workers
+        handle = partial(working_for, self._request, operation.handle)
         if not operation.body:
             if operation.waits:
                 return await self._awaited(operation)
             if self._served.views.is_direct and operation.is_short:
                 return operation.handle(self._call(_NO_BODY))
-            return await workers.run(operation.handle, self._call(_NO_BODY))
+            return await workers.run(handle, self._call(_NO_BODY))
         is_data = operation.body == "data"
         limit = self._body_limit(is_data)
         self._incoming = Incoming(self._receive, limit, self._served.upload_idle_s)
         pieces = await self._incoming.collect(COLLECTED_BYTES if is_data else limit)
         head = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self._incoming.ended:
-            return await workers.run(operation.handle, self._call(io.BytesIO(head)))
+            return await workers.run(handle, self._call(io.BytesIO(head)))
         stream = UploadStream(self._incoming, head, asyncio.get_running_loop())
         try:
-            return await workers.run_upload(operation.handle, self._call(stream))
+            return await workers.run_upload(handle, self._call(stream))
         finally:
             stream.close()
 
     async def _awaited(self, operation: Operation) -> Answer:
         """Return the answer once there is something new, if the client waits for that."""
         workers, waiting = self._served.workers, self._served.waiting
+        handle = partial(working_for, self._request, operation.handle)
         call = self._call(_NO_BODY)
         # Who sends a body that nobody reads could not be seen to go.
         wish = None
         if not has_body(self._headers):
             wish = await workers.run(wish_of, call)
         if wish is None:
-            return await workers.run(operation.handle, call)
+            return await workers.run(handle, call)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wish.wait_s
         gone = asyncio.ensure_future(self._until_gone())
         try:
             while True:
                 with waiting.turn(wish.journal, wish.position) as woken:
-                    answer = await workers.run(operation.handle, self._call(_NO_BODY))
+                    answer = await workers.run(handle, self._call(_NO_BODY))
                     left_s = deadline - loop.time()
                     if wish.is_met_by(answer) or left_s <= 0 or waiting.is_ended:
                         return answer
@@ -330,7 +353,7 @@ class Exchange:
         return has_body(self._headers)
 
     def _record(self, seconds: float) -> RequestRecord:
-        target, client = self._target, self._scope.get("client")
+        target, client, answer = self._target, self._scope.get("client"), self._answer
         return RequestRecord(
             store=self._served.name,
             method=self._method,
@@ -342,6 +365,9 @@ class Exchange:
             seconds=seconds,
             user_tag=None if self._user is None else self._user.tag,
             client="" if not client else str(client[0]),
+            traceparent=self._request.traceparent,
+            event_id=None if answer is None else answer.event_id,
+            action=None if answer is None else answer.action,
         )
 
 

@@ -194,4 +194,10 @@ def _answer(
     )
     body = f'{told[:-1]}, "metadata": {metadata_text(call.visible(metadata))}}}'.encode()
     status = 201 if action == "set" else 200
-    return Answer(status, content_headers(JSON_TYPE, len(body), headers), body)
+    return Answer(
+        status,
+        content_headers(JSON_TYPE, len(body), headers),
+        body,
+        event_id=event_id,
+        action=action,
+    )

@@ -18,6 +18,7 @@ import requests
 import trustme
 
 from antiphon import open_bus, open_store
+from antiphon.events.delivery import delivery_of
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.passwords import hash_password
 from antiphon.testing.servers import Redis
@@ -31,6 +32,8 @@ from tests.acceptance.services.service_process import (
 )
 
 MODULE = "services.store_server"
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 TOKEN = "a-token-of-many-characters"
 
@@ -77,10 +80,9 @@ def running(tmp_path: Path) -> Iterator[ServiceProcess]:
         yield running
 
 
-def test_a_change_over_http_is_an_event_in_the_cluster(
-    tmp_path: Path, amqp_url: str, redis_url: str
-) -> None:
-    """Whoever listens on the broker hears what an HTTP client wrote, with the id it was told."""
+@contextlib.contextmanager
+def catalogue(folder: Path, amqp_url: str, redis_url: str) -> Iterator[ServiceProcess]:
+    """A service with a store in Redis, whose changes are told to the broker."""
     settings = f"""
         amqp_url = "{amqp_url}"
         system = "shop"
@@ -91,13 +93,21 @@ def test_a_change_over_http_is_an_event_in_the_cluster(
         token = "{TOKEN}"
         may = "write"
     """
+    with service_process(MODULE, folder, settings) as running:
+        running.wait_for(200)
+        yield running
+
+
+def test_a_change_over_http_is_an_event_in_the_cluster(
+    tmp_path: Path, amqp_url: str, redis_url: str
+) -> None:
+    """Whoever listens on the broker hears what an HTTP client wrote, with the id it was told."""
     heard: queue.Queue[StoreModificationEvent] = queue.Queue()
     with (
-        service_process(MODULE, tmp_path, settings) as running,
+        catalogue(tmp_path, amqp_url, redis_url) as running,
         open_bus(amqp_url, system="shop") as bus,
     ):
         bus.connect(StoreModificationEvent, heard.put)
-        running.wait_for(200)
         with Client(running, "catalogue") as client:
             answer = client.ask("PUT", "/keys/prices/eur/data", b"1").json()
 
@@ -106,6 +116,33 @@ def test_a_change_over_http_is_an_event_in_the_cluster(
     assert ("prices/eur", "set") == (event.key, event.action)
     assert answer["event_id"] == str(event._event_id)
     assert answer["position"] == str(event.position)
+
+
+def test_a_request_its_event_and_their_trace_are_logged(
+    tmp_path: Path, amqp_url: str, redis_url: str
+) -> None:
+    """One id of a trace leads from the client over the log to whoever hears the event."""
+    heard: queue.Queue[StoreModificationEvent] = queue.Queue()
+    with (
+        catalogue(tmp_path, amqp_url, redis_url) as running,
+        open_bus(amqp_url, system="shop") as bus,
+    ):
+        bus.connect(StoreModificationEvent, heard.put)
+        with Client(running, "catalogue") as client:
+            client.headers["traceparent"] = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+            client.ask("PUT", "/keys/prices/eur/data", b"1")
+        event = heard.get(timeout=20)
+        delivery = delivery_of(event)
+        assert running.logged("trace_id") == TRACE_ID
+        (line,) = [line for line in running.lines() if "trace_id" in line]
+
+    assert (str(event._event_id), "antiphon:StoreSetEvent", "catalogue") == (
+        line["event_id"],
+        line["event_class"],
+        line["origin"],
+    )
+    assert delivery is not None
+    assert TRACE_ID in str(delivery.traceparent)
 
 
 def test_sigterm_lets_running_requests_end(running: ServiceProcess) -> None:
