@@ -80,7 +80,7 @@ def test_containers_of_ours_can_change_nothing() -> None:
     assert "read_only: true" in common
     assert "cap_drop:\n    - ALL" in common
     assert "no-new-privileges:true" in common
-    assert services.count("<<: *antiphon") + services.count("<<: *service") == 5
+    assert services.count("<<: *antiphon") + services.count("<<: *service") == 6
     assert re.findall(r"read_only: false|privileged:|cap_add|network_mode: host", services) == []
 
 
