@@ -290,6 +290,14 @@ class InvalidEvent(EventWriteException, ValueError):
     """An event has a field that cannot be archived."""
 
 
+class InvalidLine(EventWriteException, ValueError):
+    """A line that is to be imported holds no event; the message tells its number."""
+
+
+class InvalidRetention(EventStoreException, ValueError):
+    """A rule what an archive keeps makes no sense."""
+
+
 class InvalidSearch(EventReadException, ValueError):
     """A question to an archive makes no sense: its times, flags, pattern or limits."""
 

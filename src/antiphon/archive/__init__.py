@@ -5,8 +5,12 @@
 
 from antiphon.archive.event import Event
 from antiphon.archive.event_store import EventStore
+from antiphon.archive.exchange import Imported, export_lines, import_lines
 from antiphon.archive.opening import open_archive
+from antiphon.archive.replay import Replayed, replay
+from antiphon.archive.retention import Retention
 from antiphon.archive.searching import ArchiveStats, Portion
+from antiphon.archive.tail import CAUGHT_UP, Tail, tail
 from antiphon.errors import (
     ArchiveBusy,
     ArchiveClosed,
@@ -17,11 +21,14 @@ from antiphon.errors import (
     EventStoreException,
     EventWriteException,
     InvalidEvent,
+    InvalidLine,
+    InvalidRetention,
     InvalidSearch,
     MatchTooSlow,
 )
 
 __all__ = [
+    "CAUGHT_UP",
     "ArchiveBusy",
     "ArchiveClosed",
     "ArchiveFull",
@@ -33,9 +40,19 @@ __all__ = [
     "EventStore",
     "EventStoreException",
     "EventWriteException",
+    "Imported",
     "InvalidEvent",
+    "InvalidLine",
+    "InvalidRetention",
     "InvalidSearch",
     "MatchTooSlow",
     "Portion",
+    "Replayed",
+    "Retention",
+    "Tail",
+    "export_lines",
+    "import_lines",
     "open_archive",
+    "replay",
+    "tail",
 ]

@@ -1,0 +1,85 @@
+"""How long an archive keeps what."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from antiphon.archive.event_store import PURGED_AT_ONCE, EventStore
+from antiphon.errors import InvalidRetention
+
+#: Seconds between two transactions that delete, so that those who save get their turn.
+_PAUSE_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """A rule: what is kept of some events, and what is deleted.
+
+    Attributes:
+        max_age_s: seconds after its timestamp for which an event is kept; None for ever.
+        max_events: how many are kept, the newest by timestamp; None for all.
+        flags: the rule is for events that have all of these among their tags; for
+            every event if there is none.  The name of a class is one:
+            ``flags=["StoreModificationEvent"]``.
+
+    Raises:
+        InvalidRetention: neither limit is given, or one makes no sense.
+    """
+
+    max_age_s: float | None = None
+    max_events: int | None = None
+    flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.flags, str) or not all(isinstance(one, str) for one in self.flags):
+            raise InvalidRetention(f"flags are a list of text, not {self.flags!r:.80}")
+        object.__setattr__(self, "flags", tuple(self.flags))
+        if self.max_age_s is None and self.max_events is None:
+            raise InvalidRetention("a retention rule needs max_age_s or max_events")
+        age, count = self.max_age_s, self.max_events
+        if age is not None and not (_is_number(age, int, float) and 0 <= age < math.inf):
+            raise InvalidRetention(f"max_age_s is a number of seconds from 0 on, not {age!r:.80}")
+        if count is not None and not (_is_number(count, int) and count >= 0):
+            raise InvalidRetention(f"max_events is a whole number from 0 on, not {count!r:.80}")
+
+
+def apply(
+    store: EventStore,
+    rules: Iterable[Retention],
+    *,
+    now: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Delete what *rules* do not keep; return how many events that were.
+
+    Args:
+        store: others may save to it meanwhile; each transaction is short.
+        rules: each for itself, so that an event goes as soon as one rule that it
+            falls under does not keep it.
+        now: seconds since the epoch, from which ages are counted; None is this
+            machine's clock.
+        should_stop: asked between transactions.
+
+    Raises:
+        ArchiveBusy, ArchiveFull: the archive was locked for too long, or there is no
+            room.  What was deleted so far stays deleted; apply them again later.
+    """
+    now = time.time() if now is None else now
+    deleted = 0
+    for rule in rules:
+        before = None if rule.max_age_s is None else now - rule.max_age_s
+        while not should_stop():
+            count = store.purge(before=before, keep=rule.max_events, flags=rule.flags)
+            deleted += count
+            if not count:
+                break
+            if count == PURGED_AT_ONCE:  # there is more
+                time.sleep(_PAUSE_S)
+    return deleted
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
