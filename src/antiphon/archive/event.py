@@ -61,14 +61,14 @@ class Event:
 def _text(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidEvent(f"{field} must be text, not {value!r:.80}")
-    if not value.isascii():
-        try:
+    try:
+        if not value.isascii():
             value.encode()
-        except UnicodeEncodeError as exc:
-            raise InvalidEvent(
-                f"{field} {value!r:.80} has half a character (a lone surrogate) at {exc.start},"
-                " which UTF-8 cannot write"
-            ) from None
+    except UnicodeEncodeError as exc:
+        raise InvalidEvent(
+            f"{field} {value!r:.80} has half a character (a lone surrogate) at {exc.start},"
+            " which UTF-8 cannot write"
+        ) from None
     return value
 
 
@@ -85,9 +85,8 @@ def _time(field: str, value: object) -> float:
 
 
 def _tags(value: object) -> list[str]:
-    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+    if not isinstance(value, list | tuple | set | frozenset):
         raise InvalidEvent(f"tags must be a list of text, not {value!r:.80}")
-    tags = value if isinstance(value, list) else sorted(value) if value else []
-    for tag in tags:
-        _text("a tag", tag)
-    return list(tags)
+    # A set has no order of its own that would be the same next time.
+    texts = [_text("a tag", tag) for tag in value]
+    return sorted(texts) if isinstance(value, set | frozenset) else texts

@@ -18,8 +18,9 @@ from antiphon.archive.searching import (
     checked_flags,
     checked_query,
     checked_time,
+    is_unicode,
 )
-from antiphon.errors import EventReadException, InvalidEvent, InvalidSearch
+from antiphon.errors import EventNotFound, InvalidEvent, InvalidSearch
 
 #: Events of the first step of a search, so that the first result comes soon, and of later ones.
 FIRST_STEP = 32
@@ -164,15 +165,13 @@ class EventStore(ABC):
         return self._walk_through(query, matcher, head)
 
     def _walk_through(self, query: Query, matcher: Matcher | None, head: int) -> Iterator[Event]:
-        after: Key | None = None
+        after: Key | None = query.begin()
         size = FIRST_STEP
-        while True:
+        while after is not None:
             step = self._step(query, after, head, size)
             for event in step.events:
                 if matcher is None or matcher.matches(event.content):
                     yield event
-            if step.after is None:
-                return
             after, size = step.after, STEP
 
     def since(
@@ -189,11 +188,12 @@ class EventStore(ABC):
             place: 0, or a place that ``head`` or an earlier portion had.
             flags: all of them must be among an event's tags.
             match: a regular expression that must be found in the content.
-            limit: events to look at, at most.
+            limit: events to return, at most.
 
         Returns:
-            The events that were asked for, and the place up to which everything
-            was looked at: go on there.  It is *place* itself at the end.
+            Some of the events that were asked for, perhaps none, and the place
+            up to which everything was looked at: go on there.  It is *place*
+            itself at the end.
 
         Raises:
             InvalidSearch: the arguments make no sense, or the pattern is broken.
@@ -268,7 +268,7 @@ class EventStore(ABC):
         """Wait for the writes that are under way, then return the head."""
 
     @abstractmethod
-    def _step(self, query: Query, after: Key | None, head: int, size: int) -> Step:
+    def _step(self, query: Query, after: Key, head: int, size: int) -> Step:
         """Return the next events of a walk behind *after*: at most *size*, up to place *head*."""
 
     @abstractmethod
@@ -277,6 +277,7 @@ class EventStore(ABC):
 
 
 def _checked_id(event_id: object) -> str:
-    if not isinstance(event_id, str):
-        raise EventReadException(f"an event's id is text, not {event_id!r:.80}")
+    # Such an id cannot have been saved.
+    if not isinstance(event_id, str) or not is_unicode(event_id):
+        raise EventNotFound(f"no event has the id {event_id!r:.200}; an id is text")
     return event_id

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from antiphon.archive.event import Event
 from antiphon.errors import InvalidSearch
 
+#: Larger than every place.
+_LAST_PLACE = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -16,6 +19,10 @@ class Key:
 
     timestamp: float
     place: int
+
+    def is_before(self, other: Key) -> bool:
+        """Return whether this comes first, of two."""
+        return (self.timestamp, self.place) < (other.timestamp, other.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,10 @@ class Query:
     end: float
     flags: tuple[str, ...] = ()
     descending: bool = False
+
+    def begin(self) -> Key:
+        """Return the key behind which a walk begins."""
+        return Key(self.end, _LAST_PLACE) if self.descending else Key(self.start, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +125,21 @@ def checked_flags(flags: Iterable[str] | None) -> tuple[str, ...]:
         return ()
     if isinstance(flags, str | bytes) or not isinstance(flags, Iterable):
         raise InvalidSearch(f"flags must be a list of text, not {flags!r:.80}")
-    found = tuple(dict.fromkeys(flags))
+    found = list(flags)
     for flag in found:
         if not isinstance(flag, str):
             raise InvalidSearch(f"a flag must be text, not {flag!r:.80}")
-    return found
+        if not is_unicode(flag):
+            raise InvalidSearch(f"no event has the flag {flag!r:.80}: it has half a character")
+    return tuple(dict.fromkeys(found))
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether *text* can be written as UTF-8: it has no lone surrogate."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def checked_count(name: str, value: object, least: int = 1) -> int:

@@ -7,18 +7,28 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from antiphon.archive.event import Event
 from antiphon.archive.event_store import EventStore
 from antiphon.archive.searching import ArchiveStats, Key, Portion, Query, Step
 from antiphon.archive.sqlite_file import ArchiveFile
-from antiphon.archive.sqlite_layout import prepare
+from antiphon.archive.sqlite_layout import is_archive, prepare
 from antiphon.archive.sqlite_names import Names
-from antiphon.archive.sqlite_walking import COLUMNS, event_of, portion, step
-from antiphon.archive.sqlite_writing import delete, insert, purge
-from antiphon.errors import EventNotFound
+from antiphon.archive.sqlite_reading import event_with_id, portion, statistics, step
+from antiphon.archive.sqlite_walking import Keys, keys_after
+from antiphon.archive.sqlite_writing import (
+    delete,
+    insert,
+    purge_before,
+    purge_to_count,
+    purge_to_key,
+)
+from antiphon.errors import ArchiveUnusable, EventNotFound, EventWriteException
+from antiphon.storage.forking import Forked
 from antiphon.storage.opening import url_flag, url_parameters, url_path
+
+_T = TypeVar("_T")
 
 #: Seconds for which a locked archive is tried again.
 TIMEOUT_S = 30.0
@@ -26,20 +36,22 @@ TIMEOUT_S = 30.0
 #: Seconds between two looks for what other processes saved.
 _LOOK_S = 0.01
 
-#: Flags that ``stats`` counts.
-_COUNTED_FLAGS = 1000
+#: Keys that are walked in one transaction where a limit has to be found.
+_COUNTED_AT_ONCE = 10_000
 
 
-class SqliteArchive(EventStore):
+class SqliteArchive(EventStore, Forked):
     """An archive in a sqlite file.
 
     Args:
         location: path of the file; its folder must be there.
-        read_only: nothing can be written, and the file must be there.
+        read_only: nothing can be written, and the archive must be there.  What
+            other processes are writing just now is not waited for.
         timeout_s: seconds for which a locked file is tried again.
 
     Raises:
         ArchiveUnusable: the file cannot be opened, or is something else.
+        ArchiveBusy: it is new, and others hold it locked.
     """
 
     def __init__(
@@ -50,14 +62,30 @@ class SqliteArchive(EventStore):
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.location = os.fspath(location)
-        self._file = ArchiveFile(self.location, timeout_s=timeout_s)
+        self._is_read_only = read_only
+        if read_only and not os.path.exists(self.location):
+            raise ArchiveUnusable(f"there is no archive at {self.location} to read")
+        self._file = ArchiveFile(self.location, timeout_s=timeout_s, read_only=read_only)
         self._names = Names()
         self._saved = threading.Condition()
+        self._renew_in_children()
         try:
-            self._file.write(lambda connection: prepare(connection, self.location))
+            self._prepare()
         except BaseException:
             self._file.close()
             raise
+
+    def _prepare(self) -> None:
+        if self._file.read(lambda connection: is_archive(connection, self.location)):
+            return
+        if self._is_read_only:
+            raise ArchiveUnusable(f"{self.location} is empty, and no archive to read")
+        self._file.write(lambda connection: prepare(connection, self.location))
+
+    def _forked(self) -> None:
+        # Threads of the parent may have held their locks.
+        self._names = Names()
+        self._saved = threading.Condition()
 
     def __repr__(self) -> str:
         return f"SqliteArchive({self.location!r})"
@@ -65,8 +93,61 @@ class SqliteArchive(EventStore):
     def close(self) -> None:
         """Close what is open; twice is fine.  Other methods raise ``ArchiveClosed`` afterwards."""
         self._file.close()
-        with self._saved:
-            self._saved.notify_all()
+        self._ring()
+
+    # -- Writing -------------------------------------------------------------
+
+    def _save(self, events: list[Event]) -> int:
+        done = self._write(lambda connection: insert(connection, self._names, events))
+        self._names.remember(done.numbers, done.forgotten)
+        self._ring()
+        return done.count
+
+    def _delete(self, event_id: str) -> None:
+        self._write(lambda connection: delete(connection, event_id))
+
+    def _purge(
+        self, before: float | None, keep: int | None, flags: tuple[str, ...], limit: int
+    ) -> int:
+        last = None if keep is None or len(flags) < 2 else self._newest_but(keep, flags)
+
+        def work(connection: sqlite3.Connection) -> int:
+            count = 0
+            if before is not None:
+                count = purge_before(connection, flags, before, limit)
+            if last is not None:
+                count += purge_to_key(connection, flags, last, limit - count)
+            elif keep is not None and len(flags) < 2:
+                count += purge_to_count(connection, flags, keep, limit - count)
+            return count
+
+        return self._write(work)
+
+    def _newest_but(self, keep: int, flags: tuple[str, ...]) -> Key | None:
+        """Return the key of the newest event with all flags that is beyond so many."""
+        # Nobody counts those with several flags.  Finding the limit may take a while,
+        # so it is not done while others wait to write.
+        query = Query(float("-inf"), float("inf"), flags, descending=True)
+        part = Keys([], query.begin())
+        left = keep + 1
+        while part.after is not None:
+            part = self._keys(query, part.after, min(left, _COUNTED_AT_ONCE))
+            left -= len(part.found)
+            if left == 0:
+                return part.found[-1]
+        return None
+
+    def _keys(self, query: Query, after: Key, size: int) -> Keys:
+        return self._file.read(lambda c: keys_after(c, query, after, None, size))
+
+    def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._is_read_only:
+            raise EventWriteException(
+                f"the archive {self.location} was opened with read_only; nothing was written"
+            )
+        return self._file.write_settling(work)
+
+    # -- Reading -------------------------------------------------------------
 
     def head(self) -> int:
         """Return the place of what was saved last; 0 if nothing ever was."""
@@ -80,69 +161,49 @@ class SqliteArchive(EventStore):
             with self._saved:
                 # Within the lock: what is saved from here on rings.
                 head = self.head()
-                left = deadline - time.monotonic()
-                if head != place or left <= 0:
+                left_s = deadline - time.monotonic()
+                if head != place or left_s <= 0:
                     return head
-                self._saved.wait(min(left, _LOOK_S))
+                self._saved.wait(min(left_s, _LOOK_S))
+
+    def _ring(self) -> None:
+        with self._saved:
+            self._saved.notify_all()
 
     def stats(self) -> ArchiveStats:
         """Return what is in the archive."""
-        return self._file.read(_stats)
-
-    def _save(self, events: list[Event]) -> int:
-        count, numbers = self._file.write(lambda c: insert(c, self._names, events))
-        self._names.remember(numbers)
-        with self._saved:
-            self._saved.notify_all()
-        return count
-
-    def _delete(self, event_id: str) -> None:
-        self._file.write(lambda connection: delete(connection, event_id))
-
-    def _purge(
-        self, before: float | None, keep: int | None, flags: tuple[str, ...], limit: int
-    ) -> int:
-        return self._file.write(lambda c: purge(c, before, keep, flags, limit))
+        try:
+            log_bytes = os.stat(f"{self.location}-wal").st_size
+        except OSError:
+            log_bytes = 0
+        return self._file.read(lambda connection: statistics(connection, log_bytes))
 
     def _get(self, event_id: str) -> Event:
-        self._settled_head()
-
-        def work(connection: sqlite3.Connection) -> Event | None:
-            row = connection.execute(
-                f"SELECT {COLUMNS} FROM events WHERE id = ?",  # noqa: S608
-                (event_id,),
-            ).fetchone()
-            return None if row is None else event_of(connection, self._names, row)
-
-        event = self._file.read(work)
+        self._file.settle()
+        event = self._file.read(lambda c: event_with_id(c, self._names, event_id))
         if event is None:
             raise EventNotFound(f"no event has the id {event_id!r:.200}")
         return event
 
     def _settled_head(self) -> int:
-        with self._file.writing:
-            return self.head()
+        self._file.settle()
+        return self.head()
 
-    def _step(self, query: Query, after: Key | None, head: int, size: int) -> Step:
+    def _step(self, query: Query, after: Key, head: int, size: int) -> Step:
         return self._file.read(lambda c: step(c, self._names, query, after, head, size))
 
     def _since(self, place: int, flags: tuple[str, ...], limit: int) -> Portion:
         return self._file.read(lambda c: portion(c, self._names, place, flags, limit))
 
 
-def _stats(connection: sqlite3.Connection) -> ArchiveStats:
-    (events,) = connection.execute("SELECT events FROM archive").fetchone()
-    (oldest,) = connection.execute("SELECT min(timestamp) FROM flags WHERE flag = 0").fetchone()
-    (newest,) = connection.execute("SELECT max(timestamp) FROM flags WHERE flag = 0").fetchone()
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-    flags = connection.execute(
-        "SELECT name, events FROM names ORDER BY events DESC, name LIMIT ?", (_COUNTED_FLAGS,)
-    )
-    return ArchiveStats(events, oldest, newest, pages * page_bytes, dict(flags.fetchall()))
-
-
 def from_url(url: str, **options: Any) -> SqliteArchive:
     """Return the archive of ``sqlite:///path``; its parameters are those of ``SqliteArchive``."""
-    known: dict[str, Callable[[str], Any]] = {"read_only": url_flag, "timeout_s": float}
+    known: dict[str, Callable[[str], Any]] = {"read_only": url_flag, "timeout_s": _seconds}
     return SqliteArchive(url_path(url), **url_parameters(url, known, options))
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86400:
+        raise ValueError("write seconds, from 0 to 86400")
+    return seconds

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable
+import threading
+from collections.abc import Collection, Iterable
 
 #: Names that are remembered at most; then all are forgotten and asked for again.
 _REMEMBERED = 100_000
 
 
 class Names:
-    """Numbers for flags; every call is made within a transaction of *connection*."""
+    """Numbers for flags; calls are made within a transaction of *connection*."""
 
     def __init__(self) -> None:
-        # Replaced, never emptied: others may be reading them.
-        self._numbers: dict[str, int] = {}
+        # Replaced, never emptied: others may be reading it.
         self._names: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
         self._forgotten = 0
+        self._lock = threading.Lock()
 
     def number_of(self, connection: sqlite3.Connection, name: str) -> int | None:
         """Return the number of *name*; None if no event has that flag."""
         row = connection.execute("SELECT number FROM names WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
-    def numbers(
+    def numbers_for(
         self, connection: sqlite3.Connection, names: Iterable[str], forgotten: int
     ) -> dict[str, int]:
-        """Return the number of each name, new ones for new names; writers only.
+        """Return the number of each name, new ones for new names.
 
         Args:
             connection: within a transaction that writes.
             names: each once.
             forgotten: the archive's count of deletions of names.
         """
-        if forgotten != self._forgotten or len(self._numbers) > _REMEMBERED:
-            self._numbers, self._forgotten = {}, forgotten
-        known, found = self._numbers, {}
+        known, found = self._known(forgotten), {}
         for name in names:
             number = known.get(name)
             if number is None:
@@ -48,27 +48,41 @@ class Names:
             found[name] = number
         return found
 
-    def remember(self, numbers: dict[str, int]) -> None:
-        """Remember what ``numbers`` returned; called after the commit."""
-        self._numbers.update(numbers)
+    def _known(self, forgotten: int) -> dict[str, int]:
+        with self._lock:
+            if forgotten != self._forgotten or len(self._numbers) > _REMEMBERED:
+                self._numbers, self._forgotten = {}, forgotten
+            return self._numbers
 
-    def unpacked(self, connection: sqlite3.Connection, tags: bytes) -> list[str]:
-        """Return the tags of an event; within the transaction that read its row."""
-        if len(self._names) > _REMEMBERED:
-            self._names = {}
-        known, found = self._names, []
-        for number in struct.unpack(f"<{len(tags) // 4}I", tags):
-            name = known.get(number)
-            if name is None:
-                (name,) = connection.execute(
+    def remember(self, numbers: dict[str, int], forgotten: int) -> None:
+        """Remember what ``numbers_for`` returned; called after the commit."""
+        with self._lock:
+            # Else some of them may have been deleted since.
+            if forgotten == self._forgotten:
+                self._numbers.update(numbers)
+
+    def of(self, connection: sqlite3.Connection, numbers: Collection[int]) -> list[str]:
+        """Return the names with these numbers; within the transaction that read them."""
+        known = self._names
+        try:
+            return [known[number] for number in numbers]
+        except KeyError:
+            pass
+        if len(known) > _REMEMBERED:
+            known = self._names = {}
+        for number in numbers:
+            if number not in known:
+                (known[number],) = connection.execute(
                     "SELECT name FROM names WHERE number = ?", (number,)
                 ).fetchone()
-                known[number] = name
-            found.append(name)
-        return found
+        return [known[number] for number in numbers]
 
 
-def packed(numbers: Iterable[int]) -> bytes:
-    """Return the tags of an event as its row has them."""
-    found = list(numbers)
-    return struct.pack(f"<{len(found)}I", *found)
+def packed(numbers: Collection[int]) -> bytes:
+    """Return numbers as the row of an event has them."""
+    return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+def unpacked(tags: bytes) -> tuple[int, ...]:
+    """Return what ``packed`` was given."""
+    return struct.unpack(f"<{len(tags) // 4}I", tags)

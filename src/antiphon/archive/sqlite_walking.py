@@ -1,134 +1,175 @@
-"""Walks over an archive in sqlite: in the order of time, and in that of saving."""
+"""Walks over the index of an archive in sqlite, in the order of time.
+
+The keys of events with one flag lie side by side.  With several flags the walk
+goes over the rarest one, and looks each key up among the others.  Where they
+have long stretches without one another it leaps: from a key of one to the next
+that another has, until all agree.
+"""
 
 from __future__ import annotations
 
-import math
 import sqlite3
-import struct
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from antiphon.archive.event import Event
-from antiphon.archive.searching import Key, Portion, Query, Step
+from antiphon.archive.searching import Key, Query
 from antiphon.archive.sqlite_layout import ALL
-from antiphon.archive.sqlite_names import Names
 
 # ruff: noqa: S608 - what is put in are numbers and words of this module
 
-#: The columns of an event, in the order of ``event_of``.
-COLUMNS = "id, source, events.timestamp, tags, content, received, message"
+#: As large as every place that can be.
+_LAST_PLACE = 2**63 - 1
 
-#: Characters and bytes of events that one step reads at most (and one event more).
-STEP_BYTES = 8_000_000
+#: Keys of the rarest flag that are looked up among the others at once.
+_WALKED = 512
 
+#: Leaps that are tried before the next walk: a leap costs what ten keys of a walk cost.
+_LEAPS = 64
 
-def numbers_of(tags: bytes) -> tuple[int, ...]:
-    """Return the numbers of an event's tags, as its row has them."""
-    return struct.unpack(f"<{len(tags) // 4}I", tags)
-
-
-def event_of(connection: sqlite3.Connection, names: Names, row: tuple[Any, ...]) -> Event:
-    """Return the event of a row of ``COLUMNS``."""
-    id_, source, timestamp, tags, content, received, message = row
-    return Event(
-        id_,
-        source,
-        timestamp,
-        names.unpacked(connection, tags),
-        content,
-        received=received,
-        message=message,
-    )
+#: Seconds after which a walk without a result pauses, so that no transaction is long.
+_STEP_S = 0.02
 
 
-def step(
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a part of a walk found.
+
+    Attributes:
+        found: keys of events that have all flags, in the order of the walk.
+        after: where the walk goes on; None if it is at its end.
+    """
+
+    found: list[Key]
+    after: Key | None
+
+
+def keys_after(
     connection: sqlite3.Connection,
-    names: Names,
     query: Query,
-    after: Key | None,
-    head: int,
+    after: Key,
+    head: int | None,
     size: int,
-) -> Step:
-    """Return the next events of a walk in the order of time."""
-    events: list[Event] = []
-    total = 0
-    last: Key | None = None
-    for key in keys_from(connection, query, size, after, head):
-        row = connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE seq = ?",
-            (key.place,),
+) -> Keys:
+    """Return the next keys of the events that a query finds.
+
+    Args:
+        connection: within a transaction.
+        query: what is looked for.
+        after: where the query begins, or an earlier part ended.
+        head: place of the last event that counts; None if all do.
+        size: keys to return, at most.
+    """
+    numbers = _numbers(connection, query.flags)
+    if numbers is None:
+        return Keys([], None)
+    walk = _Walk(connection, query, numbers, _LAST_PLACE if head is None else head)
+    return walk.go(after, size)
+
+
+def count_of(connection: sqlite3.Connection, flags: Sequence[str]) -> int:
+    """Return how many events there are, or how many have one flag."""
+    if not flags:
+        row = connection.execute("SELECT events FROM archive").fetchone()
+    else:
+        row = connection.execute("SELECT events FROM names WHERE name = ?", flags).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _numbers(connection: sqlite3.Connection, flags: Sequence[str]) -> list[int] | None:
+    """Return the numbers of flags, the rarest first; None if no event has one of them."""
+    rows = [
+        connection.execute("SELECT events, number FROM names WHERE name = ?", (flag,)).fetchone()
+        for flag in flags
+    ]
+    if None in rows:
+        return None
+    return [number for _, number in sorted(rows)] or [ALL]
+
+
+class _Walk:
+    """One walk, within one transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, query: Query, numbers: list[int], head: int
+    ) -> None:
+        self._connection = connection
+        self._query = query
+        self._numbers = numbers
+        self._head = head
+        order, self._beyond = ("DESC", "<") if query.descending else ("ASC", ">")
+        self._within = "timestamp BETWEEN ? AND ?"
+        self._order = f"ORDER BY timestamp {order}, seq {order} LIMIT ?"
+
+    def go(self, after: Key, size: int) -> Keys:
+        """Return the next keys."""
+        if len(self._numbers) == 1:
+            return self._walk(after, size)
+        found: list[Key] = []
+        position: Key | None = after
+        pause_at = time.monotonic() + _STEP_S
+        leaps = True
+        while position is not None and len(found) < size and time.monotonic() < pause_at:
+            if leaps:
+                position = self._leap(position)
+                if position is None:
+                    break
+            part = self._walk(position, min(_WALKED, size) if not found else _WALKED)
+            found += part.found
+            position = part.after
+            leaps = not part.found
+        if len(found) > size:
+            found = found[:size]
+            position = found[-1]
+        return Keys(found, position)
+
+    def _walk(self, after: Key, count: int) -> Keys:
+        """Look at the next *count* keys of the rarest flag."""
+        rarest, *others = self._numbers
+        also = "".join(
+            f" AND EXISTS (SELECT 1 FROM flags o WHERE o.flag = {number}"
+            " AND o.timestamp = f.timestamp AND o.seq = f.seq)"
+            for number in others
+        )
+        rows = self._connection.execute(
+            f"SELECT timestamp, seq, 1{also} FROM flags f WHERE flag = {rarest}"
+            f" AND (timestamp, seq) {self._beyond} (?, ?) AND {self._within}"
+            f" AND seq <= ? {self._order}",
+            (
+                after.timestamp,
+                after.place,
+                self._query.start,
+                self._query.end,
+                self._head,
+                count,
+            ),
+        ).fetchall()
+        found = [Key(timestamp, seq) for timestamp, seq, has_all in rows if has_all]
+        return Keys(found, Key(*rows[-1][:2]) if len(rows) == count else None)
+
+    def _leap(self, after: Key) -> Key | None:
+        """Return a key behind which nothing was left out; None if no event has all flags."""
+        candidate, inclusive = after, False
+        agreed = 0
+        for turn in range(_LEAPS):
+            number = self._numbers[turn % len(self._numbers)]
+            found = self._next(number, candidate, inclusive=inclusive)
+            if found is None:
+                return None
+            agreed = agreed + 1 if found == candidate and inclusive else 1
+            candidate, inclusive = found, True
+            if agreed == len(self._numbers):
+                break
+        return self._just_before(candidate)
+
+    def _next(self, number: int, key: Key, *, inclusive: bool) -> Key | None:
+        also = "=" if inclusive else ""
+        row = self._connection.execute(
+            f"SELECT timestamp, seq FROM flags WHERE flag = {number}"
+            f" AND (timestamp, seq) {self._beyond}{also} (?, ?) AND {self._within} {self._order}",
+            (key.timestamp, key.place, self._query.start, self._query.end, 1),
         ).fetchone()
-        events.append(event_of(connection, names, row))
-        last = key
-        total += len(row[4]) + len(row[6] or b"")
-        if total > STEP_BYTES:
-            return Step(events, last)
-    return Step(events, last if len(events) == size else None)
+        return None if row is None else Key(*row)
 
-
-def keys_from(
-    connection: sqlite3.Connection,
-    query: Query,
-    limit: int | None,
-    after: Key | None = None,
-    head: int | None = None,
-) -> Iterator[Key]:
-    """Yield keys of events that a query finds, in its order."""
-    numbers = [ALL]
-    if query.flags:
-        rows = [
-            connection.execute("SELECT number, events FROM names WHERE name = ?", (f,)).fetchone()
-            for f in query.flags
-        ]
-        if None in rows:
-            return
-        numbers = [row[0] for row in sorted(rows, key=lambda row: row[1])]
-    others = "".join(
-        f" AND EXISTS (SELECT 1 FROM flags o WHERE o.flag = {int(n)}"
-        " AND o.timestamp = f.timestamp AND o.seq = f.seq)"
-        for n in numbers[1:]
-    )
-    direction, beyond = ("DESC", "<") if query.descending else ("ASC", ">")
-    if after is None:
-        after = Key(math.inf, 2**63 - 1) if query.descending else Key(-math.inf, -1)
-    cursor = connection.execute(
-        f"SELECT timestamp, seq FROM flags f WHERE flag = ? AND (timestamp, seq) {beyond} (?, ?)"
-        " AND timestamp BETWEEN ? AND ? AND seq <= ?"
-        f"{others} ORDER BY timestamp {direction}, seq {direction} LIMIT ?",
-        (
-            numbers[0],
-            after.timestamp,
-            after.place,
-            query.start,
-            query.end,
-            2**63 - 1 if head is None else head,
-            -1 if limit is None else limit,
-        ),
-    )
-    for timestamp, seq in cursor:
-        yield Key(timestamp, seq)
-
-
-def portion(
-    connection: sqlite3.Connection, names: Names, place: int, flags: tuple[str, ...], limit: int
-) -> Portion:
-    """Return what was saved after *place*, of the next *limit* events."""
-    wanted = {names.number_of(connection, flag) for flag in flags}
-    events: list[Event] = []
-    total = 0
-    rows = connection.execute(
-        "SELECT seq, tags FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (place, limit)
-    )
-    for seq, tags in rows:
-        place = seq
-        if wanted and not wanted <= set(numbers_of(tags)):
-            continue
-        row = connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE seq = ?",
-            (seq,),
-        ).fetchone()
-        events.append(event_of(connection, names, row))
-        total += len(row[4]) + len(row[6] or b"")
-        if total > STEP_BYTES:
-            break
-    return Portion(events, place)
+    def _just_before(self, key: Key) -> Key:
+        return Key(key.timestamp, key.place + (1 if self._query.descending else -1))

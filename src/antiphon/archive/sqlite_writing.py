@@ -1,146 +1,170 @@
-"""What an archive in sqlite writes: new events, and the end of old ones."""
+"""What an archive in sqlite writes; each call is made within one transaction that writes."""
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from antiphon.archive.event import Event
 from antiphon.archive.searching import Key, Query
 from antiphon.archive.sqlite_layout import ALL
-from antiphon.archive.sqlite_names import Names, packed
-from antiphon.archive.sqlite_walking import keys_from, numbers_of
+from antiphon.archive.sqlite_names import Names, packed, unpacked
+from antiphon.archive.sqlite_walking import count_of, keys_after
 from antiphon.errors import EventNotFound
 
 
-def insert(
-    connection: sqlite3.Connection, names: Names, events: list[Event]
-) -> tuple[int, dict[str, int]]:
-    """Insert what is new of *events*; return how many, and numbers to remember after the commit."""
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What ``insert`` did.
+
+    Attributes:
+        count: events that were new.
+        numbers: of the flags, to be remembered after the commit.
+        forgotten: the count of deletions of names that they hold for.
+    """
+
+    count: int
+    numbers: dict[str, int]
+    forgotten: int
+
+
+def insert(connection: sqlite3.Connection, names: Names, events: Sequence[Event]) -> Inserted:
+    """Insert what is new of *events*."""
     head, forgotten = connection.execute("SELECT head, forgotten FROM archive").fetchone()
-    numbers = names.numbers(
-        connection, dict.fromkeys(tag for event in events for tag in event.tags), forgotten
-    )
-    before = connection.total_changes
-    connection.executemany(
+    flags = dict.fromkeys(tag for event in events for tag in event.tags)
+    numbers = names.numbers_for(connection, flags, forgotten)
+    # By place; the tags of each as numbers.
+    rows = [
+        (seq, event, [numbers[tag] for tag in event.tags])
+        for seq, event in enumerate(events, head + 1)
+    ]
+    count = connection.executemany(
         "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING",
-        (
+        [
             (
                 seq,
                 event.id,
                 event.timestamp,
                 event.received,
                 event.source,
-                packed(numbers[tag] for tag in event.tags),
+                packed(tags),
                 event.content,
                 event.message,
             )
-            for seq, event in enumerate(events, head + 1)
-        ),
-    )
-    count = connection.total_changes - before
-    new = list(enumerate(events, head + 1))
-    if count < len(events):
-        present = {
-            seq for (seq,) in connection.execute("SELECT seq FROM events WHERE seq > ?", (head,))
-        }
-        new = [(seq, event) for seq, event in new if seq in present]
-    if new:
-        _index(connection, new, numbers)
-        connection.execute(
-            "UPDATE archive SET head = ?, events = events + ?", (new[-1][0], len(new))
-        )
-    return len(new), numbers
+            for seq, event, tags in rows
+        ],
+    ).rowcount
+    if count < len(rows):
+        new = {n for (n,) in connection.execute("SELECT seq FROM events WHERE seq > ?", (head,))}
+        rows = [row for row in rows if row[0] in new]
+    if rows:
+        _index(connection, [(Key(event.timestamp, seq), tags) for seq, event, tags in rows])
+        connection.execute("UPDATE archive SET head = ?, events = events + ?", (rows[-1][0], count))
+    _drop_unused(connection, numbers.values() if count < len(events) else ())
+    return Inserted(count, numbers, forgotten)
 
 
-def _index(
-    connection: sqlite3.Connection, new: list[tuple[int, Event]], numbers: dict[str, int]
-) -> None:
-    counts: Counter[int] = Counter()
-    rows = []
-    for seq, event in new:
-        own = {numbers[tag] for tag in event.tags}
-        counts.update(own)
-        rows.append((ALL, event.timestamp, seq))
-        rows.extend((number, event.timestamp, seq) for number in own)
-    rows.sort()
-    connection.executemany("INSERT INTO flags VALUES (?, ?, ?)", rows)
-    _count(connection, counts, +1)
-
-
-def _count(connection: sqlite3.Connection, counts: Counter[int], sign: int) -> None:
+def _index(connection: sqlite3.Connection, tagged: list[tuple[Key, Sequence[int]]]) -> None:
+    keys, counts = _entries(tagged)
+    connection.executemany("INSERT INTO flags VALUES (?, ?, ?)", keys)
     connection.executemany(
         "UPDATE names SET events = events + ? WHERE number = ?",
-        ((sign * count, number) for number, count in counts.items()),
+        [(count, number) for number, count in sorted(counts.items())],
     )
+
+
+def _entries(
+    tagged: list[tuple[Key, Sequence[int]]],
+) -> tuple[list[tuple[int, float, int]], Counter[int]]:
+    """Return the rows of ``flags`` for some events, in their order, and how many each flag has."""
+    entries = [(ALL, key.timestamp, key.place) for key, _ in tagged]
+    counts: Counter[int] = Counter()
+    for key, tags in tagged:
+        for number in set(tags):
+            entries.append((number, key.timestamp, key.place))
+            counts[number] += 1
+    # Side by side in the index, so that its pages are visited once.
+    entries.sort()
+    return entries, counts
 
 
 def delete(connection: sqlite3.Connection, event_id: str) -> None:
     """Delete one event; raise ``EventNotFound``."""
-    row = connection.execute("SELECT seq FROM events WHERE id = ?", (event_id,)).fetchone()
-    if row is None:
+    row = connection.execute("SELECT timestamp, seq FROM events WHERE id = ?", (event_id,))
+    found = row.fetchone()
+    if found is None:
         raise EventNotFound(f"no event has the id {event_id!r:.200}; nothing was deleted")
-    remove(connection, [row[0]])
+    _remove(connection, [Key(*found)])
 
 
-def remove(connection: sqlite3.Connection, places: list[int]) -> None:
-    """Delete the events with these places, and all that points to them."""
-    counts: Counter[int] = Counter()
-    rows = []
-    for seq in places:
-        timestamp, tags = connection.execute(
-            "SELECT timestamp, tags FROM events WHERE seq = ?", (seq,)
-        ).fetchone()
-        own = set(numbers_of(tags))
-        counts.update(own)
-        rows.append((ALL, timestamp, seq))
-        rows.extend((number, timestamp, seq) for number in own)
-    connection.executemany(
-        "DELETE FROM flags WHERE flag = ? AND timestamp = ? AND seq = ?", sorted(rows)
-    )
-    connection.executemany("DELETE FROM events WHERE seq = ?", ((seq,) for seq in places))
-    _count(connection, counts, -1)
-    before = connection.total_changes
-    connection.executemany(
-        "DELETE FROM names WHERE number = ? AND events = 0", ((number,) for number in counts)
-    )
-    forgot = int(connection.total_changes > before)
-    connection.execute(
-        "UPDATE archive SET events = events - ?, forgotten = forgotten + ?", (len(places), forgot)
-    )
-
-
-def purge(
-    connection: sqlite3.Connection,
-    before: float | None,
-    keep: int | None,
-    flags: tuple[str, ...],
-    limit: int,
+def purge_before(
+    connection: sqlite3.Connection, flags: tuple[str, ...], timestamp: float, limit: int
 ) -> int:
-    """Delete the oldest of what is too old or too many; return how many, at most *limit*."""
-    query = Query(float("-inf"), float("inf"), flags)
-    victims = [
-        key
-        for key in keys_from(connection, query, limit)
-        if before is not None and key.timestamp < before
-    ]
-    if keep is not None and len(victims) < limit:
-        extra = _count_of(connection, flags, query) - keep
-        if extra > len(victims):
-            victims = list(keys_from(connection, query, min(limit, extra)))
-    remove(connection, [key.place for key in victims])
-    return len(victims)
+    """Delete the oldest events with all flags from before a time; return how many."""
+    end = math.nextafter(timestamp, -math.inf)
+    return _remove(connection, _oldest(connection, flags, end, limit))
 
 
-def _count_of(connection: sqlite3.Connection, flags: tuple[str, ...], query: Query) -> int:
-    if not flags:
-        (count,) = connection.execute("SELECT events FROM archive").fetchone()
-    elif len(flags) == 1:
-        row = connection.execute("SELECT events FROM names WHERE name = ?", flags).fetchone()
-        count = row[0] if row else 0
-    else:
-        count = sum(1 for _ in keys_from(connection, query, None))
-    return int(count)
+def purge_to_count(
+    connection: sqlite3.Connection, flags: tuple[str, ...], keep: int, limit: int
+) -> int:
+    """Delete the oldest events with one flag, or with none, but keep so many; return how many."""
+    too_many = min(limit, count_of(connection, flags) - keep)
+    return _remove(connection, _oldest(connection, flags, math.inf, too_many))
 
 
-__all__ = ["Key", "delete", "insert", "purge", "remove"]
+def purge_to_key(
+    connection: sqlite3.Connection, flags: tuple[str, ...], last: Key, limit: int
+) -> int:
+    """Delete the oldest events with all flags up to a key, inclusive; return how many."""
+    keys = _oldest(connection, flags, last.timestamp, limit)
+    return _remove(connection, [key for key in keys if not last.is_before(key)])
+
+
+def _oldest(
+    connection: sqlite3.Connection, flags: tuple[str, ...], end: float, limit: int
+) -> list[Key]:
+    query = Query(-math.inf, end, flags)
+    found: list[Key] = []
+    after: Key | None = query.begin()
+    while after is not None and len(found) < limit:
+        part = keys_after(connection, query, after, None, limit - len(found))
+        found += part.found
+        after = part.after
+    return found
+
+
+def _remove(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
+    """Delete events, and all that points to them; return how many."""
+    if not keys:
+        return 0
+    tagged: list[tuple[Key, Sequence[int]]] = []
+    for key in keys:
+        (tags,) = connection.execute(
+            "SELECT tags FROM events WHERE seq = ?", (key.place,)
+        ).fetchone()
+        tagged.append((key, unpacked(tags)))
+    entries, counts = _entries(tagged)
+    connection.executemany(
+        "DELETE FROM flags WHERE flag = ? AND timestamp = ? AND seq = ?", entries
+    )
+    connection.executemany("DELETE FROM events WHERE seq = ?", sorted((key.place,) for key in keys))
+    connection.executemany(
+        "UPDATE names SET events = events - ? WHERE number = ?",
+        [(count, number) for number, count in sorted(counts.items())],
+    )
+    connection.execute("UPDATE archive SET events = events - ?", (len(keys),))
+    _drop_unused(connection, counts)
+    return len(keys)
+
+
+def _drop_unused(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    """Delete those names that no event has any more, and have all writers forget theirs."""
+    dropped = connection.executemany(
+        "DELETE FROM names WHERE number = ? AND events = 0", [(number,) for number in numbers]
+    ).rowcount
+    if dropped > 0:
+        connection.execute("UPDATE archive SET forgotten = forgotten + 1")

@@ -1,8 +1,8 @@
 """Connections to one sqlite file, and what its errors mean.
 
-All that is known of ``sqlite3``'s errors is here: work on the medium is given
-to ``read`` or ``write`` as a function of a connection, and whatever goes wrong
-in it comes out as an error of ``antiphon.errors``.
+Work on the medium is given to ``read`` or ``write`` as a function of a
+connection, and whatever goes wrong in it comes out as an error of
+``antiphon.errors``; which one, ``MediumErrors`` knows.
 """
 
 from __future__ import annotations
@@ -17,16 +17,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
 
-from antiphon.errors import (
-    IncompatibleStore,
-    InvalidValue,
-    NotConnected,
-    ReadOnlyStore,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
+from antiphon.storage.sqlite_errors import MediumErrors
 from antiphon.storage.sqlite_forking import tell_of_forks
 from antiphon.storage.sqlite_place import NoPlace, Place
 from antiphon.storage.sqlite_transactions import (
@@ -82,23 +75,34 @@ class Medium:
         location: path of the file; ``:memory:`` is a database of this object's own.
         timeout_s: seconds for which a locked database is tried again.
         durable: whether a commit that was returned survives a power cut.
+        read_only: whether nothing is ever written; the file must be there.
+        errors: makes the errors that come out of this; None makes a store's.
     """
 
     def __init__(
-        self, location: str, *, timeout_s: float = TIMEOUT_S, durable: bool = True
+        self,
+        location: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        durable: bool = True,
+        read_only: bool = False,
+        errors: MediumErrors | None = None,
     ) -> None:
         self.location = location
         self.timeout_s = timeout_s
         self._durable = durable
+        self._read_only = read_only
+        self._errors = errors or MediumErrors(location, timeout_s)
         # A database in memory belongs to its one connection.
         self.in_memory = location in ("", ":memory:")
-        self.place = NoPlace(location) if self.in_memory else Place(location)
+        place = NoPlace if self.in_memory else Place
+        self.place = place(location, self._errors.replaced)
         self._is_closed = False
         self._forget_connections()
         tell_of_forks(self)
         try:
             with self._mapped(), self._borrowed() as connection:
-                if not self.in_memory:
+                if not self.in_memory and not read_only:
                     use_write_ahead_log(connection, timeout_s)
                 self.place.note()
         except BaseException:
@@ -188,13 +192,13 @@ class Medium:
             return self._written(connection, work, durable=False)
 
         if not self.writing.acquire(timeout=timeout_s):
-            raise self._locked(timeout_s)
+            raise self._errors.locked(timeout_s)
         try:
             with self._borrowed() as connection:
                 return written(connection)
         except sqlite3.Error as exc:
             if code_of(exc) in BUSY:
-                raise self._locked(timeout_s) from exc
+                raise self._errors.locked(timeout_s) from exc
             self._raise_ours(exc)
         finally:
             self.writing.release()
@@ -208,7 +212,7 @@ class Medium:
                 makes this one durable too, or none needs to.
         """
         if not self.writing.acquire(timeout=self.timeout_s):
-            raise self._locked()
+            raise self._errors.locked()
         try:
             return self._retried(
                 lambda connection: self._written(connection, work, durable and self._durable)
@@ -261,13 +265,13 @@ class Medium:
         except IndexError:
             pass
         if self._is_closed:
-            raise self._disconnected()
+            raise self._errors.disconnected()
         return self._open()
 
     def _borrow_only(self) -> _Connection:
         with self._lock:
             if self._is_closed:
-                raise self._disconnected()
+                raise self._errors.disconnected()
             if not self._is_lent:
                 connection = self._only.pop() if self._only else self._open()
                 self._is_lent = True
@@ -282,9 +286,9 @@ class Medium:
             if turn.connection is not None:
                 return turn.connection
             if self._is_closed:
-                raise self._disconnected()
+                raise self._errors.disconnected()
             self._waiting.remove(turn)
-        raise self._locked()
+        raise self._errors.locked()
 
     def _give_back(self, connection: _Connection) -> None:
         if not self.in_memory:
@@ -316,8 +320,10 @@ class Medium:
 
     def _open(self) -> _Connection:
         self.place.check()  # or a file that was removed would be made anew
+        path = self.place.path
         connection = sqlite3.connect(
-            self.place.path,
+            f"file:{quote(path)}?mode=ro" if self._read_only else path,
+            uri=self._read_only,
             timeout=self.timeout_s,
             isolation_level=None,
             check_same_thread=False,
@@ -343,34 +349,7 @@ class Medium:
             self._raise_ours(exc)
 
     def _raise_ours(self, exc: sqlite3.Error) -> NoReturn:
-        code, where = code_of(exc), self.location
-        if code in BUSY:
-            raise self._locked() from exc
-        if code == sqlite3.SQLITE_FULL:
-            raise StoreFull(f"no room for {where}: nothing was written; free some space") from exc
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-            raise ReadOnlyStore(f"{where} cannot be written: {exc}; see its permissions") from exc
-        if code == sqlite3.SQLITE_CANTOPEN:
-            raise StoreUnavailable(
-                f"cannot open {where}: {exc}; its folder must be there, and open to this user"
-            ) from exc
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise IncompatibleStore(f"{where} is no sqlite database, or a broken one") from exc
-        if code == sqlite3.SQLITE_TOOBIG:
-            raise InvalidValue(f"too large for sqlite in {where}: {exc}") from exc
-        if code == sqlite3.SQLITE_IOERR:
-            raise StoreUnavailable(f"cannot read or write {where}: {exc}") from exc
-        raise StoreError(f"sqlite cannot do this in {where}: {exc}") from exc
-
-    def _disconnected(self) -> NotConnected:
-        return NotConnected(f"{self.location} was disconnected; call connect() first")
-
-    def _locked(self, waited_s: float | None = None) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"{self.location} was locked by others for"
-            f" {self.timeout_s if waited_s is None else waited_s:g} s: nothing was written;"
-            " try again, or look who holds a transaction open"
-        )
+        raise self._errors.of(exc) from exc
 
 
 def _close_all(connections: list[_Connection], pid: int) -> None:

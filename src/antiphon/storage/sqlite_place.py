@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-from antiphon.errors import IncompatibleStore
+from collections.abc import Callable
 
 
 class Place:
@@ -15,13 +14,14 @@ class Place:
 
     Args:
         location: path of the file.
+        replaced: returns the error of a file that is another one now.
 
     Attributes:
         path: the same, whatever directory the process moves to.
     """
 
-    def __init__(self, location: str) -> None:
-        self._location = location
+    def __init__(self, location: str, replaced: Callable[[], Exception]) -> None:
+        self._replaced = replaced
         self.path = os.path.abspath(location)
         self._file: tuple[int, int] | None = None
 
@@ -30,12 +30,9 @@ class Place:
         self._file = self._present()
 
     def check(self) -> None:
-        """Raise ``IncompatibleStore`` if there is another file, or none; 2 µs."""
+        """Raise the error if there is another file, or none; 2 µs."""
         if self._file is not None and self._present() != self._file:
-            raise IncompatibleStore(
-                f"{self._location} was removed or replaced while it was open: nothing was written;"
-                " disconnect and connect again (sqlite's own .restore can be used meanwhile)"
-            )
+            raise self._replaced()
 
     def _present(self) -> tuple[int, int] | None:
         try:
@@ -48,8 +45,8 @@ class Place:
 class NoPlace(Place):
     """That of a database in memory."""
 
-    def __init__(self, location: str) -> None:
-        super().__init__(location)
+    def __init__(self, location: str, replaced: Callable[[], Exception]) -> None:
+        super().__init__(location, replaced)
         self.path = location
 
     def note(self) -> None:

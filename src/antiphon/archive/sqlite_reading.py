@@ -1,0 +1,109 @@
+"""Events read from an archive in sqlite; each call is made within a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from antiphon.archive.event import Event
+from antiphon.archive.searching import ArchiveStats, Key, Portion, Query, Step
+from antiphon.archive.sqlite_names import Names, unpacked
+from antiphon.archive.sqlite_walking import keys_after
+
+_SELECT = "SELECT id, source, timestamp, tags, content, received, message FROM events WHERE"
+
+#: Characters and bytes of events that one step reads at most, and one event more.
+STEP_BYTES = 8_000_000
+
+#: Events that one portion looks at, at most, if few have the flags.
+_LOOKED_AT = 10_000
+
+#: Flags that ``stats`` counts.
+_COUNTED_FLAGS = 1000
+
+
+def event_with_id(connection: sqlite3.Connection, names: Names, event_id: str) -> Event | None:
+    """Return the event with an id; None if there is none."""
+    row = connection.execute(f"{_SELECT} id = ?", (event_id,)).fetchone()
+    return None if row is None else _event(connection, names, row)
+
+
+def step(
+    connection: sqlite3.Connection,
+    names: Names,
+    query: Query,
+    after: Key,
+    head: int,
+    size: int,
+) -> Step:
+    """Return the next events of a walk in the order of time."""
+    keys = keys_after(connection, query, after, head, size)
+    events: list[Event] = []
+    room = STEP_BYTES
+    for key in keys.found:
+        event = _event_at(connection, names, key.place)
+        events.append(event)
+        room -= _size(event)
+        if room < 0 and key is not keys.found[-1]:
+            return Step(events, key)
+    return Step(events, keys.after)
+
+
+def portion(
+    connection: sqlite3.Connection, names: Names, place: int, flags: tuple[str, ...], limit: int
+) -> Portion:
+    """Return what was saved after *place*: at most *limit* events with all flags."""
+    wanted = {names.number_of(connection, flag) for flag in flags}
+    rows = connection.execute(
+        "SELECT seq, tags FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+        (place, max(limit, _LOOKED_AT) if flags else limit),
+    )
+    events: list[Event] = []
+    room = STEP_BYTES
+    for seq, tags in rows.fetchall():
+        if wanted and not wanted.issubset(unpacked(tags)):
+            place = seq
+            continue
+        if len(events) == limit or room < 0:
+            break
+        event = _event_at(connection, names, seq)
+        events.append(event)
+        room -= _size(event)
+        place = seq
+    return Portion(events, place)
+
+
+def statistics(connection: sqlite3.Connection, log_bytes: int) -> ArchiveStats:
+    """Return what is in the archive."""
+    (events,) = connection.execute("SELECT events FROM archive").fetchone()
+    (oldest,) = connection.execute("SELECT min(timestamp) FROM flags WHERE flag = 0").fetchone()
+    (newest,) = connection.execute("SELECT max(timestamp) FROM flags WHERE flag = 0").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    flags = connection.execute(
+        "SELECT name, events FROM names WHERE events > 0 ORDER BY events DESC, name LIMIT ?",
+        (_COUNTED_FLAGS,),
+    )
+    return ArchiveStats(events, oldest, newest, pages * page_bytes + log_bytes, dict(flags))
+
+
+def _event_at(connection: sqlite3.Connection, names: Names, seq: int) -> Event:
+    row = connection.execute(f"{_SELECT} seq = ?", (seq,)).fetchone()
+    return _event(connection, names, row)
+
+
+def _event(connection: sqlite3.Connection, names: Names, row: tuple[Any, ...]) -> Event:
+    id_, source, timestamp, tags, content, received, message = row
+    return Event(
+        id_,
+        source,
+        timestamp,
+        names.of(connection, unpacked(tags)),
+        content,
+        received=received,
+        message=message,
+    )
+
+
+def _size(event: Event) -> int:
+    return len(event.content) + len(event.message or b"")
