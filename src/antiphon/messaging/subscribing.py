@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable
-from types import FunctionType
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from antiphon.errors import CorruptMessage, InvalidBusOption
 from antiphon.events.abstract_event_manager import BaseEvent, Filter
 from antiphon.events.delivery import TRACEPARENT
-from antiphon.events.filters import Rest, check_filter, check_name
+from antiphon.events.filters import Rest
 from antiphon.events.origin import OriginSpec
 from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.dead_letters import Rationing, dead_letter, dead_queue_spec
@@ -22,8 +19,16 @@ from antiphon.messaging.inbox import Inbox
 from antiphon.messaging.matching import Condition, checked_origins, origin_test, portable
 from antiphon.messaging.sources import Sources
 from antiphon.messaging.subscription import Means, Subscription
+from antiphon.messaging.subscription_batches import Batching, Received
+from antiphon.messaging.subscription_checks import (
+    check_queue_name,
+    check_subscription_name,
+    checked_classes,
+    checked_options,
+    options_for_batches,
+)
 from antiphon.messaging.subscription_forwarder import Forwarder
-from antiphon.messaging.subscription_options import MODES, Mode, SubscriptionOptions
+from antiphon.messaging.subscription_options import Mode, SubscriptionOptions
 from antiphon.messaging.subscription_timetable import Timetable
 from antiphon.messaging.subscriptions import BIND_TIMEOUT_S, Subscriptions, bindings_for
 from antiphon.messaging.topology import BROADCAST, Binding
@@ -32,13 +37,17 @@ from antiphon.messaging.transport import Arrival, Message
 
 EventT = TypeVar("EventT", bound=BaseEvent)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-#: Bytes of a queue's name at the broker, less what comes before it.
-_MAX_QUEUE_BYTES = 200
-
 #: Attempts at a dead letter of the broadcast queue: its message is settled anyway.
 _CORRUPT_ATTEMPTS = 5
+
+
+class _Asked(NamedTuple):
+    """What a subscription to event classes is made of."""
+
+    classes: tuple[type[BaseEvent], ...]
+    queue: str
+    bindings: tuple[Binding, ...]
+    condition: Condition | None
 
 
 class SubscribingManager(BusPart):
@@ -94,28 +103,70 @@ class SubscribingManager(BusPart):
         emitted from then on is kept for *name*.  The first time under a name, and
         whenever the queue was gone, ``EventsMayBeMissing`` is told.
         """
-        classes = _checked_classes(cls)
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InvalidBusOption(
-                "the name of a subscription is 1 to 100 letters, digits, '_', '-' and '.', and "
-                f"begins with a letter or digit; it is not {name!r}"
-            )
+        asked = self._asked(name, cls, origin)
+        return self.subscribe_queue(
+            name,
+            asked.queue,
+            asked.bindings,
+            func,
+            classes=asked.classes,
+            mode=mode,
+            filter=portable(filter),
+            condition=asked.condition,
+            options=options,
+        )
+
+    def subscribe_batches(
+        self,
+        name: str,
+        cls: type[EventT] | Iterable[type[EventT]],
+        func: Callable[[Sequence[Received[EventT]]], object],
+        *,
+        max_events: int = 500,
+        max_wait_s: float = 0.05,
+        mode: Mode = "broadcast",
+        filter: Filter | None = None,
+        origin: OriginSpec = None,
+        options: SubscriptionOptions | None = None,
+    ) -> Subscription:
+        """Call *func* with many events at once, for work that is cheaper so, such as a commit.
+
+        Args:
+            name, cls, mode, filter, origin: as for ``subscribe``.
+            func: called with what came, in order: each has the ``event`` and the
+                ``message`` that carries it alone.  When it returns, all of them
+                count as handled.  When it raises, none does: it is called again
+                with each of them for itself, and what fails then is tried again,
+                see ``SubscriptionOptions``.
+            max_events: so many for one call at most.
+            max_wait_s: seconds for which the first of them waits for others.
+            options: what is rarely changed; ``workers`` is 1.  Unless given,
+                ``prefetch`` is *max_events*, or 200 if that is less.
+
+        Raises:
+            As ``subscribe``.
+
+        A call may take long, say because what it writes to is away: before the
+        broker loses its patience, all goes back to the queue, and comes again once
+        the call has returned; what that has handled is then passed over.
+        """
+        asked = self._asked(name, cls, origin)
+        options = options_for_batches(max_events, max_wait_s, options)
+        checked_options(func, mode, filter, options)
+        wants = self._chooser(func, asked.classes, portable(filter), asked.condition)
+        batching = Batching(func, wants, max_events, max_wait_s)
+        return self._open(name, asked.queue, asked.bindings, batching, mode, options)
+
+    def _asked(self, name: str, cls: Any, origin: OriginSpec) -> _Asked:
+        classes = checked_classes(cls)
+        check_subscription_name(name)
         self._check_open()
         origins = checked_origins(origin)
         heard = self._codec.registry.names_heard
         names = tuple(dict.fromkeys(one for each in classes for one in heard(each)))
         queue = f"{self.system}.sub.{name}"
-        return self.subscribe_queue(
-            name,
-            queue,
-            bindings_for(names, origins, queue),
-            func,
-            classes=classes,
-            mode=mode,
-            filter=portable(filter),
-            condition=origin_test(origins, self.origin),
-            options=options,
-        )
+        condition = origin_test(origins, self.origin)
+        return _Asked(classes, queue, bindings_for(names, origins, queue), condition)
 
     def subscribe_queue(
         self,
@@ -143,13 +194,20 @@ class SubscribingManager(BusPart):
             As ``subscribe``.
         """
         self._check_open()
-        options = _checked(func, mode, filter, options)
-        if not queue or len(queue.encode()) > _MAX_QUEUE_BYTES or queue.startswith("amq."):
-            raise InvalidBusOption(
-                f"the name of a queue is 1 to {_MAX_QUEUE_BYTES} bytes and does not begin with "
-                f"'amq.'; it is not {queue!r}"
-            )
+        options = checked_options(func, mode, filter, options)
+        check_queue_name(queue)
         call = self._caller(func, classes, filter, condition)
+        return self._open(name, queue, bindings, call, mode, options)
+
+    def _open(
+        self,
+        name: str,
+        queue: str,
+        bindings: Iterable[Binding],
+        call: Callable[[Any], bool] | Batching,
+        mode: Mode,
+        options: SubscriptionOptions,
+    ) -> Subscription:
         with self._subscribing:
             if queue in self._durable:
                 raise InvalidBusOption(
@@ -224,11 +282,32 @@ class SubscribingManager(BusPart):
         condition: Condition | None,
     ) -> Callable[[Any], bool]:
         """Return what calls *func* with an event that it wants, and says whether it did."""
+        wants = self._chooser(func, classes, filter, condition)
+
+        def call(event: BaseEvent) -> bool:
+            if not wants(event):
+                return False
+            if event.__dict__["_came"][TRACEPARENT] is not None:
+                call_traced(func, event)
+            else:
+                func(event)
+            return True
+
+        return call
+
+    def _chooser(
+        self,
+        func: Callable[[Any], object],
+        classes: tuple[type[BaseEvent], ...],
+        filter: Filter | None,
+        condition: Condition | None,
+    ) -> Callable[[Any], bool]:
+        """Return what says whether *func* is to be called with an event."""
         rest = Rest((filter or {}).items(), None, condition)
         is_plain = not filter and condition is None
         publisher_id = self.publisher_id
 
-        def call(event: BaseEvent) -> bool:
+        def wants(event: BaseEvent) -> bool:
             if not isinstance(event, classes) or not (is_plain or rest.passes(event, func)):
                 return False
             if self._disabled and not self.is_enabled(type(event)):
@@ -236,15 +315,10 @@ class SubscribingManager(BusPart):
             trace = self._trace_func
             if trace is not None and trace("listen", func, (event,)):
                 return False
-            state = event.__dict__
-            state["_arrived_at"] = publisher_id
-            if state["_came"][TRACEPARENT] is not None:
-                call_traced(func, event)
-            else:
-                func(event)
+            event.__dict__["_arrived_at"] = publisher_id
             return True
 
-        return call
+        return wants
 
     # -- What may be missing, and what cannot be read ----------------------------------------
 
@@ -297,43 +371,3 @@ class SubscribingManager(BusPart):
         self._forwarder.send(
             [letter], is_wanted=lambda: next(attempts, None) is not None, done=lambda _: None
         )
-
-
-def _checked_classes(cls: object) -> tuple[type[BaseEvent], ...]:
-    is_one = not isinstance(cls, Iterable) or isinstance(cls, type | str)
-    classes = (cls,) if is_one else tuple(cast(Iterable[object], cls))
-    for one in classes:
-        if not (isinstance(one, type) and issubclass(one, BaseEvent)):
-            raise InvalidBusOption(f"subscribe takes event classes, not {one!r}")
-        if not one.travels:
-            raise InvalidBusOption(
-                f"events of class {one.__qualname__} stay in the process that emits them (travels "
-                "is False), so no queue gets them: connect() hears them"
-            )
-    if not classes:
-        raise InvalidBusOption("subscribe takes one event class or several, not none")
-    return cast(tuple[type[BaseEvent], ...], classes)
-
-
-def _checked(
-    func: object, mode: object, filter: Filter | None, options: object
-) -> SubscriptionOptions:
-    if not callable(func):
-        raise InvalidBusOption(f"a listener must be callable with one event; {func!r} is not")
-    if mode not in MODES:
-        near = difflib.get_close_matches(str(mode), MODES, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InvalidBusOption(f"mode is one of {', '.join(map(repr, MODES))}, not {mode!r}{hint}")
-    check_filter(filter)
-    for path, value in (filter or {}).items():
-        check_name(path)
-        if isinstance(value, FunctionType):
-            raise InvalidBusOption(
-                f"the filter value of {path!r} is the function {value!r}: a filter names values "
-                "that attributes must equal; test other things in the listener"
-            )
-    if options is None:
-        return SubscriptionOptions()
-    if not isinstance(options, SubscriptionOptions):
-        raise InvalidBusOption(f"options are SubscriptionOptions(...), not {options!r}")
-    return options

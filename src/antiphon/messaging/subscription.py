@@ -13,6 +13,7 @@ from typing import Any, Self
 from antiphon.errors import BrokerRefused, SubscriptionClosed, SubscriptionConflict
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.messaging.dead_letters import dead_queue_spec
+from antiphon.messaging.subscription_batches import Batching, BatchRunner
 from antiphon.messaging.subscription_ending import hand_back
 from antiphon.messaging.subscription_forwarder import Forwarder
 from antiphon.messaging.subscription_hand import Hand
@@ -20,6 +21,7 @@ from antiphon.messaging.subscription_mover import Mover
 from antiphon.messaging.subscription_options import Mode, SubscriptionOptions, SubscriptionStats
 from antiphon.messaging.subscription_pace import HOLD_SHARE, Pace
 from antiphon.messaging.subscription_runner import Runner
+from antiphon.messaging.subscription_tending import Tending
 from antiphon.messaging.subscription_timetable import Timetable
 from antiphon.messaging.topology import Binding, QueueSpec, Topology
 from antiphon.messaging.transport import Arrival, Message, Transport
@@ -35,9 +37,9 @@ GROUP_HOLD_S = 5.0
 #: Seconds after which what is left of a message with several events is shared with the group.
 SHARE_AFTER_S = 2.0
 
-#: Seconds between looks at what has been in hand for too long: a quarter of what it may be,
-#: within these bounds.
-_TEND_SHARE, _MIN_TEND_S, _MAX_TEND_S = 0.25, 0.05, 15.0
+#: Part of what a message may be in hand that one call of a listener of batches may take until
+#: all goes back to the queue: before any of it is moved singly.
+LEND_SHARE = 1 / 2
 
 #: What RabbitMQ calls the first difference that it finds, and what that may be here: each mode
 #: has an expiry of its own, unless told otherwise.
@@ -92,7 +94,7 @@ class Subscription:
         queue: str,
         options: SubscriptionOptions,
         means: Means,
-        call: Callable[[Any], bool],
+        call: Callable[[Any], bool] | Batching,
     ) -> None:
         self.name = name
         self.mode = mode
@@ -120,23 +122,38 @@ class Subscription:
             self._revive_dead_queue,
             transport.hurry,
         )
-        self._hold_s = options.broker_patience_s * HOLD_SHARE
-        self._share_s = self._hold_s
+        patient_s = hold_s = share_s = options.broker_patience_s * HOLD_SHARE
         if mode == "group":
-            self._hold_s = min(self._hold_s, GROUP_HOLD_S)
-            self._share_s = min(self._hold_s, SHARE_AFTER_S)
-        self._pace = Pace(options.prefetch, options.workers, self._hold_s)
-        self._runner = Runner(
+            hold_s = min(hold_s, GROUP_HOLD_S)
+            share_s = min(hold_s, SHARE_AFTER_S)
+        self._pace = Pace(options.prefetch, options.workers, hold_s)
+        self._runner = self._make_runner(call)
+        self._tending = Tending(
             name,
-            options,
-            mode != "group",
+            self._hand,
+            self._mover,
+            means.timetable,
+            hold_s=hold_s,
+            share_s=share_s,
+            lend_s=patient_s * LEND_SHARE,
+            began_at=lambda: self._runner.began_at,
+            give_back=self._give_back,
+            take_back=self._declare,
+        )
+
+    def _make_runner(self, call: Callable[[Any], bool] | Batching) -> Runner:
+        args = (
+            self.name,
+            self.options,
+            self.mode != "group",
             self._hand,
             self._mover,
             self._pace,
-            means.decode,
-            call,
-            self._change_prefetch,
+            self._means.decode,
         )
+        if isinstance(call, Batching):
+            return BatchRunner(*args, call, self._change_prefetch, self._returned)
+        return Runner(*args, call, self._change_prefetch)
 
     # -- For users -------------------------------------------------------------------------
 
@@ -215,21 +232,15 @@ class Subscription:
     def start(self, bindings: Iterable[Binding], timeout_s: float) -> None:
         """Declare everything and begin; see ``wait_ready`` for what is raised."""
         self._runner.start()
-        topology = self._means.topology
-        topology.put_queue(self._dead_spec)
-        # This one first: what is in it comes before everything else.
-        first = topology.put_queue(self._spec(self.retry_queue, 1))
-        last = topology.put_queue(self._spec(self.queue, self._pace.prefetch))
+        self._means.topology.put_queue(self._dead_spec)
         self._bindings = tuple(bindings)
-        topology.bind(self._bindings)
-        self._generations = (first, last)
-        self._means.transport.reconcile()
+        self._declare()
         try:
             self._wait_declared(timeout_s)
         except BrokerRefused:
             self._end(1, delete=False)
             raise
-        self._means.timetable.after(self._tend_s, self._tend)
+        self._tending.begin()
 
     def stop_working(self) -> None:
         """Begin with no further event; ``close`` does the rest."""
@@ -297,31 +308,24 @@ class Subscription:
 
     # -- While it runs ---------------------------------------------------------------------
 
-    @property
-    def _tend_s(self) -> float:
-        return min(max(self._share_s * _TEND_SHARE, _MIN_TEND_S), _MAX_TEND_S)
+    def _declare(self) -> None:
+        """Wish for queues and bindings, and thereby consume."""
+        topology = self._means.topology
+        # This one first: what is in it comes before everything else.
+        first = topology.put_queue(self._spec(self.retry_queue, 1))
+        last = topology.put_queue(self._spec(self.queue, self._pace.prefetch))
+        topology.bind(self._bindings)
+        self._generations = (first, last)
+        self._means.transport.reconcile()
 
-    def _tend(self) -> None:
-        """Move away what has been in hand for too long."""
-        if self._is_closed:
-            return
-        hand, now = self._hand, time.monotonic()
-        with hand.moved:
-            hand.prune()
-            late = [
-                one
-                for one in hand.batches
-                if now - one.since > self._share_s and one.rest and not one.is_own
-            ]
-            arrivals = []
-            while hand.arrivals and now - hand.arrivals[0][1] > self._hold_s:
-                arrivals.append(hand.arrivals.popleft()[0])
-        for batch in late:
-            self._mover.move_rest(batch)
-        for arrival in arrivals:
-            if not hand.is_stale(arrival):
-                self._mover.put_aside(arrival)
-        self._means.timetable.after(self._tend_s, self._tend)
+    def _returned(self, elapsed_s: float) -> None:
+        self._tending.returned(elapsed_s)
+
+    def _give_back(self) -> None:
+        """Stop consuming: what is in hand goes back to the queue, and is stale."""
+        for queue in (self.retry_queue, self.queue):
+            self._means.topology.drop_queue(queue, delete=False)
+        self._means.transport.reconcile()
 
     def _change_prefetch(self) -> None:
         if self.mode == "single":
@@ -351,6 +355,8 @@ class Subscription:
                     )
                 return
             self._is_closed, self._is_deleted = True, delete
+        if self._tending.end() and delete:
+            self._declare()  # what is not there cannot be dropped
         deadline = time.monotonic() + timeout_s
         self._runner.stop()
         if not self._runner.join(deadline):

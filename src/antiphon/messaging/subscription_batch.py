@@ -58,7 +58,7 @@ class Batch:
         self.is_own = is_own
         self.current: BaseEvent | None = None
         self.mark = mark_of(arrival.message.headers)
-        self._envelopes: list[bytes] | None = None
+        self._envelopes: dict[Id, bytes] | None = None
 
     def key_of(self, event: Any) -> Id:
         """Return what *event*, which came in this batch, is known by once it was handled.
@@ -71,10 +71,9 @@ class Batch:
     def message_of(self, event: BaseEvent) -> Message:
         """Return *event*, which came in this batch (or another with that id), as a message."""
         if self._envelopes is None:
-            self._envelopes = Codec.split(self.arrival.message.body)
-        event_id = event._event_id
-        index = next(index for index, one in enumerate(self.events) if one._event_id == event_id)
-        return single(self.arrival.message, self._envelopes[index])
+            pairs = zip(self.events, Codec.split(self.arrival.message.body), strict=True)
+            self._envelopes = {_id_of(one): envelope for one, envelope in pairs}
+        return single(self.arrival.message, self._envelopes[_id_of(event)])
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +100,11 @@ class Item:
     def key(self) -> Id:
         """What the event is known by, see ``Batch.key_of``."""
         return self.batch.key_of(self.event)
+
+
+def _id_of(event: Any) -> Id:
+    found: Id = event._came[:2]
+    return found
 
 
 def single(message: Message, envelope: bytes) -> Message:

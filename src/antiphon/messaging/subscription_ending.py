@@ -46,7 +46,7 @@ def _left(hand: Hand, batch: Batch, waiting: set[Id]) -> list[BaseEvent]:
     left = []
     for event in batch.events:
         key = batch.key_of(event)
-        if event is batch.current:  # noted as handled before it is
+        if event is batch.current or key in hand.calling:  # noted as handled before it is
             left.append(event)
             continue
         if key in hand.handled or key in hand.dead:

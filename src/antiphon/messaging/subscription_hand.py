@@ -53,6 +53,7 @@ class Hand:
         dead: those of dead ones, so that a batch that comes again kills none twice.
         has_dead: whether there ever was one.
         attempts: how often events that were given up for now were tried; see ``tried``.
+        calling: those that a listener of batches is being called with just now.
         stats: counters; changed under the lock, or by the only worker.
     """
 
@@ -70,6 +71,7 @@ class Hand:
         self.dead = RecentIds(MIN_TROUBLES)
         self.has_dead = False
         self.attempts: dict[Id, tuple[int, BaseException | None]] = {}
+        self.calling: frozenset[Id] = frozenset()
         self.stats = SubscriptionStats()
         self._due: list[tuple[float, int, Item]] = []
         self._number = itertools.count()

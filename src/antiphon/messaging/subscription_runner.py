@@ -80,6 +80,8 @@ class Runner:
         self._next_isolated_until = 0.0
         self._is_fresh = True  # nothing of the main queue was begun with on this connection
         self._is_ending = False
+        #: See ``BatchRunner``; here a call may take as long as it likes.
+        self.began_at: float | None = None
         self._threads = [
             threading.Thread(target=self._run, name=f"antiphon {name} {number}", daemon=True)
             for number in range(1, options.workers + 1)
@@ -194,16 +196,7 @@ class Runner:
     # -- Messages ------------------------------------------------------------------------
 
     def _open(self, arrival: Arrival, came_at: float) -> None:
-        if self._is_gone(arrival):
-            return
-        if self._hand.returns(arrival) >= SUSPICIOUS or arrival.delivery_count >= MAX_RETURNS:
-            self._mover.isolate(arrival)
-            self._expect_isolated()
-            return
-        # In a group it is shared when it takes long from here on; else it is to be settled in
-        # time, and that runs since it came.
-        since = came_at if self._keeps_order else time.monotonic()
-        batch = self._batch(arrival, since, is_own=False)
+        batch = self._begun(arrival, came_at)
         if batch is None:
             return
         if self._options.workers == 1:
@@ -212,6 +205,19 @@ class Runner:
         with self._hand.moved:
             self._opened.append(batch)
             self._hand.moved.notify_all()
+
+    def _begun(self, arrival: Arrival, came_at: float) -> Batch | None:
+        """Return the events of *arrival*; None if they are gone, or sent elsewhere."""
+        if self._is_gone(arrival):
+            return None
+        if self._hand.returns(arrival) >= SUSPICIOUS or arrival.delivery_count >= MAX_RETURNS:
+            self._mover.isolate(arrival)
+            self._expect_isolated()
+            return None
+        # In a group it is shared when it takes long from here on; else it is to be settled in
+        # time, and that runs since it came.
+        since = came_at if self._keeps_order else time.monotonic()
+        return self._batch(arrival, since, is_own=False)
 
     def _open_isolated(self, arrival: Arrival) -> None:
         if self._is_gone(arrival):
