@@ -1,15 +1,19 @@
 """Asks a service on this machine whether it is ready: status 0 if so, else 1.
 
 For containers' health checks: ``python -m services.healthcheck [URL]``.  Without an
-argument it asks ``/readyz`` on the port of ANTIPHON_HTTP_PORT, 8080 if there is none.
+argument it asks ``/readyz`` on the port of ANTIPHON_HTTP_PORT (or in the file that
+ANTIPHON_HTTP_PORT_FILE names), 8080 if there is none.  It imports the standard library
+only: it runs every few seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 #: Seconds to wait for the answer.
 _TIMEOUT_S = 4.0
@@ -17,8 +21,7 @@ _TIMEOUT_S = 4.0
 
 def main(argv: list[str]) -> int:
     """Ask, print the answer, and return the exit status."""
-    port = os.environ.get("ANTIPHON_HTTP_PORT", "8080")
-    url = argv[0] if argv else f"http://127.0.0.1:{port}/readyz"
+    url = argv[0] if argv else f"http://127.0.0.1:{_port()}/readyz"
     if not url.startswith(("http://", "https://")):
         sys.stderr.write(f"healthcheck: {url!r} is no http URL\n")
         return 1
@@ -33,6 +36,13 @@ def main(argv: list[str]) -> int:
     except OSError as exc:
         sys.stdout.write(f"{url}: {exc}\n")
     return 1
+
+
+def _port() -> str:
+    if path := os.environ.get("ANTIPHON_HTTP_PORT_FILE"):
+        with contextlib.suppress(OSError, ValueError):  # the service itself says what is wrong
+            return Path(path).read_text(encoding="utf-8").strip()
+    return os.environ.get("ANTIPHON_HTTP_PORT") or "8080"
 
 
 if __name__ == "__main__":

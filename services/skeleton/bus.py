@@ -8,12 +8,18 @@ from collections.abc import Iterable
 
 from prometheus_client import Metric
 
-from antiphon import BrokerEventManager, open_bus
+from antiphon import AntiphonError, BrokerEventManager, open_bus
 from antiphon.messaging.options import BusOptions
 from services.skeleton.metrics import bus_metrics
 from services.skeleton.settings import ServiceSettings, in_setting
 
 logger = logging.getLogger("antiphon.service.bus")
+
+#: What the broker gets of ``stop_timeout_s`` to take what was emitted.
+_FLUSHING = 0.4
+
+#: Seconds that listeners get to end.
+_CLOSING_S = 1.0
 
 
 class ServiceBus:
@@ -39,6 +45,7 @@ class ServiceBus:
                 options=BusOptions(canary_interval_s=settings.canary_interval_s),
             )
         self._heal_timeout_s = settings.heal_timeout_s
+        self._stop_timeout_s = settings.stop_timeout_s
         self._well_at = time.monotonic()
         self._told: str | None = None
 
@@ -74,6 +81,17 @@ class ServiceBus:
         """Yield the figures of the bus."""
         return bus_metrics(self.bus)
 
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Leave the bus; what is under way gets *timeout_s*."""
-        self.bus.close(timeout_s)
+    def close(self) -> None:
+        """Leave the bus once the broker has what was emitted.  Twice is fine.
+
+        A broker that is slow gets 0.4 of ``stop_timeout_s``, so that requests, or stores,
+        may have had as much before; what it has not taken by then is logged, and given up.
+        """
+        if self.bus.is_closed:
+            return
+        try:
+            self.bus.flush(_FLUSHING * self._stop_timeout_s)
+        except AntiphonError:
+            self.bus.close(0)  # which says how much it was
+        else:
+            self.bus.close(_CLOSING_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.skeleton import logs
+from services.skeleton.metrics import service_metrics
 from services.skeleton.service import Service
 
 #: Seconds that requests get to end when the service stops.
@@ -22,11 +24,16 @@ _GRACE_S = 1
 
 
 class _ServiceMetrics(Collector):
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, name: str, service: Service, checks: Callable[[], Mapping[str, str | None]]
+    ) -> None:
+        self._name = name
         self._service = service
+        self._checks = checks
 
     def collect(self) -> Iterable[Metric]:
-        return self._service.metrics()
+        yield from service_metrics(self._name, self._checks(), logs.counts())
+        yield from self._service.metrics()
 
 
 def make_app(
@@ -40,9 +47,14 @@ def make_app(
         is_stopping: whether it was told to end, so that nobody should use it any more.
         stuck: why the process as a whole does not go on, or None.
     """
+
+    def checks() -> Mapping[str, str | None]:
+        found = dict(service.readiness())
+        return found | {"service": "it is being stopped"} if is_stopping() else found
+
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_ServiceMetrics(service))
+    registry.register(_ServiceMetrics(name, service, checks))
 
     async def livez(request: Request) -> Response:
         problem = stuck() or service.failure()
@@ -50,11 +62,9 @@ def make_app(
         return JSONResponse(content, 503 if problem else 200)
 
     async def readyz(request: Request) -> Response:
-        checks = dict(service.readiness())
-        if is_stopping():
-            checks["service"] = "it is being stopped"
-        is_ready = not any(checks.values())
-        shown = {check: problem or "ok" for check, problem in checks.items()}
+        found = checks()
+        is_ready = not any(found.values())
+        shown = {check: problem or "ok" for check, problem in found.items()}
         content = {"service": name, "ready": is_ready, "checks": shown}
         return JSONResponse(content, 200 if is_ready else 503)
 

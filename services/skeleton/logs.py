@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TextIO
 from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter
@@ -14,6 +15,9 @@ from pythonjsonlogger.json import JsonFormatter
 from antiphon.schemes import MASK
 from services.skeleton.complaints import SHORTEST_SECRET
 from services.skeleton.in_hand import facts_in_hand
+
+#: Levels that are shown before anything was logged at them, so that a rise is seen.
+_LEVELS = ("WARNING", "ERROR", "CRITICAL")
 
 
 class MaskingFormatter(JsonFormatter):
@@ -64,9 +68,31 @@ def _spellings(secrets: Iterable[str]) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
+class CountingHandler(logging.StreamHandler[TextIO]):
+    """Writes records to standard error, and counts them by level."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.counts: dict[str, int] = dict.fromkeys(_LEVELS, 0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write and count a record; called with the handler's lock."""
+        level = record.levelname
+        self.counts[level] = self.counts.get(level, 0) + 1
+        super().emit(record)
+
+
+def counts() -> dict[str, int]:
+    """Return how many records this process has logged since ``set_up``, by level."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, CountingHandler):
+            return dict(handler.counts)
+    return {}
+
+
 def set_up(service: str, level: str, secrets: Iterable[str]) -> None:
     """Send all logs of this process to standard error, as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = CountingHandler()
     handler.setFormatter(MaskingFormatter(service, secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -41,6 +43,42 @@ _OUTBOX = {
     "position_lost": "Times a journal did not go on from where it was swept to.",
     "unpublishable": "Journal entries whose events no bus can carry.",
 }
+
+
+def service_metrics(
+    name: str, checks: Mapping[str, str | None], logged: Mapping[str, int]
+) -> Iterable[Metric]:
+    """Yield what every service has.
+
+    Args:
+        name: of the service.
+        checks: why each thing that it needs is not there, or None.
+        logged: how many records were logged at each level.
+    """
+    info = GaugeMetricFamily(
+        "antiphon_service_info",
+        "1; which service of which version it is.",
+        labels=["service", "version", "python"],
+    )
+    version = importlib.metadata.version("antiphon")
+    info.add_metric([name, version, platform.python_version()], 1)
+    yield info
+    is_ready = not any(checks.values())
+    yield GaugeMetricFamily(
+        "antiphon_service_ready", "1 while /readyz says that it is ready.", value=is_ready
+    )
+    passed = GaugeMetricFamily(
+        "antiphon_service_check", "1 while this part of /readyz is well.", labels=["check"]
+    )
+    for check, problem in checks.items():
+        passed.add_metric([check], float(problem is None))
+    yield passed
+    records = CounterMetricFamily(
+        "antiphon_log_records", "Records that were logged, by level.", labels=["level"]
+    )
+    for level, count in logged.items():
+        records.add_metric([level], count)
+    yield records
 
 
 def bus_metrics(bus: BrokerEventManager) -> Iterable[Metric]:

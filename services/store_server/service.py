@@ -74,7 +74,7 @@ class StoreServer(Service):
             self._server = _listening(self._app, settings)
         except BaseException:
             if self._bus is not None:
-                self._bus.close(0)
+                self._bus.bus.close(0)
             raise
 
     def start(self) -> None:

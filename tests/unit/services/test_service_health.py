@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import io
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +15,9 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from services import healthcheck
-from services.skeleton import Service
+from services.skeleton import Service, logs
 from services.skeleton.http import make_app
+from services.skeleton.logs import CountingHandler
 
 
 class Sample(Service):
@@ -152,3 +156,48 @@ def test_the_healthcheck_of_nobody_fails(capsys: pytest.CaptureFixture[str]) -> 
     """When nothing listens the status is 1, without a traceback."""
     assert healthcheck.main(["http://127.0.0.1:1/readyz"]) == 1
     assert "refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("variable", ["ANTIPHON_HTTP_PORT", "ANTIPHON_HTTP_PORT_FILE"])
+def test_the_healthcheck_finds_the_port(
+    answering: tuple[str, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variable: str,
+) -> None:
+    """It asks where the service listens, in whichever way that was given."""
+    url, statuses = answering
+    statuses.append(200)
+    port = str(httpx.URL(url).port)
+    (tmp_path / "port").write_text(f"{port}\n")
+    for name in ("ANTIPHON_HTTP_PORT", "ANTIPHON_HTTP_PORT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "port") if variable.endswith("_FILE") else port)
+
+    assert 0 == healthcheck.main([])
+
+
+def test_metrics_say_what_readyz_says(service: Sample) -> None:
+    """An alarm of any service needs no second way to ask."""
+    service.checks["store notes"] = "it does not answer"
+    text = get(service, "/metrics").text
+
+    assert "\nantiphon_service_ready 0.0\n" in text
+    assert '\nantiphon_service_check{check="bus"} 1.0\n' in text
+    assert '\nantiphon_service_check{check="store notes"} 0.0\n' in text
+    assert '\nantiphon_service_info{python="' in text
+
+
+def test_logged_records_are_counted_by_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings and errors are figures before there are any, so that a rise is seen."""
+    handler = CountingHandler()
+    monkeypatch.setattr(handler, "stream", io.StringIO())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        logging.getLogger("test").warning("once")
+        found = logs.counts()
+    finally:
+        root.removeHandler(handler)
+
+    assert {"WARNING": 1, "ERROR": 0, "CRITICAL": 0} == found
