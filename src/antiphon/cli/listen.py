@@ -124,7 +124,7 @@ def listen(
     filter, origin = parse_filters(filters), origin_spec(origins, prefixes)
     # The bus is closed last: a thread of it may wait for the output.
     with open_bus(url, system=system) as bus, Waiting() as waiting:
-        bus.connect(EventsMayBeMissing, _tell_missing, scope="local")
+        bus.connect(EventsMayBeMissing, tell_missing, scope="local")
         if subscription is None:
             for name in chosen:
                 bus.connect_named(name, waiting.put, filter, origin=origin)
@@ -178,7 +178,8 @@ def _subscribe(
     )
 
 
-def _tell_missing(event: EventsMayBeMissing) -> None:
+def tell_missing(event: EventsMayBeMissing) -> None:
+    """Say on standard error that events may be missing, and why."""
     moment = "" if event.since is None else f" since {datetime.fromtimestamp(event.since):%H:%M:%S}"
     click.echo(
         f"antiphon: events may be missing{moment} ({event.subscription}): {event.reason}", err=True

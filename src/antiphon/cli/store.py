@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from antiphon.cli.store_copying import cp
 from antiphon.cli.store_reading import get, ls
+from antiphon.cli.store_watching import watch
 from antiphon.cli.store_writing import rm, set_
 
 
@@ -28,5 +30,5 @@ def store() -> None:
     """
 
 
-for command in (get, set_, ls, rm):
+for command in (get, set_, ls, cp, rm, watch):
     store.add_command(command)

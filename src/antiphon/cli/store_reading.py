@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import click
@@ -20,15 +20,11 @@ from antiphon.cli.store_words import (
     facts,
     metadata_text,
     parse_conditions,
-    portions,
+    values_of,
 )
 from antiphon.errors import KeyNotFound
-from antiphon.storage.abstract_store import AbstractReadOnlyStore
 from antiphon.storage.utils import buffer_iterator
 from antiphon.terminal.transfer_bars import transfer
-
-#: Keys that are looked at at a time.
-_PORTION = 200
 
 
 @click.command(
@@ -169,25 +165,5 @@ def ls(
             for key in keys:
                 write_line(escaped(key))
             return
-        for key, value in _values(opened, keys):
+        for key, value in values_of(opened, keys):
             write_line(to_json(facts(key, value)) if is_json else long_row(key, value))
-
-
-def _values(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yield each of *keys* that is still there, with its value."""
-    for some in portions(keys, _PORTION):
-        try:
-            found = list(zip(some, store.multiget(some), strict=True))
-        except KeyError:
-            yield from _one_by_one(store, some)
-        else:
-            yield from found
-
-
-def _one_by_one(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
-    for key in keys:
-        try:
-            value = store.get(key)
-        except KeyError:
-            continue
-        yield key, value

@@ -17,6 +17,9 @@ from antiphon.storage.metadata import decode, encode, normalise
 
 T = TypeVar("T")
 
+#: Keys whose values are looked at at a time.
+READ_AT_ONCE = 200
+
 #: Names of metadata entries that Python's own words for arguments hide.
 _UNASKABLE = ("self", "select")
 
@@ -105,6 +108,17 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
+def values_of(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each of *keys* that is still there, with its value."""
+    for some in portions(keys, READ_AT_ONCE):
+        try:
+            found = list(zip(some, store.multiget(some), strict=True))
+        except KeyError:
+            yield from _one_by_one(store, some)
+        else:
+            yield from found
+
+
 def facts(key: str, value: Any) -> dict[str, Any]:
     """Return what JSON says of *key*, whose value is *value*."""
     version = version_of(value)
@@ -145,3 +159,12 @@ def _iso(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
+
+
+def _one_by_one(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
+    for key in keys:
+        try:
+            value = store.get(key)
+        except KeyError:
+            continue
+        yield key, value

@@ -35,16 +35,17 @@ def _is_path(text: str) -> bool:
     )
 
 
-def _is_sqlite(path: str) -> bool:
+def is_sqlite(path: str) -> bool:
+    """Whether *path* is, by its name or by what is there, that of a sqlite file."""
     return path.endswith(_SQLITE_ENDS) or os.path.isfile(path)
 
 
 def _kind(path: str) -> str:
-    return "sqlite file" if _is_sqlite(path) else "directory"
+    return "sqlite file" if is_sqlite(path) else "directory"
 
 
 def _url_of(path: str, is_drive: bool) -> str:
-    scheme = "sqlite" if _is_sqlite(path) else "file"
+    scheme = "sqlite" if is_sqlite(path) else "file"
     plain = quote(os.path.expanduser(path).replace("\\", "/"), safe="/:~")
     if is_drive:
         return f"{scheme}:///{plain}"

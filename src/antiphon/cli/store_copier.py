@@ -1,0 +1,339 @@
+"""Copying keys from one store to another, so that it can be broken off and begun again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from antiphon.cli.store_opening import transaction_of
+from antiphon.cli.store_output import Counted
+from antiphon.cli.store_words import metadata_text, portions, values_of
+from antiphon.errors import (
+    AuthenticationError,
+    AuthorizationError,
+    InvalidKey,
+    InvalidValue,
+    KeyNotFound,
+    TransactionTooLarge,
+    VersionConflict,
+)
+from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
+from antiphon.storage.journal import ABSENT
+from antiphon.storage.utils import BUFFER_BYTES, DummyTransactionContext, Readable
+from antiphon.terminal.transfer_bars import Batch
+
+#: Bytes up to which a value is held in memory, and shares a transaction.
+SMALL_BYTES = 1 << 20
+
+#: What a transaction has at most: keys, and bytes of data.
+_PORTION = 200
+_PORTION_BYTES = 8 << 20
+
+#: What is wrong with one key, and not with the others.
+_OF_ONE_KEY = (
+    AuthorizationError,
+    InvalidKey,
+    InvalidValue,
+    KeyNotFound,
+    PermissionError,
+    VersionConflict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """How it is copied.
+
+    Attributes:
+        prefix: what the keys begin with in the source.
+        to_prefix: what they begin with in the target instead.
+        if_absent: keys that are in the target are left as they are.
+        is_quick: values of one size and metadata are taken for the same if that in
+            the target is the younger one.
+        is_dry: nothing is written.
+    """
+
+    prefix: str = ""
+    to_prefix: str = ""
+    if_absent: bool = False
+    is_quick: bool = False
+    is_dry: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the keys.
+
+    Attributes:
+        copied, copied_bytes: keys that were written, and their data.
+        same: keys whose values were the same already.
+        present: keys that were there, where such are left as they are.
+        gone: keys that were deleted in the source meanwhile.
+        failed: keys that could not be copied.
+    """
+
+    copied: int = 0
+    copied_bytes: int = 0
+    same: int = 0
+    present: int = 0
+    gone: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A value that is to be written; its data are at hand, or None if they are long."""
+
+    key: str
+    new_key: str
+    metadata: dict[str, Any] | None
+    data: bytes | None
+    size: int | None
+
+
+@dataclass(slots=True)
+class _Held:
+    items: list[_Item] = field(default_factory=list)
+    size: int = 0
+
+
+class Copier:
+    """Copies from *source* to *target*.
+
+    Args:
+        source, target: the stores; a folder says ``keeps_metadata = False``.
+        options: how.
+        progress: told how far it is.
+        tell_failure: called with a key that cannot be copied, and why.
+        tell_copied: called with each key that was written, or would be.
+    """
+
+    def __init__(
+        self,
+        source: AbstractReadOnlyStore,
+        target: AbstractStore,
+        options: CopyOptions,
+        *,
+        progress: Batch,
+        tell_failure: Callable[[str, Exception], None],
+        tell_copied: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._options = options
+        self._progress = progress
+        self._tell_failure = tell_failure
+        self._tell_copied = tell_copied
+        self._has_metadata = getattr(source, "keeps_metadata", True)
+        self._compares_metadata = self._has_metadata and getattr(target, "keeps_metadata", True)
+        self._is_transacting = not options.is_dry and _has_transactions(target)
+        self._held = _Held()
+        self.tally = Tally()
+
+    def copy(self, keys: Sequence[str]) -> None:
+        """Copy *keys*; what goes wrong with one of them does not stop the others.
+
+        Raises whatever else goes wrong: a store is away, or full.  What was
+        copied until then is in the tally, and in the target.
+        """
+        for some in portions(keys, _PORTION):
+            values = dict(values_of(self._source, some))
+            for key in some:
+                try:
+                    self._take(key, values.pop(key, None))
+                except _OF_ONE_KEY as exc:
+                    self._fail(key, exc)
+            self._flush()
+
+    # -- One key -------------------------------------------------------------
+
+    def _take(self, key: str, value: Any) -> None:
+        """Decide about *key*, and write it, now or with others."""
+        if value is None:
+            self.tally.gone += 1
+            self._progress.step(1)
+            return
+        new_key = self._options.to_prefix + key.removeprefix(self._options.prefix)
+        found = self._found(new_key)
+        if found is not None and self._options.if_absent:
+            self._note_present()
+            return
+        metadata = value.metadata if self._has_metadata else None
+        if found is not None and self._options.is_quick and self._looks_same(value, found):
+            self._note_same()
+            return
+        data = _all_if_small(value)
+        if found is not None and self._is_same(key, value, data, metadata, found):
+            self._note_same()
+            return
+        self._add(_Item(key, new_key, metadata, data, value.size))
+
+    def _found(self, key: str) -> Any:
+        try:
+            return self._target.get(key)
+        except KeyNotFound:
+            return None
+
+    def _looks_same(self, value: Any, found: Any) -> bool:
+        return (
+            value.size is not None
+            and value.size == found.size
+            and None not in (value.modified, found.modified)
+            and value.modified <= found.modified
+            and self._has_same_metadata(value.metadata, found)
+        )
+
+    def _is_same(
+        self, key: str, value: Any, data: bytes | None, metadata: dict[str, Any] | None, found: Any
+    ) -> bool:
+        """Return whether *found* has all that *value* has; reads both only as far as needed."""
+        sizes = {value.size if data is None else len(data), found.size} - {None}
+        if len(sizes) > 1 or not self._has_same_metadata(metadata, found):
+            return False
+        if data is not None:
+            with found.data as there:
+                return _gives_same(BytesIO(data), there)
+        # The stream of a long value may have been begun; a second look has one of its own.
+        again = self._source.get(key)
+        if self._has_metadata and not self._has_same_metadata(again.metadata, found):
+            return False
+        with again.data as here, found.data as there:
+            return _gives_same(here, there)
+
+    def _has_same_metadata(self, metadata: dict[str, Any] | None, found: Any) -> bool:
+        if not self._compares_metadata or metadata is None:
+            return True
+        return metadata_text(metadata) == metadata_text(found.metadata)
+
+    # -- Writing -------------------------------------------------------------
+
+    def _add(self, item: _Item) -> None:
+        if self._is_transacting and item.data is not None:
+            self._held.items.append(item)
+            self._held.size += len(item.data)
+            if self._held.size >= _PORTION_BYTES:
+                self._flush()
+            return
+        self._write_alone(item)
+
+    def _flush(self) -> None:
+        """Write what is held, in one transaction if that can be."""
+        held, self._held = self._held.items, _Held()
+        if not held:
+            return
+        try:
+            with transaction_of(self._target, f"Copying {len(held)} keys"):
+                for item in held:
+                    self._put(item, BytesIO(item.data or b""))
+        except (*_OF_ONE_KEY, TransactionTooLarge):
+            # Nothing of it was written: one by one it shows whose fault it is.
+            for item in held:
+                try:
+                    self._write_alone(item)
+                except _OF_ONE_KEY as exc:
+                    self._fail(item.key, exc)
+            return
+        for item in held:
+            self._note_copied(item, len(item.data or b""))
+
+    def _write_alone(self, item: _Item) -> None:
+        if self._options.is_dry:
+            self._note_copied(item, item.size or 0)
+            return
+        try:
+            count = self._write(item)
+        except VersionConflict:
+            if not (self._options.if_absent and self._target.exists(item.new_key)):
+                raise  # of the source: the value was changed while it was read
+            self._note_present()  # another one was quicker
+            return
+        self._note_copied(item, count)
+
+    def _write(self, item: _Item) -> int:
+        if item.data is not None:
+            self._put(item, BytesIO(item.data))
+            return len(item.data)
+        value = self._source.get(item.key)
+        with value.data as stream, self._progress.large(item.key, value.size) as step:
+            counted = Counted(stream, step)
+            # Data and metadata of this look, which belong together.
+            metadata = value.metadata if self._has_metadata else None
+            self._put(_Item(item.key, item.new_key, metadata, None, value.size), counted)
+            return counted.count
+
+    def _put(self, item: _Item, data: Readable) -> None:
+        condition: dict[str, Any] = {"expect": ABSENT} if self._options.if_absent else {}
+        if item.metadata is None and self._compares_nothing_but_data():
+            self._target.set_data(item.new_key, data, **condition)
+        else:
+            self._target.set(item.new_key, (data, item.metadata or {}), **condition)
+
+    def _compares_nothing_but_data(self) -> bool:
+        """Whether the source has no metadata, and the target may have some to be left alone."""
+        return not self._has_metadata and getattr(self._target, "keeps_metadata", True)
+
+    # -- The tally -----------------------------------------------------------
+
+    def _note_copied(self, item: _Item, size: int) -> None:
+        self.tally.copied += 1
+        self.tally.copied_bytes += size
+        self._tell_copied(item.new_key)
+        self._progress.step(1)
+
+    def _note_same(self) -> None:
+        self.tally.same += 1
+        self._progress.step(1)
+
+    def _note_present(self) -> None:
+        self.tally.present += 1
+        self._progress.step(1)
+
+    def _fail(self, key: str, error: Exception) -> None:
+        if isinstance(error, AuthenticationError):
+            raise error  # of no key: nobody is let in
+        if isinstance(error, KeyNotFound):
+            self.tally.gone += 1
+        else:
+            self.tally.failed += 1
+            self._tell_failure(key, error)
+        self._progress.step(1)
+
+
+def _all_if_small(value: Any) -> bytes | None:
+    """Return the data of *value*; None if they are long."""
+    if value.size is not None and value.size > SMALL_BYTES:
+        return None
+    with contextlib.closing(value.data) as stream:
+        pieces: list[bytes] = []
+        held = 0
+        while held <= SMALL_BYTES and (piece := stream.read(SMALL_BYTES + 1 - held)):
+            pieces.append(piece)
+            held += len(piece)
+    return b"".join(pieces) if held <= SMALL_BYTES else None
+
+
+def _gives_same(here: Readable, there: Readable) -> bool:
+    """Return whether two streams give the same bytes."""
+    while True:
+        one, other = _read_full(here), _read_full(there)
+        if one != other:
+            return False
+        if not one:
+            return True
+
+
+def _read_full(stream: Readable) -> bytes:
+    pieces: list[bytes] = []
+    held = 0
+    while held < BUFFER_BYTES and (piece := stream.read(BUFFER_BYTES - held)):
+        pieces.append(piece)
+        held += len(piece)
+    return b"".join(pieces)
+
+
+def _has_transactions(store: AbstractStore) -> bool:
+    opened = transaction_of(store, "Copying")
+    return not isinstance(opened, contextlib.nullcontext | DummyTransactionContext)
