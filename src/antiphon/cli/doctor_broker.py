@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from antiphon.cli.doctor_findings import Finding, quickly, of_clock, version_of
+from antiphon.cli.doctor_findings import Finding, of_clock, quickly, version_of
 from antiphon.cli.management import Management
 from antiphon.errors import AntiphonError, BrokerRefused
 from antiphon.messaging.browser import QueueBrowser

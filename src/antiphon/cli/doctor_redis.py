@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from antiphon.cli.doctor_findings import Finding, Status, quickly, of_clock, version_of
+from antiphon.cli.doctor_findings import Finding, Status, of_clock, quickly, version_of
 from antiphon.errors import AntiphonError, AuthorizationError
 from antiphon.storage.redis_client import RedisClient
 from antiphon.storage.redis_url import parse_url

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from antiphon import __version__
+from antiphon.cli.archive import archive
 from antiphon.cli.dlq import dlq
 from antiphon.cli.doctor import doctor
 from antiphon.cli.emit import emit
@@ -31,7 +32,7 @@ def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
 
 
-for command in (listen, emit, topology, dlq, doctor, store):
+for command in (listen, emit, topology, dlq, doctor, archive, store):
     cli.add_command(command)
 
 

@@ -54,14 +54,19 @@ def write_line(line: str) -> None:
 
 def check_reader() -> None:
     """Raise ``ReaderGone`` if nobody reads the output any more: no event may come to tell."""
+    if not has_reader():
+        forget_output()
+        raise ReaderGone
+
+
+def has_reader() -> bool:
+    """Return whether somebody may still read the output; from any thread."""
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)
     except (OSError, ValueError, AttributeError):
-        return  # not a file that can be polled
-    if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
-        forget_output()
-        raise ReaderGone
+        return True  # not a file that can be polled
+    return not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def forget_output() -> None:

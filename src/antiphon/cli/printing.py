@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from antiphon.cli.colours import painted
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.delivery import delivery_of
 from antiphon.wire.describing import (
@@ -16,28 +17,32 @@ from antiphon.wire.describing import (
 )
 from antiphon.wire.registry import default_registry
 
-__all__ = ["as_json", "as_line", "event_parts", "jsonable", "to_json"]
+__all__ = ["as_json", "as_line", "event_parts", "jsonable", "safe", "to_json"]
 
 #: What classes of this package are called on the wire; people may be spared it.
 _OWN_PREFIX = "antiphon:"
 
 
-def as_line(event: BaseEvent) -> str:
+def as_line(event: BaseEvent, *, has_date: bool = False) -> str:
     """Return *event* as one line: time, class, origin, attributes, source.
 
-    Characters that a terminal would obey are escaped: events come from anyone.
+    Args:
+        event: from anyone: characters that a terminal would obey are escaped.
+        has_date: whether the time has its date.
     """
     delivery = delivery_of(event)
     name = default_registry.name_of(type(event)).removeprefix(_OWN_PREFIX)
-    parts = [f"{moment_of(delivery).astimezone():%H:%M:%S.%f}"[:-3], _safe(name)]
+    date = "%Y-%m-%d " if has_date else ""
+    moment = f"{moment_of(delivery).astimezone():{date}%H:%M:%S.%f}"[:-3]
+    parts = [painted(moment, dim=True), painted(safe(name), "cyan", bold=True)]
     if delivery is not None and delivery.origin is not None:
-        parts.append(_safe(delivery.origin))
+        parts.append(painted(safe(delivery.origin), "green"))
     if attributes := attributes_of(event):
-        parts.append(" ".join(f"{_safe(k)}={_safe(repr(v))}" for k, v in attributes.items()))
+        parts.append(" ".join(f"{safe(k)}={safe(repr(v))}" for k, v in attributes.items()))
     if event.source is not None:
-        parts.append(f"[{_safe(_source_text(event.source))}]")
+        parts.append(painted(f"[{safe(_source_text(event.source))}]", dim=True))
     if delivery is not None and delivery.replayed:
-        parts.append("(replayed)")
+        parts.append(painted("(replayed)", "yellow"))
     return "  ".join(parts)
 
 
@@ -46,7 +51,8 @@ def as_json(event: BaseEvent) -> str:
     return to_json(event_parts(event))
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """Return *text* with what a terminal would obey escaped."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 

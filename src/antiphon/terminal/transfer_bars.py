@@ -37,12 +37,12 @@ def transfer(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def batch(name: str, keys: int) -> Iterator[Batch]:
+def batch(name: str, keys: int | None) -> Iterator[Batch]:
     """Show work on many keys while the block runs.
 
     Args:
         name: says in words what is done.
-        keys: how many there are.
+        keys: how many there are; None if unknown.
     """
     if not watched():
         yield Batch(None, lambda count: None)

@@ -51,7 +51,7 @@ class TransferRows:
         """Add a row that counts bytes; return what is called with how many more there are."""
         return self._add(name, size, is_bytes=True)
 
-    def add_count(self, name: str, count: int) -> Callable[[int], None]:
+    def add_count(self, name: str, count: int | None) -> Callable[[int], None]:
         """Add a row that counts keys; return what is called with how many more there are."""
         return self._add(name, count, is_bytes=False)
 

@@ -19,6 +19,10 @@ DOCUMENT = "\n##\n".join(page.read_text() for page in PAGES)
 #: Told once, for all commands.
 COMMON = {"--url", "--system"}
 
+#: Told once for commands of a group: those of the archive, below "Choosing events".
+CHOOSING = {"--since", "--until", "--class", "--origin", "--key", "--flag", "--match"}
+OF_GROUP = {"antiphon archive": {"--archive", *CHOOSING}}
+
 
 def commands(group: click.Group, before: str = "antiphon") -> Iterator[tuple[str, click.Command]]:
     """Yield each command with its full name."""
@@ -50,7 +54,16 @@ def test_options_are_those_of_the_document(name: str) -> None:
     }
     told = set(re.findall(r"^\| `(--[a-z-]+)", section(name), re.M))
 
-    assert options - COMMON == told
+    of_group = OF_GROUP.get(name.rpartition(" ")[0], set())
+    assert options - COMMON - of_group == told
+
+
+def test_options_of_a_group_are_told() -> None:
+    """What the commands of the archive share is in one table."""
+    found = re.search(r"^## Choosing events$(.*?)(?=^##|\Z)", DOCUMENT, re.M | re.S)
+
+    assert found is not None
+    assert set(re.findall(r"^\| `(--[a-z-]+)", found[1], re.M)) == CHOOSING
 
 
 @pytest.mark.parametrize("name", COMMANDS)
