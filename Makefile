@@ -36,7 +36,7 @@ format: $(INSTALLED)  ## put the code into the common form
 	@$(BIN)/ruff format .
 
 docs: $(INSTALLED)  ## pages of the documents and the docstrings: build/docs/index.html
-	@$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees . build/docs
+	@$(BIN)/python -m sphinx -q -W --keep-going -j 2 -c docs -d build/doctrees . build/docs
 	@echo build/docs/index.html
 
 bench: $(BENCH_INSTALLED)  ## measure beside the peers; results are kept beside the scripts
