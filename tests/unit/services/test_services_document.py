@@ -19,6 +19,9 @@ from services.store_server.settings import StoreServerSettings
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference" / "services.md").read_text()
 
+#: Words that speak of a time.
+TIME = re.compile(r"_(age|time|lag|staleness|ms|s|millis)(_|$)")
+
 ROW = re.compile(r"^\| `([^`]+)`(?:, `[^`]+`)* \| (.*?) \| (.*?) \|$", re.M)
 
 
@@ -72,11 +75,7 @@ def test_metrics_are_named_alike(families: dict[str, Metric]) -> None:
     parts = "service|log|bus|subscription|outbox|http|store|cache"
     names = {*families, *(family.name for family in cache_metrics([]))}
     odd = [name for name in names if not re.fullmatch(rf"antiphon_({parts})_[a-z_]+[a-z]", name)]
-    without_unit = [
-        name
-        for name in names
-        if re.search(r"age|time|lag|staleness|_ms|_s$|_millis", name) and "_seconds" not in name
-    ]
+    without_unit = [name for name in names if TIME.search(name) and "_seconds" not in name]
 
     assert ([], []) == (odd, without_unit)
     assert all(re.fullmatch(r"(?s)[A-Z0-9].*\.", each.documentation) for each in families.values())
