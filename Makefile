@@ -12,10 +12,10 @@ BENCH_INSTALLED := $(VENV)/bench.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format docs bench chaos fuzz servers count clean distclean
+.PHONY: help demo test unit lint format docs bench chaos fuzz compose-test lock servers count clean distclean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F ': *' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F ': *' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED)  ## watch a change in one process reach a cache in another
 	@$(BIN)/python -m examples.demo
@@ -49,6 +49,13 @@ chaos: $(INSTALLED)  ## kills and faults for long: messages, caches, commits (25
 
 fuzz: $(INSTALLED)  ## a million spoilt messages at the codec and at a bus
 	@$(BIN)/python tests/wire/fuzz_bus.py 1000000 $(ARGS)
+
+compose-test: $(INSTALLED)  ## run docker-compose.yml for real, and check it (3 to 5 minutes)
+	@$(BIN)/python -m tests.compose $(ARGS)
+
+# Of each library of the image one version, by hash, for every Python from 3.11 on.
+lock: $(INSTALLED)  ## choose the versions of the image's libraries anew
+	@scripts/lock.sh
 
 servers: $(INSTALLED)  ## start RabbitMQ and Redis, print their URLs, stop at Ctrl-C
 	@$(BIN)/python -m antiphon.testing.servers
