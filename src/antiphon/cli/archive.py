@@ -18,7 +18,6 @@ from antiphon.cli.archive_choosing import (
     choosing_options,
     opened,
     tell_nothing_found,
-    until_option,
 )
 from antiphon.cli.archive_moving import export, import_, replay
 from antiphon.cli.archive_printing import archived_details, archived_json, archived_line
@@ -51,8 +50,7 @@ def archive() -> None:
         "antiphon archive search --last 20 --json | jq .attributes",
     )
 )
-@choosing_options
-@until_option
+@choosing_options()
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N of them.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="The last N of them.")
 @click.option("--reverse", is_flag=True, help="The latest first.")
@@ -85,13 +83,14 @@ def search(
 
 @archive.command(
     name="tail",
+    short_help="Print events as they are archived.",
     epilog=examples(
         "antiphon archive tail",
         "antiphon archive tail --since 10m --class myapp:Paid",
         "antiphon archive tail --since today --json | jq -r .class",
     ),
 )
-@choosing_options
+@choosing_options(has_end=False)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @click.option("--json", "is_json", is_flag=True, help="Print lines of JSON.")
 @archive_option
@@ -132,10 +131,11 @@ def show(archive_url: str | None, id: str, is_json: bool) -> None:
 
 
 @archive.command(
+    short_help="Show how much there is, and of what.",
     epilog=examples(
         "antiphon archive stats",
         "antiphon archive stats --json | jq .flags",
-    )
+    ),
 )
 @click.option("--json", "is_json", is_flag=True, help="Print a line of JSON.")
 @archive_option

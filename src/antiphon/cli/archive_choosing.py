@@ -60,17 +60,32 @@ def archive_option(command: F) -> F:
     )(command)
 
 
-def choosing_options(command: F) -> F:
-    """Add the options that choose events to a command, which gets them as ``choice``."""
+def choosing_options(*, has_end: bool = True) -> Callable[[F], F]:
+    """Add the options that choose events to a command, which gets them as ``choice``.
 
-    @functools.wraps(command)
-    def call(**given: Any) -> Any:
-        return command(choice=_choice(given), **given)
+    Args:
+        has_end: whether ``--until`` is one of them.
+    """
 
-    options = (
-        click.option(
-            "--since", type=Moment(), metavar="TIME", help=f"Events from then on: {FORMS}."
-        ),
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def call(**given: Any) -> Any:
+            return command(choice=_choice(given), **given)
+
+        wrapped: Any = call
+        for option in reversed(_options(has_end)):
+            wrapped = option(wrapped)
+        return cast(F, wrapped)
+
+    return decorate
+
+
+def _options(has_end: bool) -> list[Callable[[F], F]]:
+    since = f"Events from then on: {FORMS}."
+    until = click.option("--until", type=Moment(), metavar="TIME", help="Events up to then.")
+    return [
+        click.option("--since", type=Moment(), metavar="TIME", help=since),
+        *([until] if has_end else []),
         click.option(
             "--class",
             "cls",
@@ -91,18 +106,7 @@ def choosing_options(command: F) -> F:
             metavar="PATTERN",
             help="Events in whose content this regular expression is found.",
         ),
-    )
-    wrapped: Any = call
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return cast(F, wrapped)
-
-
-def until_option(command: F) -> F:
-    """Add ``--until`` to a command below ``choosing_options``."""
-    return click.option("--until", type=Moment(), metavar="TIME", help="Events up to then.")(
-        command
-    )
+    ]
 
 
 def _choice(given: dict[str, Any]) -> Choice:

@@ -13,7 +13,6 @@ from antiphon.cli.archive_choosing import (
     archive_option,
     choosing_options,
     opened,
-    until_option,
 )
 from antiphon.cli.broker import broker_options, examples, given_url
 from antiphon.cli.moments import told
@@ -32,8 +31,7 @@ from antiphon.terminal.transfer_bars import batch
         "antiphon archive replay --to audit --since today --speed 60",
     ),
 )
-@choosing_options
-@until_option
+@choosing_options()
 @click.option("--all", "is_all", is_flag=True, help="All that is archived.")
 @click.option("--to", "subscription", metavar="NAME", help="To this durable subscription.")
 @click.option("--queue", metavar="NAME", help="Instead, to the queue of this name at the broker.")
@@ -110,8 +108,7 @@ def replay(
     ),
 )
 @click.argument("file", required=False, metavar="[FILE]")
-@choosing_options
-@until_option
+@choosing_options()
 @archive_option
 def export(archive_url: str | None, file: str | None, choice: Choice) -> None:
     """Write events to FILE, or to standard output, each as a line of JSON.
