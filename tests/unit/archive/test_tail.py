@@ -110,6 +110,14 @@ def test_flags_and_pattern_hold_for_both(archive: EventStore) -> None:
     assert ["a", "|", "f"] == take(following, 3)
 
 
+def test_a_slow_reader_loses_nothing(archive: EventStore) -> None:
+    """However far it is behind."""
+    following = tail(archive)
+    archive.save_many(event(f"{number:04}") for number in range(2500))
+
+    assert ["|"] + [f"{number:04}" for number in range(2500)] == take(following, 2501)
+
+
 def test_the_mark_is_one_object(archive: EventStore) -> None:
     """So that ``is`` tells it."""
     assert CAUGHT_UP is next(tail(archive))
