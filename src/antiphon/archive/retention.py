@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from antiphon.archive.event_store import PURGED_AT_ONCE, EventStore
@@ -31,10 +31,11 @@ class Retention:
 
     max_age_s: float | None = None
     max_events: int | None = None
-    flags: tuple[str, ...] = ()
+    flags: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.flags, str) or not all(isinstance(one, str) for one in self.flags):
+        kinds = (list, tuple, set, frozenset)
+        if not isinstance(self.flags, kinds) or not all(isinstance(f, str) for f in self.flags):
             raise InvalidRetention(f"flags are a list of text, not {self.flags!r:.80}")
         object.__setattr__(self, "flags", tuple(self.flags))
         if self.max_age_s is None and self.max_events is None:
