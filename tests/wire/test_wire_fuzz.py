@@ -318,10 +318,16 @@ def test_wrong_fields_are_refused(fields: list[object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\xc0", b"\x90", b"\x01", b"\x92\x02\x90", b"\x91\xa1a", b"\x92\x01\x80"]
+    "body",
+    [
+        *(b"", b"\xc0", b"\x90", b"\x01", b"\x91\x01"),
+        *(b"\x92\x02\x90", b"\x91\xa1a", b"\x92\x01\x80"),
+        *(first + msgpack.packb([1, bytes(12), 2, {}]) for first in (b"\x92\xc3", b"\x92\xa11")),
+        b"\x92\xcb\x3f\xf0" + bytes(6) + msgpack.packb([1, bytes(12), 2, {}]),
+    ],
 )
 def test_wrong_bodies_are_refused(body: bytes) -> None:
-    """A body is an array that begins with the format's number."""
+    """A body is an array that begins with the format's number, the integer, and has an event."""
     with pytest.raises(CorruptMessage):
         decode_body(OrmsgpackLibrary, body)
 

@@ -121,7 +121,13 @@ class Decoder:
             unreadable = headers and headers.get(UNREADABLE_HEADER)
             why = unreadable or packing.reason(body, exc)
             raise CorruptMessage(f"body of {len(body)} bytes is no message: {why}") from exc
-        if type(envelopes) is not list or not envelopes or envelopes[0] != FORMAT_VERSION:
+        # Its type too: Python calls True and 1.0 equal to 1.
+        if (
+            type(envelopes) is not list
+            or len(envelopes) < 2
+            or envelopes[0] != FORMAT_VERSION
+            or type(envelopes[0]) is not int
+        ):
             raise CorruptMessage(f"body is no sequence of envelopes of format {FORMAT_VERSION}")
         # Short bodies cannot be deep, and counting bytes is for nothing if there are many events.
         may_be_deep = len(body) > MAX_DEPTH and (

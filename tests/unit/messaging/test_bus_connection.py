@@ -174,7 +174,7 @@ def test_corrupt_messages(bus_of: Opener, heard: Any, caplog: pytest.LogCaptureF
     sender.emit(Saved())
 
     heard.wait()
-    assert 11 <= receiver.stats().corrupt
+    assert 12 == receiver.stats().corrupt
     assert 1 == caplog.text.count("cannot be read")
 
 
