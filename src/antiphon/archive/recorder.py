@@ -87,7 +87,8 @@ class Recorder:
         archive: gets them; it stays open.
         name: of the subscription.  Of several recorders with one name, one works
             and the others stand by; for another archive take another name.
-        classes: of the events, subclasses included.
+        classes: of the events, or their names on the wire (``myapp:Saved``), which
+            need not be known here; subclasses are included.
         origin: of the events, as for ``connect``; None for all.
         indexed: names of attributes to search by, see ``recorded``.
         max_events, max_wait_s: of a batch, as for ``subscribe_batches``.
@@ -103,7 +104,7 @@ class Recorder:
         archive: Archive,
         *,
         name: str = "recorder",
-        classes: Iterable[type[BaseEvent]] = (BaseEvent,),
+        classes: Iterable[type[BaseEvent] | str] = (BaseEvent,),
         origin: OriginSpec = None,
         indexed: Iterable[str] = INDEXED,
         max_events: int = 500,

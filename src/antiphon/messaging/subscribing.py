@@ -16,7 +16,7 @@ from antiphon.messaging.bus_part import BusPart
 from antiphon.messaging.dead_letters import Rationing, dead_letter, dead_queue_spec
 from antiphon.messaging.events import EventsMayBeMissing, refuse_forged
 from antiphon.messaging.inbox import Inbox
-from antiphon.messaging.matching import Condition, checked_origins, origin_test, portable
+from antiphon.messaging.matching import Condition, both, checked_origins, origin_test, portable
 from antiphon.messaging.sources import Sources
 from antiphon.messaging.subscription import Means, Subscription
 from antiphon.messaging.subscription_batches import Batching, Received
@@ -26,6 +26,7 @@ from antiphon.messaging.subscription_checks import (
     checked_classes,
     checked_options,
     options_for_batches,
+    parted_classes,
 )
 from antiphon.messaging.subscription_forwarder import Forwarder
 from antiphon.messaging.subscription_options import Mode, SubscriptionOptions
@@ -103,7 +104,7 @@ class SubscribingManager(BusPart):
         emitted from then on is kept for *name*.  The first time under a name, and
         whenever the queue was gone, ``EventsMayBeMissing`` is told.
         """
-        asked = self._asked(name, cls, origin)
+        asked = self._asked(name, checked_classes(cls), origin)
         return self.subscribe_queue(
             name,
             asked.queue,
@@ -119,7 +120,7 @@ class SubscribingManager(BusPart):
     def subscribe_batches(
         self,
         name: str,
-        cls: type[EventT] | Iterable[type[EventT]],
+        cls: type[EventT] | str | Iterable[type[EventT] | str],
         func: Callable[[Sequence[Received[EventT]]], object],
         *,
         max_events: int = 500,
@@ -132,7 +133,9 @@ class SubscribingManager(BusPart):
         """Call *func* with many events at once, for work that is cheaper so, such as a commit.
 
         Args:
-            name, cls, mode, filter, origin: as for ``subscribe``.
+            name, mode, filter, origin: as for ``subscribe``.
+            cls: as for ``subscribe``; or the name on the wire, such as ``myapp:Saved``,
+                of a class that this process does not have.
             func: called with what came, in order: each has the ``event`` and the
                 ``message`` that carries it alone.  When it returns, all of them
                 count as handled.  When it raises, none does: it is called again
@@ -152,21 +155,30 @@ class SubscribingManager(BusPart):
         """
         asked = self._asked(name, cls, origin)
         options = options_for_batches(max_events, max_wait_s, options)
-        checked_options(func, mode, filter, options)
+        options = checked_options(func, mode, filter, options)
         wants = self._chooser(func, asked.classes, portable(filter), asked.condition)
         batching = Batching(func, wants, max_events, max_wait_s)
         return self._open(name, asked.queue, asked.bindings, batching, mode, options)
 
     def _asked(self, name: str, cls: Any, origin: OriginSpec) -> _Asked:
-        classes = checked_classes(cls)
+        classes, named = parted_classes(cls)
         check_subscription_name(name)
         self._check_open()
         origins = checked_origins(origin)
         heard = self._codec.registry.names_heard
-        names = tuple(dict.fromkeys(one for each in classes for one in heard(each)))
+        names = (*dict.fromkeys((*(one for each in classes for one in heard(each)), *named)),)
         queue = f"{self.system}.sub.{name}"
         condition = origin_test(origins, self.origin)
+        if named:
+            condition = both(condition, self._kind_test(classes, frozenset(named)))
+            classes = (BaseEvent,)
         return _Asked(classes, queue, bindings_for(names, origins, queue), condition)
+
+    def _kind_test(self, classes: tuple[type, ...], named: frozenset[str]) -> Condition:
+        names_of = self._codec.registry.names_of
+        return lambda event: (
+            isinstance(event, classes) or not named.isdisjoint(names_of(type(event)))
+        )
 
     def subscribe_queue(
         self,

@@ -91,6 +91,20 @@ def checked_classes(cls: object) -> tuple[type[BaseEvent], ...]:
     return cast(tuple[type[BaseEvent], ...], classes)
 
 
+def parted_classes(cls: object) -> tuple[tuple[type[BaseEvent], ...], tuple[str, ...]]:
+    """Return the event classes in *cls*, and the names of others.
+
+    Raises:
+        InvalidBusOption: there is something else among it, or nothing.
+    """
+    given = tuple(cls) if isinstance(cls, Iterable) and not isinstance(cls, type | str) else (cls,)
+    names = tuple(one for one in given if isinstance(one, str))
+    if "" in names:
+        raise InvalidBusOption("the name of an event class is empty")
+    classes = [one for one in given if not isinstance(one, str)]
+    return checked_classes(classes) if classes or not names else (), names
+
+
 def checked_options(
     func: object, mode: object, filter: Filter | None, options: object
 ) -> SubscriptionOptions:
