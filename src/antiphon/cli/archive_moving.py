@@ -177,7 +177,7 @@ def _tell_replayed(done: Replayed, where: str, is_json: bool) -> None:
         write_line(to_json({**parts, "latest": done.latest}))
         return
     rest = [
-        f"{count} {what}"
+        f"{_events(count)} {what}"
         for count, what in (
             (done.skipped, "did not come from a bus"),
             (done.unreadable, "could not be read"),
