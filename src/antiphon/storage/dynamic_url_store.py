@@ -127,7 +127,7 @@ class DynamicURLStore(HttpWriting):
         with self._connecting:
             if self._connected:
                 return
-            given = self._credentials if credentials is None else credentials
+            given = self._http.credentials(credentials, self._credentials)
             client = HttpClient(repr(self), given, self._http)
             try:
                 self._server = self._find_server(client)
@@ -308,7 +308,8 @@ def from_url(url: str, **options: Any) -> DynamicURLStore:
         url: ``dynamic+https://[user:password@]host[:port]/path``: the keys are
             below ``/path/keys``, and ``/path/query`` takes queries.
             ``dynamic+http:`` likewise.  Parameters: ``origin``, ``timeout_s``,
-            ``connect_timeout_s``, ``ca_file``, ``cert_file``, ``key_file``.
+            ``connect_timeout_s``, ``ca_file``, ``cert_file``, ``key_file``,
+            ``token_file``.
         options: the same, which win over those in the URL.
 
     Raises:

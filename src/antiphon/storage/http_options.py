@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -27,6 +28,8 @@ class HttpOptions:
         ca_file: certificates to trust, instead of those that come with requests.
         cert_file, key_file: the client's own certificate, and its key if that
             is in a file of its own.
+        token_file: has a bearer token, which is read at each ``connect()`` that is
+            given no credentials.
     """
 
     timeout_s: float = TIMEOUT_S
@@ -34,15 +37,37 @@ class HttpOptions:
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = field(default=None, repr=False)
+    token_file: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "connect_timeout_s"):
             if not getattr(self, name) > 0:
                 raise InvalidValue(f"{name} must be above 0 seconds, not {getattr(self, name)!r}")
-        for name in ("ca_file", "cert_file", "key_file"):
+        for name in ("ca_file", "cert_file", "key_file", "token_file"):
             path = getattr(self, name)
             if path is not None and not os.path.exists(path):
                 raise InvalidValue(f"{name}: there is no file {path!r}")
+
+    def credentials(self, given: Any, in_url: Any) -> Any:
+        """Return what to connect with: what was *given*, else what the URL has, else the token.
+
+        Raises:
+            InvalidValue: the URL has a user, and there is a file with a token; or
+                the file cannot be read, or has no token.
+        """
+        if given is not None or self.token_file is None:
+            return in_url if given is None else given
+        if in_url is not None:
+            raise InvalidValue("give either a user and password in the URL or token_file")
+        try:
+            token = Path(self.token_file).read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as exc:
+            # Without the cause: it may quote what is in the file.
+            reason = exc.strerror if isinstance(exc, OSError) else "it is no ASCII"
+            raise InvalidValue(f"token_file {self.token_file!r} cannot be read: {reason}") from None
+        if not token:
+            raise InvalidValue(f"token_file {self.token_file!r} is empty")
+        return {"token": token}
 
 
 def _seconds(text: str) -> float:
@@ -59,6 +84,7 @@ OPTION_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
     "ca_file": str,
     "cert_file": str,
     "key_file": str,
+    "token_file": str,
 }
 
 

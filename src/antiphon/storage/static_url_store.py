@@ -152,7 +152,7 @@ class StaticURLStore(AbstractReadOnlyStore):
         with self._connecting:
             if self._connected:
                 return
-            given = self._credentials if credentials is None else credentials
+            given = self._http.credentials(credentials, self._credentials)
             is_http = urlsplit(self.root_url).scheme in ("http", "https")
             if is_http and proxy_handler is None and auth_handler_factory is None:
                 self._client = HttpClient(repr(self), given, self._http)
@@ -372,7 +372,8 @@ def from_url(url: str, **options: Any) -> StaticURLStore:
             ``static+http:…`` or ``static+file:///directory``, where there are
             ``index.json`` and ``data/``.  Parameters: ``data_path``,
             ``query_path``, ``poll``, ``origin``, ``timeout_s``,
-            ``connect_timeout_s``, ``ca_file``, ``cert_file``, ``key_file``.
+            ``connect_timeout_s``, ``ca_file``, ``cert_file``, ``key_file``,
+            ``token_file``.
         options: the same, which win over those in the URL.
 
     Raises:
