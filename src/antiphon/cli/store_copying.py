@@ -20,13 +20,13 @@ from antiphon.cli.store_words import (
     count_text,
     escaped,
     parse_conditions,
-    size_text,
 )
 from antiphon.errors import AntiphonError, KeyNotFound
 from antiphon.schemes import scheme_of
 from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
 from antiphon.storage.opening_hints import is_sqlite
 from antiphon.terminal.transfer_bars import batch
+from antiphon.terminal.utils import size_text
 
 #: Failures that are told one by one.
 _TOLD = 20

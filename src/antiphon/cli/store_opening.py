@@ -13,7 +13,7 @@ import click
 
 from antiphon.environment import AMQP_URL, read_variable
 from antiphon.errors import FlushTimeout, ReadOnlyStore, StoreUnavailable
-from antiphon.schemes import scheme_of
+from antiphon.schemes import mask_url, scheme_of
 from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
 from antiphon.storage.opening import open_store, url_path
 
@@ -56,7 +56,7 @@ def event_options(command: F) -> F:
 def url_of(text: str) -> str:
     """Return the URL that *text* is, or that the variable holds which it names by ``env:``."""
     if not text.startswith(VARIABLE):
-        return text
+        return _lasting(text)
     name = text.removeprefix(VARIABLE)
     url = read_variable(name) if name else None
     if url is None:
@@ -64,7 +64,18 @@ def url_of(text: str) -> str:
             f"'{text}' means the URL in the environment variable {name or '…'} (or in the file "
             f"that {name or '…'}_FILE names), and there is none"
         )
+    return _lasting(url)
+
+
+def _lasting(url: str) -> str:
+    if scheme_of(url) == "memory" or url.startswith("sqlite::memory:"):
+        raise click.UsageError(f"'{url}' lives in one process, and would end with this command")
     return url
+
+
+def shown_name(text: str) -> str:
+    """Return what the user calls a store, for messages; without a password."""
+    return text if text.startswith(VARIABLE) else mask_url(text)
 
 
 @contextlib.contextmanager

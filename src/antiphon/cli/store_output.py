@@ -72,11 +72,15 @@ def replaced_file(path: str) -> Iterator[BinaryIO]:
     """
     path = os.path.realpath(path)
     mode = _mode_of(path)
+    if mode is not None and stat.S_ISDIR(mode):
+        raise click.UsageError(f"{path} is a folder; name a file in it")
     if mode is not None and not stat.S_ISREG(mode):
         with open(path, "wb") as file:
             yield file
         return
     directory, name = os.path.split(path)
+    if not os.path.isdir(directory):
+        raise click.UsageError(f"there is no folder {directory} to write {name} into")
     number, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", dir=directory)
     try:
         with os.fdopen(number, "wb") as file:

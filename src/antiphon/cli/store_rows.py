@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from antiphon.cli.colours import painted
-from antiphon.cli.store_words import escaped, metadata_text, size_text
+from antiphon.cli.store_words import escaped, metadata_text
 from antiphon.terminal.tables import columns_of_terminal
+from antiphon.terminal.utils import size_text
 
 #: Columns that metadata need to be worth showing beside a key.
 _LEAST = 12

@@ -19,7 +19,7 @@ from antiphon.cli.store_changes import (
     change_of_entry,
     change_of_event,
 )
-from antiphon.cli.store_opening import reading, store_argument
+from antiphon.cli.store_opening import reading, shown_name, store_argument
 from antiphon.cli.waiting import Waiting
 from antiphon.errors import PositionLost, StoreError, StoreUnavailable
 from antiphon.events.abstract_event_manager import BaseEvent
@@ -90,18 +90,19 @@ def watch(
     _check_place(since, from_start, no_wait, is_by_events)
     begin = None if since is None else _parse_position(since)
     line_of = change_json if is_json else change_line
+    name = shown_name(store)
     with reading(store) as opened:
         if is_by_events:
-            _print_events(opened, given_url(url), system, prefix, line_of, count)
+            _print_events(name, opened, given_url(url), system, prefix, line_of, count)
             return
         journal = _journal_of(opened)
         if journal is not None:
             place = _begin(journal, begin, from_start)
-            _follow(journal, place, prefix, line_of, count, waits=not no_wait)
+            _follow(name, journal, place, prefix, line_of, count, waits=not no_wait)
         elif begin or from_start or no_wait:
             raise StoreError(f"{opened!r} has no journal, so it can only be watched from now on")
         else:
-            _print_polled(opened, prefix, line_of, count)
+            _print_polled(name, opened, prefix, line_of, count)
 
 
 def _check_place(since: str | None, from_start: bool, no_wait: bool, is_by_events: bool) -> None:
@@ -143,6 +144,7 @@ def _begin(journal: Journal, since: Position | None, from_start: bool) -> Positi
 
 
 def _follow(
+    name: str,
     journal: Journal,
     place: Position,
     prefix: str,
@@ -152,7 +154,7 @@ def _follow(
     waits: bool,
 ) -> None:
     """Print what is in *journal* after *place*, and what comes."""
-    _announce(f"{journal!r}, from {place}")
+    _announce(f"{name}, from {place}")
     printed = _Printed(place)
     with _told_at_end(printed):
         while True:
@@ -216,6 +218,7 @@ def _patience(*, is_patient: bool) -> Iterator[None]:
 
 
 def _print_events(
+    name: str,
     store: AbstractReadOnlyStore,
     broker: str,
     system: str,
@@ -231,11 +234,12 @@ def _print_events(
         bus.connect(EventsMayBeMissing, tell_missing, scope="local")
         listener = _listener(waiting, prefix)
         bus.connect(StoreModificationEvent, listener, {"source.store_id": store_id})
-        _announce(f"the events of {store!r} on {bus.url}, system {bus.system}")
+        _announce(f"the events of {name} on {bus.url}, system {bus.system}")
         waiting.print_all(lambda event: line_of(change_of_event(event)), count)
 
 
 def _print_polled(
+    name: str,
     store: AbstractReadOnlyStore,
     prefix: str,
     line_of: Callable[[Change], str],
@@ -249,7 +253,7 @@ def _print_polled(
     with Waiting() as waiting:
         store.event_manager = EventManager()
         store.event_manager.connect(StoreModificationEvent, _listener(waiting, prefix))
-        _announce(f"{store!r}, looked at every {store.poll:g} s (?poll= in the URL)")
+        _announce(f"{name}, looked at every {store.poll:g} s (?poll= in the URL)")
         waiting.print_all(lambda event: line_of(change_of_event(event)), count)
 
 

@@ -132,19 +132,6 @@ def facts(key: str, value: Any) -> dict[str, Any]:
     }
 
 
-def size_text(size: float | None) -> str:
-    """Return a number of bytes in at most eight characters, as in ``1.5 MiB``; ``?`` for None."""
-    if size is None:
-        return "?"
-    if size < 1000:
-        return f"{size:.0f} B"
-    units = iter(("KiB", "MiB", "GiB", "TiB"))
-    unit = "B"
-    while size >= 1000 and (bigger := next(units, None)):
-        size, unit = size / 1024, bigger
-    return f"{size:.{1 if size < 100 else 0}f} {unit}"
-
-
 def count_text(count: int, noun: str) -> str:
     """Return as in ``1 key`` and ``2 keys``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -15,6 +15,7 @@ from antiphon.cli.printing import to_json
 from antiphon.cli.store_opening import (
     NOT_SO,
     event_options,
+    shown_name,
     store_argument,
     transaction_of,
     writing,
@@ -29,13 +30,13 @@ from antiphon.cli.store_words import (
     parse_metadata,
     parse_version,
     portions,
-    size_text,
 )
 from antiphon.errors import KeyNotFound, TransactionTooLarge, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.journal import ABSENT, Version
 from antiphon.storage.utils import Readable
 from antiphon.terminal.transfer_bars import batch, transfer
+from antiphon.terminal.utils import size_text
 
 #: Keys that are deleted in one transaction.
 _PORTION = 500
@@ -251,14 +252,15 @@ def rm(
                 named = ", ".join(repr(key) for key in missing[:10])
                 more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
                 click.echo(
-                    f"antiphon: no key {named}{more} in {opened!r}; nothing was deleted", err=True
+                    f"antiphon: no key {named}{more} in {shown_name(store)}; nothing was deleted",
+                    err=True,
                 )
                 return NOT_SO
         else:
             doomed = list(chosen_keys(opened, prefix, conditions))
         if doomed and not yes and keys != (doomed[0],):
             what = count_text(len(doomed), "key")
-            click.confirm(f"Delete {what} of {opened!r} for good?", abort=True, err=True)
+            click.confirm(f"Delete {what} of {shown_name(store)} for good?", abort=True, err=True)
         try:
             count = _delete_one(opened, doomed[0], expect) if expect else _delete(opened, doomed)
         except VersionConflict as exc:

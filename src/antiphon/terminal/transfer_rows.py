@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
 from antiphon.terminal.consoles import CalmConsole
+from antiphon.terminal.utils import size_text
 
 _REFRESHES_PER_S = 5.0
+
+#: Columns: the widest bar, the narrowest one, and the least of a name that has one beside it.
+_BAR = 40
+_LEAST_BAR = 8
+_NAME = 16
+
+#: Fewer columns show no more than the name and how much of how much.
+_NARROW = 50
 
 
 class TransferRows:
@@ -34,17 +33,14 @@ class TransferRows:
     def __init__(self, begins: float) -> None:
         self._begins = begins
         self._tasks: list[TaskID] = []
+        console = CalmConsole(stderr=True, highlight=False, markup=False, emoji=False)
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(None),
-            _Amount(),
-            _Left(),
-            console=CalmConsole(stderr=True, highlight=False, markup=False, emoji=False),
+            _Row(console),
+            console=console,
             refresh_per_second=_REFRESHES_PER_S,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
-            expand=True,
         )
 
     def add_bytes(self, name: str, size: int | None) -> Callable[[int], None]:
@@ -75,27 +71,47 @@ class TransferRows:
         return step
 
 
-class _Amount(ProgressColumn):
-    """How much of how much."""
+class _Row(ProgressColumn):
+    """A whole row, which is never wider than the terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: CalmConsole) -> None:
         super().__init__()
-        self._bytes = DownloadColumn(binary_units=True)
-        self._count = MofNCompleteColumn()
+        self._console = console
 
     def render(self, task: Task) -> Text:
-        return (self._bytes if task.fields["is_bytes"] else self._count).render(task)
+        # Room for the "^C" of whoever has enough: a row that is folded could not be erased.
+        room = self._console.width - 3
+        amount = _amount(task)
+        rest = "" if room < _NARROW else _pace(task)
+        tail = "  ".join(part for part in (amount, rest) if part)
+        left = room - len(tail) - 2
+        row = Text(task.description, no_wrap=True, overflow="crop")
+        # A bar, however short, says more than the end of a long name.
+        beside = left - _LEAST_BAR - 2
+        row.truncate(beside if beside >= _NAME else max(left, _NAME), overflow="ellipsis")
+        bar = min(left - row.cell_len - 2, _BAR)
+        if bar >= _LEAST_BAR and task.total:
+            done = round(bar * min(task.completed / task.total, 1))
+            sign = "━" if "utf" in (getattr(sys.stderr, "encoding", "") or "").lower() else "="
+            row.append("  ").append(sign * done, "green").append(sign * (bar - done), "dim")
+        return row.append(f"  {tail}")
 
 
-class _Left(ProgressColumn):
-    """How quick it is, and how long it will take."""
+def _amount(task: Task) -> str:
+    if not task.fields["is_bytes"]:
+        return f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")
+    done = size_text(task.completed)
+    return done if task.total is None else f"{done} of {size_text(task.total)}"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._speed = TransferSpeedColumn()
-        self._left = TimeRemainingColumn(compact=True)
 
-    def render(self, task: Task) -> Text:
-        if task.fields["is_bytes"]:
-            return Text.assemble(self._speed.render(task), "  ", self._left.render(task))
-        return self._left.render(task)
+def _pace(task: Task) -> str:
+    """Return how quick it is, and how long it will take, as far as that is known."""
+    parts = []
+    if task.fields["is_bytes"] and task.speed:
+        parts.append(f"{size_text(task.speed)}/s")
+    if task.time_remaining is not None:
+        seconds = int(task.time_remaining)
+        hours = f"{seconds // 3600}:" if seconds >= 3600 else ""
+        minutes = seconds // 60 % 60
+        parts.append(f"{hours}{minutes:0{2 if hours else 1}}:{seconds % 60:02} left")
+    return "  ".join(parts)

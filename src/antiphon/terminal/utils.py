@@ -52,6 +52,19 @@ def encodable(text: str) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
+def size_text(size: float | None) -> str:
+    """Return a number of bytes in at most eight characters, as in ``1.5 MiB``; ``?`` for None."""
+    if size is None:
+        return "?"
+    if size < 1000:
+        return f"{size:.0f} B"
+    units = iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = "B"
+    while size >= 1000 and (bigger := next(units, None)):
+        size, unit = size / 1024, bigger
+    return f"{size:.{1 if size < 100 else 0}f} {unit}"
+
+
 def _columns(text: str) -> int:
     wide = sum(unicodedata.east_asian_width(c) in "FW" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
