@@ -80,9 +80,9 @@ def test_the_recorder_is_killed(stack: Stack) -> None:
 
 
 def test_redis_is_killed(stack: Stack) -> None:
-    """The services that need it say so, and heal; values are there again."""
-    key = f"prices/{secrets.token_hex(4)}"
-    stack.put(key, b"kept")
+    """The services that need it say so, and heal; values and their history are there again."""
+    keys = [f"prices/{secrets.token_hex(4)}" for _ in range(5)]
+    versions = [stack.put(key, b"kept").json()["version"] for key in keys]
     written = time.monotonic()
     # Written through within a second (appendfsync everysec).
     stack.wait(lambda: time.monotonic() - written > 2, 5)
@@ -92,7 +92,10 @@ def test_redis_is_killed(stack: Stack) -> None:
     stack.compose("start", "redis")
     stack.wait_healthy()
 
-    assert stack.put(key, b"again").status in (200, 204)
+    assert [b"kept"] * len(keys) == [stack.value(key).body for key in keys]
+    # The next change follows on the last one: no commit is missing.
+    link = stack.put(keys[0], b"again").json()["link"]
+    assert link == versions[-1].rpartition("-")[2][: len(link)] != ""
 
 
 @pytest.mark.parametrize("account", ["store-server", "recorder"])

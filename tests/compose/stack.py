@@ -209,10 +209,17 @@ class Stack:
 
     def put(self, key: str, data: bytes) -> Answer:
         """Store a value through the store server, as its user ``admin``."""
+        return self._ask_store("PUT", key, data)
+
+    def value(self, key: str) -> Answer:
+        """Return a value from the store server."""
+        return self._ask_store("GET", key)
+
+    def _ask_store(self, method: str, key: str, data: bytes | None = None) -> Answer:
         port = self.ports["ANTIPHON_STORE_SERVER_PORT"]
-        token = self.execute("store-server", "cat", "/secrets/token")
         url = f"http://127.0.0.1:{port}/stores/catalogue/keys/{key}/data"
-        return request("PUT", url, data, Authorization=f"Bearer {token}")
+        token = self.secrets("store-server")["STORE_TOKEN"]
+        return request(method, url, data, Authorization=f"Bearer {token}")
 
     def archived(self, *options: str) -> list[dict[str, Any]]:
         """Return what the recorder has in its archive, oldest first."""

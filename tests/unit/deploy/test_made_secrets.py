@@ -86,6 +86,18 @@ def test_redis_is_told_hashes(tmp_path: Path) -> None:
     assert "PASSWORD" not in "".join(lines)
 
 
+def test_redis_can_read_its_own_data(tmp_path: Path) -> None:
+    """Nobody logs in as ``default``, which has every right: as it Redis reads transactions."""
+    run(tmp_path)
+    (line,) = (
+        line
+        for line in (tmp_path / "redis" / "users.acl").read_text().splitlines()
+        if line.startswith("user default ")
+    )
+
+    assert line == "user default off resetpass ~* &* +@all"
+
+
 def test_passwords_that_are_given_are_taken(tmp_path: Path) -> None:
     """A given password is used as it is."""
     run(tmp_path, REDIS_PASSWORD='it\'s "mine" $HOME')
