@@ -3,11 +3,14 @@
 A snippet is a fenced block with a language.  HTML comments right above it, which readers
 do not see, tell a test what it needs to know besides:
 
-    <!-- first: ... -->         what goes before a fragment, on lines of its own
-    <!-- not run: ... -->       why a snippet of a page whose commands are run is left out
-    <!-- in the background -->  the command is started, and the next one follows at once
-    <!-- when it prints: ... --> what the commands in the background must say before the
-                                next block, a regular expression
+    <!-- first: ... -->          what goes before a fragment, on lines of its own
+
+and in documents that are gone through from top to bottom (tests/sessions.py)
+
+    <!-- not run: why -->        it is left out
+    <!-- prints: ... -->         its output has a match of this regular expression
+    <!-- in the background: ... -->  it is started; the next one follows when this was printed
+    <!-- then the background prints: ... -->  after it, something in the background prints this
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.sessions import FOLLOWED
 from tests.snippets import ROOT, snippets
 
 #: Documents whose programs belong together and have a test of their own.
-ELSEWHERE = {"docs/how-to/test-your-backend.md"}
+ELSEWHERE = {"docs/how-to/test-your-backend.md", *FOLLOWED}
 
 
 def programs(document: str) -> list[str]:

@@ -1,0 +1,137 @@
+"""Whole documents, as a reader goes through them: commands and programs, from top to bottom.
+
+All blocks of a document run in one shell, so that what one exports the next one has.
+The comments above them are told in tests/snippets.py.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.snippets import Snippet, snippets
+
+#: Documents whose commands and programs belong together.
+FOLLOWED = ("docs/tutorial/first-steps.md",)
+
+#: Of these languages is what readers run.
+RUN = ("sh", "console", "python")
+
+#: Seconds for a document, and for what the background shall print.
+TIMEOUT_S = 100
+PATIENCE_S = 30
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d+)?")
+
+#: What comes before the first block.  Each job of the background is a group of processes,
+#: which ends with the shell.
+_PREAMBLE = """
+set -euo pipefail -m
+trap 'for job in $(jobs -p); do kill -TERM -- "-$job" 2>/dev/null || :; done; wait' EXIT
+await() {
+    for _ in $(seq PATIENCE); do
+        grep -qE -e "$1" "$SESSION"/*.background && return
+        sleep 0.1
+    done
+    echo "the background has not printed $1:" "$(cat "$SESSION"/*.background)" >&2
+    return 1
+}
+""".replace("PATIENCE", str(PATIENCE_S * 10))
+
+
+def script(document: str, *, before: str = "", replaced: Mapping[str, str] | None = None) -> str:
+    """Return what a shell has to do to go through *document*.
+
+    Args:
+        document: its path from the root.
+        before: what the shell does first.
+        replaced: in all blocks: names of the servers of a reader, say.
+    """
+    parts = [_PREAMBLE, before]
+    for number, snippet in enumerate(snippets(document, *RUN)):
+        if "not run" not in snippet.notes:
+            parts.append(_step(snippet, number, replaced or {}))
+    return "\n".join(parts)
+
+
+def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """Run a script of ``script()`` in *folder*; return what was printed, block by block.
+
+    Raises:
+        AssertionError: a command failed, or the background kept silent.
+    """
+    session = folder / "session"
+    session.mkdir()
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**environment, "SESSION": str(session)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert 0 == done.returncode, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def missing(document: str, printed: str) -> list[str]:
+    """Return what a document says that its commands print, and they have not."""
+    outputs = dict(re.findall(r"^@@ (\d+)\n(.*?)(?=^@@ |\Z)", printed, re.M | re.S))
+    found = []
+    for number, snippet in enumerate(snippets(document, *RUN)):
+        if "not run" in snippet.notes or "in the background" in snippet.notes:
+            continue
+        output = outputs[str(number)]
+        for expected in _expected(snippet):
+            if not re.search(expected, output, re.M):
+                found.append(f"{snippet}: no {expected!r} in {output!r}")
+    return found
+
+
+def _step(snippet: Snippet, number: int, replaced: Mapping[str, str]) -> str:
+    """Return what the shell does for one block."""
+    code = snippet.whole
+    for usual, here in replaced.items():
+        code = code.replace(usual, here)
+    if snippet.language == "console":
+        code = "\n".join(re.findall(r"^\$ (.*(?:\\\n.*)*)", code, re.M))
+    if snippet.language == "python":
+        code = f"{sys.executable} -W error - <<'END_OF_PROGRAM'\n{code}\nEND_OF_PROGRAM"
+    lines = [f"echo '@@ {number}'"]
+    if "in the background" in snippet.notes:
+        lines.append(f'( {code.strip()}\n) >"$SESSION/{number}.background" 2>&1 &')
+        lines.append(_await(snippet.notes["in the background"]))
+    else:
+        lines.append(code)
+    if "then the background prints" in snippet.notes:
+        lines.append(_await(snippet.notes["then the background prints"]))
+    return "\n".join(lines)
+
+
+def _await(pattern: str) -> str:
+    quoted = pattern.replace("'", "'\\''")
+    return f"await '{quoted}'"
+
+
+def _expected(snippet: Snippet) -> list[str]:
+    """Return patterns of what a block prints."""
+    patterns = [snippet.notes["prints"]] if "prints" in snippet.notes else []
+    if snippet.language == "console":
+        shown = re.sub(r"^\$ .*(?:\\\n.*)*", "", snippet.code, flags=re.M).splitlines()
+        patterns += [_pattern(line) for line in shown if line.strip(" …")]
+    return patterns
+
+
+def _pattern(line: str) -> str:
+    """Return a pattern of a line of output: at any time, and with anything for ``…``."""
+    pieces = re.split(f"({_TIME.pattern})", line.rstrip())
+    # Of each time there are three pieces: itself, and its two groups.
+    text = "".join(
+        re.escape(piece).replace("…", ".*") if place % 4 == 0 else _TIME.pattern
+        for place, piece in enumerate(pieces)
+        if place % 4 in (0, 1)
+    )
+    return f"^{text}"
