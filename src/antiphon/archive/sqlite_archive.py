@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from antiphon.archive.event import Event
@@ -198,8 +198,18 @@ class SqliteArchive(EventStore, Forked):
 
 def from_url(url: str, **options: Any) -> SqliteArchive:
     """Return the archive of ``sqlite:///path``; its parameters are those of ``SqliteArchive``."""
+    location, parameters = arguments_in(url, options)
+    return SqliteArchive(location, **parameters)
+
+
+def arguments_in(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path and the parameters that *url* and *options* name; open nothing.
+
+    Raises:
+        InvalidURL: a part of the URL makes no sense.
+    """
     known: dict[str, Callable[[str], Any]] = {"read_only": url_flag, "timeout_s": _seconds}
-    return SqliteArchive(url_path(url), **url_parameters(url, known, options))
+    return url_path(url), url_parameters(url, known, options)
 
 
 def _seconds(text: str) -> float:

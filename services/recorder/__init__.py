@@ -1,0 +1,1 @@
+"""Archives what goes over the bus, and deletes what is too old."""
