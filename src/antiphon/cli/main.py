@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import logging
 import signal
 import sys
@@ -12,28 +14,45 @@ from typing import NoReturn
 import click
 
 from antiphon import __version__
-from antiphon.cli.archive import archive
-from antiphon.cli.dlq import dlq
-from antiphon.cli.doctor import doctor
-from antiphon.cli.emit import emit
-from antiphon.cli.listen import listen
 from antiphon.cli.output import prepare
-from antiphon.cli.store import store
-from antiphon.cli.topology import topology
 from antiphon.errors import AntiphonError
 
 #: Exit status of a command that failed; one that was called wrongly has 2.
 FAILED = 1
 
+#: The commands, in the order of the help: each a module, imported when it is called, and what
+#: it defines under its own name.  All of them together take half a second.
+COMMANDS = ("listen", "emit", "topology", "dlq", "doctor", "archive", "store")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"antiphon.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], COMMANDS, 1) if args else []
+        if near and near[0] != args[0]:
+            ctx.fail(f"no command '{args[0]}'; did you mean '{near[0]}'?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="antiphon", message="%(prog)s %(version)s")
 def cli() -> None:
     """See what goes on in a system of Antiphon processes."""
-
-
-for command in (listen, emit, topology, dlq, doctor, archive, store):
-    cli.add_command(command)
 
 
 class _OneLine(logging.Formatter):

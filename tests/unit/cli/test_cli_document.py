@@ -26,7 +26,10 @@ OF_GROUP = {"antiphon archive": {"--archive", *CHOOSING}}
 
 def commands(group: click.Group, before: str = "antiphon") -> Iterator[tuple[str, click.Command]]:
     """Yield each command with its full name."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands(command, f"{before} {name}")
         else:
