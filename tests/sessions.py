@@ -100,7 +100,7 @@ def _step(snippet: Snippet, number: int, replaced: Mapping[str, str]) -> str:
         code = "\n".join(re.findall(r"^\$ (.*(?:\\\n.*)*)", code, re.M))
     if snippet.language == "python":
         code = f"{sys.executable} -W error - <<'END_OF_PROGRAM'\n{code}\nEND_OF_PROGRAM"
-    lines = [f"echo '@@ {number}'"]
+    lines = [f"printf '\\n@@ {number}\\n'"]
     if "in the background" in snippet.notes:
         lines.append(f'( {code.strip()}\n) >"$SESSION/{number}.background" 2>&1 &')
         lines.append(_await(snippet.notes["in the background"]))

@@ -16,7 +16,7 @@ import pytest
 HERE = Path(__file__).parent
 
 #: In this order: what ends the stack comes last.
-PARTS = ("start", "accounts", "work", "outage", "end")
+PARTS = ("start", "accounts", "work", "outage", "tutorial", "end")
 
 
 def main(arguments: list[str]) -> int:

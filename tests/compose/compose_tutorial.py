@@ -1,0 +1,39 @@
+"""Who follows the tutorial from top to bottom sees what it says."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from tests import sessions
+from tests.compose.stack import ROOT, Stack, compose_command
+
+DOCUMENT = "docs/tutorial/ten-minutes.md"
+
+#: ``docker compose`` is that of the stack, and what it runs has no terminal.
+DOCKER = """
+docker() {{
+    local command=$2
+    shift 2
+    case $command in exec | run) set -- -T "$@" ;; esac
+    (cd {root} && {compose} -p {project} "$command" "$@")
+}}
+"""
+
+
+def test_the_tutorial_can_be_followed(stack: Stack, tmp_path: Path) -> None:
+    """Every command of it ends well, in order, and prints what it says."""
+    docker = DOCKER.format(
+        root=shlex.quote(str(ROOT)), compose=shlex.join(compose_command()), project=stack.project
+    )
+    ports = {name: str(port) for name, port in stack.ports.items()}
+    usual = {
+        ":8090/": f":{ports['ANTIPHON_STORE_SERVER_PORT']}/",
+        ":8081/": f":{ports['ANTIPHON_STORE_SERVER_HEALTH_PORT']}/",
+    }
+
+    script = sessions.script(DOCUMENT, before=docker, replaced=usual)
+    printed = sessions.run(script, tmp_path, os.environ | ports)
+
+    assert [] == sessions.missing(DOCUMENT, printed)
