@@ -23,7 +23,7 @@ from antiphon.cli.archive_moving import export, import_, replay
 from antiphon.cli.archive_printing import archived_details, archived_json, archived_line
 from antiphon.cli.broker import examples
 from antiphon.cli.moments import told
-from antiphon.cli.output import check_reader, has_reader, write_line
+from antiphon.cli.output import check_reader, has_reader, write_line, write_lines
 from antiphon.cli.printing import to_json
 from antiphon.terminal.tables import Column, table
 
@@ -73,11 +73,7 @@ def search(
         raise click.UsageError("give either --limit or --last")
     line_of = archived_json if is_json else archived_line
     with opened(archive_url) as store:
-        is_empty = True
-        for event in _found(store, choice, limit, last, reverse):
-            write_line(line_of(event))
-            is_empty = False
-        if is_empty:
+        if not write_lines(map(line_of, _found(store, choice, limit, last, reverse))):
             tell_nothing_found(store, choice)
 
 

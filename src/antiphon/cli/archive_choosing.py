@@ -151,8 +151,9 @@ def _hint(store: EventStore, choice: Choice) -> str:
         if name in known:
             continue
         # A class of somebody's own has its package before its name.
-        near = [tag for tag in known if tag.partition(":")[2] == name and tag[:7] != "origin:"]
-        near = near or difflib.get_close_matches(name, known, 1, 0.75)
+        bare = {tag.rpartition(":")[2]: tag for tag in known if not tag.startswith("origin:")}
+        near = difflib.get_close_matches(name, [*bare, *known], 1, 0.75)
         if near:
-            return f": no event has the class '{name}'; did you mean '{near[0]}'?"
+            meant = bare.get(near[0], near[0])
+            return f": no event has the class '{name}'; did you mean '{meant}'?"
     return ""

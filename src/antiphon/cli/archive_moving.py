@@ -16,7 +16,7 @@ from antiphon.cli.archive_choosing import (
 )
 from antiphon.cli.broker import broker_options, examples, given_url
 from antiphon.cli.moments import told
-from antiphon.cli.output import write_line
+from antiphon.cli.output import write_line, write_lines
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_output import STANDARD, opened_input, replaced_file
 from antiphon.messaging.bus import BusOptions, open_bus
@@ -121,8 +121,7 @@ def export(archive_url: str | None, file: str | None, choice: Choice) -> None:
     with opened(archive_url) as store:
         lines = export_lines(store, start, choice.until, choice.flags, choice.match)
         if file is None or file == STANDARD:
-            for line in lines:
-                write_line(line.rstrip("\n"))
+            write_lines(line.rstrip("\n") for line in lines)
             return
         with replaced_file(file) as opened_file, batch(f"export to {file}", None) as shown:
             for line in lines:

@@ -7,9 +7,16 @@ import os
 import select
 import signal
 import sys
+import time
+from collections.abc import Iterable
 from typing import IO, Any
 
 import click
+
+from antiphon.terminal.utils import on_terminal
+
+#: Characters that are written together, and seconds that the first of them may wait.
+PIECE, PIECE_S = 65536, 0.2
 
 
 class ReaderGone(click.ClickException):
@@ -39,10 +46,39 @@ def write_line(line: str) -> None:
         ReaderGone: the pipe is closed at its other end.
         OSError: it cannot be written for another reason (a full disk).
     """
+    _write(line + "\n")
+
+
+def write_lines(lines: Iterable[str]) -> int:
+    """Write *lines*, at once to a terminal, else several together; return how many there were.
+
+    Raises:
+        ReaderGone, OSError: see ``write_line``.
+        Exception: what *lines* raise; those before it are written.
+    """
+    count = waiting = 0
+    piece: list[str] = []
+    due = 0.0 if on_terminal() else time.monotonic() + PIECE_S
+    try:
+        for line in lines:
+            piece.append(line)
+            count += 1
+            waiting += len(line)
+            if waiting >= PIECE or time.monotonic() >= due:
+                whole, piece, waiting = piece, [], 0
+                _write("\n".join(whole) + "\n")
+                due = due and time.monotonic() + PIECE_S
+    finally:
+        if piece:
+            _write("\n".join(piece) + "\n")
+    return count
+
+
+def _write(text: str) -> None:
     if sys.stdout is None:  # started with its output closed (>&-)
         raise ReaderGone
     try:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         forget_output()

@@ -140,7 +140,13 @@ def test_an_unreadable_message_is_no_obstacle(url: str, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("CliPaid", "shop:CliPaid"), ("StoreSetEvnt", "StoreSetEvent")]
+    ("name", "meant"),
+    [
+        ("CliPaid", "shop:CliPaid"),
+        ("CliPayd", "shop:CliPaid"),
+        ("shp:CliPaid", "shop:CliPaid"),
+        ("StoreSetEvnt", "StoreSetEvent"),
+    ],
 )
 def test_a_class_that_nobody_has(
     url: str, capsys: pytest.CaptureFixture[str], name: str, meant: str
