@@ -11,27 +11,17 @@ from antiphon.cli.output import write_lines
 
 
 class Written:
-    """A standard output that notes what it is given at once."""
+    """What went out, a piece each time."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
 
-    def write(self, text: str) -> int:
-        self.pieces.append(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def isatty(self) -> bool:
-        return False
-
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Written:
-    stdout = Written()
-    monkeypatch.setattr("sys.stdout", stdout)
-    return stdout
+    found = Written()
+    monkeypatch.setattr(output, "_write", found.pieces.append)
+    return found
 
 
 def test_lines_are_written_together(written: Written) -> None:
