@@ -192,8 +192,8 @@ class EventStore(ABC):
 
         Returns:
             Some of the events that were asked for, perhaps none, and the place
-            up to which everything was looked at: go on there.  It is *place*
-            itself at the end.
+            up to which everything was looked at: go on there.  At the end it is
+            the head.
 
         Raises:
             InvalidSearch: the arguments make no sense, or the pattern is broken.
@@ -273,7 +273,7 @@ class EventStore(ABC):
 
     @abstractmethod
     def _since(self, place: int, flags: tuple[str, ...], limit: int) -> Portion:
-        """Look at up to *limit* events behind *place*; return those with all flags."""
+        """Return at most *limit* events behind *place* with all flags; at the end, the head."""
 
 
 def _checked_id(event_id: object) -> str:

@@ -54,22 +54,24 @@ def portion(
 ) -> Portion:
     """Return what was saved after *place*: at most *limit* events with all flags."""
     wanted = {names.number_of(connection, flag) for flag in flags}
+    looked_at = max(limit, _LOOKED_AT) if flags else limit
     rows = connection.execute(
-        "SELECT seq, tags FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-        (place, max(limit, _LOOKED_AT) if flags else limit),
-    )
+        "SELECT seq, tags FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (place, looked_at)
+    ).fetchall()
     events: list[Event] = []
     room = STEP_BYTES
-    for seq, tags in rows.fetchall():
-        if wanted and not wanted.issubset(unpacked(tags)):
-            place = seq
-            continue
-        if len(events) == limit or room < 0:
-            break
-        event = _event_at(connection, names, seq)
-        events.append(event)
-        room -= _size(event)
+    for seq, tags in rows:
+        if not wanted or wanted.issubset(unpacked(tags)):
+            if len(events) == limit or room < 0:
+                return Portion(events, place)
+            event = _event_at(connection, names, seq)
+            events.append(event)
+            room -= _size(event)
         place = seq
+    if len(rows) < looked_at:
+        # What was saved last may have been deleted: whoever goes on until the head must get there.
+        (head,) = connection.execute("SELECT head FROM archive").fetchone()
+        place = max(place, head)
     return Portion(events, place)
 
 
