@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from other_values import Pairs, Reader, RefusedMessage, array_head, packed
+from tests.wire.other_values import Pairs, Reader, RefusedMessage, array_head, packed
 
 __all__ = ["RefusedMessage"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import other_language as other
 import pytest
 from golden_cases import CASES, EVENT_ID, GOLDEN, TIME_NS
 from hypothesis import given
@@ -19,6 +18,7 @@ from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.origin import Prefix
 from antiphon.wire import ClassRegistry, Codec, binding_keys, routing_key
 from antiphon.wire.values import to_plain
+from tests.wire import other_language as other
 
 KEPT: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text())
 
