@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.snippets import Snippet, snippets
 
 #: Documents whose commands and programs belong together.
-FOLLOWED = ("docs/tutorial/first-steps.md",)
+FOLLOWED = ("README.md", "docs/tutorial/first-steps.md")
 
 #: Of these languages is what readers run.
 RUN = ("sh", "console", "python")
@@ -61,7 +61,7 @@ def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
     """Run a script of ``script()`` in *folder*; return what was printed, block by block.
 
     Raises:
-        AssertionError: a command failed, or the background kept silent.
+        AssertionError: a command failed or complained, or the background kept silent.
     """
     session = folder / "session"
     session.mkdir()
@@ -74,6 +74,7 @@ def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
         timeout=TIMEOUT_S,
     )
     assert 0 == done.returncode, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert not re.search(r"Traceback|Warning|Error\b", done.stderr), done.stderr[-3000:]
     return done.stdout
 
 
