@@ -106,6 +106,7 @@ class Copier:
     Args:
         source, target: the stores; a folder says ``keeps_metadata = False``.
         options: how.
+        tally: counts what becomes of the keys.
         progress: told how far it is.
         tell_failure: called with a key that cannot be copied, and why.
         tell_copied: called with each key that was written, or would be.
@@ -116,6 +117,7 @@ class Copier:
         source: AbstractReadOnlyStore,
         target: AbstractStore,
         options: CopyOptions,
+        tally: Tally,
         *,
         progress: Batch,
         tell_failure: Callable[[str, Exception], None],
@@ -131,7 +133,7 @@ class Copier:
         self._compares_metadata = self._has_metadata and getattr(target, "keeps_metadata", True)
         self._is_transacting = not options.is_dry and _has_transactions(target)
         self._held = _Held()
-        self.tally = Tally()
+        self.tally = tally
 
     def copy(self, keys: Sequence[str]) -> None:
         """Copy *keys*; what goes wrong with one of them does not stop the others.

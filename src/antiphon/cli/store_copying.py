@@ -126,29 +126,31 @@ def _copy(
         if options.is_dry and not is_json:
             write_line(f"would copy {escaped(key)}")
 
-    with batch("copying", len(keys)) as progress:
-        copier = Copier(
-            here,
-            there,
-            options,
-            progress=progress,
-            tell_failure=tell_failure,
-            tell_copied=tell_copied,
-        )
-        try:
-            copier.copy(keys)
-        except (AntiphonError, OSError):
-            done = copier.tally.copied + copier.tally.same
-            click.echo(
-                f"antiphon: {done} of {count_text(len(keys), 'key')} are there; the same command "
-                "goes on from here",
-                err=True,
+    tally = Tally()
+    try:
+        with batch("copying", len(keys)) as progress:
+            copier = Copier(
+                here,
+                there,
+                options,
+                tally,
+                progress=progress,
+                tell_failure=tell_failure,
+                tell_copied=tell_copied,
             )
-            raise
+            copier.copy(keys)
+    except (AntiphonError, OSError, SystemExit):
+        done = tally.copied + tally.same + tally.present
+        click.echo(
+            f"antiphon: {done} of {count_text(len(keys), 'key')} are there; the same command goes "
+            "on from here",
+            err=True,
+        )
+        raise
     if told > _TOLD:
         click.echo(f"antiphon: not copied: {told - _TOLD} more", err=True)
-    _tell(copier.tally, options, is_json)
-    return copier.tally
+    _tell(tally, options, is_json)
+    return tally
 
 
 def _tell(tally: Tally, options: CopyOptions, is_json: bool) -> None:

@@ -156,20 +156,27 @@ def _follow(
     """Print what is in *journal* after *place*, and what comes."""
     _announce(f"{name}, from {place}")
     printed = _Printed(place)
+
+    def catch_up() -> bool:
+        """Print what there is; return whether that was all that was asked for."""
+        for entry in journal.since(printed.upto):
+            if entry.key is None or entry.key.startswith(prefix):
+                write_line(line_of(change_of_entry(entry, place.store_id)))
+                printed.count += 1
+            printed.note(entry)
+            if printed.count == count:
+                return True
+        return False
+
+    patiently = _Patience()
     with _told_at_end(printed):
+        if catch_up() or not waits:
+            return
         while True:
-            with _patience(is_patient=waits):
-                for entry in journal.since(printed.upto):
-                    if entry.key is None or entry.key.startswith(prefix):
-                        change = change_of_entry(entry, printed.upto.store_id)
-                        write_line(line_of(change))
-                        printed.count += 1
-                    printed.note(entry)
-                    if printed.count == count:
-                        return
-                if not waits:
-                    return
+            with patiently():
                 wait_for_change(journal, printed.upto, LOOK_S)
+                if catch_up():
+                    return
             check_reader()
 
 
@@ -202,16 +209,26 @@ def _told_at_end(printed: _Printed) -> Iterator[None]:
         click.echo(f"antiphon: go on with --since {printed.upto}", err=True)
 
 
-@contextmanager
-def _patience(*, is_patient: bool) -> Iterator[None]:
-    """Wait a little if the store is away, and is to be watched for longer."""
-    try:
-        yield
-    except StoreUnavailable as exc:
-        if not is_patient:
-            raise
-        click.echo(f"antiphon: {exc}; trying again", err=True)
-        pause(RETRY_S)
+class _Patience:
+    """Waits while a store is away, and says so once."""
+
+    def __init__(self) -> None:
+        self._is_away = False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Let the block fail if that is why, and wait a little."""
+        try:
+            yield
+        except StoreUnavailable as exc:
+            if not self._is_away:
+                click.echo(f"antiphon: {exc}; trying again", err=True)
+            self._is_away = True
+            pause(RETRY_S)
+        else:
+            if self._is_away:
+                click.echo("antiphon: the store is back", err=True)
+            self._is_away = False
 
 
 # -- By events ---------------------------------------------------------------
