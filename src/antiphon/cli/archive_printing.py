@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 from typing import Any
 
 from antiphon.archive import Event
-from antiphon.archive.recorded import decode_recorded
+from antiphon.archive.recorded import class_tag, decode_recorded
 from antiphon.cli.colours import painted
 from antiphon.cli.moments import told
-from antiphon.cli.printing import as_line, event_parts, safe, to_json
+from antiphon.cli.printing import as_line, attributes_line, event_parts, safe, to_json
 from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 
@@ -24,12 +25,14 @@ def archived_line(event: Event) -> str:
     if found is not None:
         return as_line(found, has_date=True)
     parts = [painted(told(event.timestamp), dim=True)]
-    if event.source:
+    if (noted := _noted(event)) is not None:
+        parts.append(painted(safe(class_tag(noted["class"])), "cyan", bold=True))
+        parts.append(attributes_line(noted["attributes"]))
+    else:
         parts.append(painted(safe(event.source), "green"))
-    if event.tags:
         parts.append(painted(safe(" ".join(event.tags)), "cyan"))
-    parts.append(safe(event.content))
-    return "  ".join(parts)
+        parts.append(safe(event.content))
+    return "  ".join(filter(None, parts))
 
 
 def archived_json(event: Event) -> str:
@@ -47,13 +50,14 @@ def archived_parts(event: Event) -> dict[str, Any]:
     more = {"timestamp": event.timestamp, "received": event.received, "tags": event.tags}
     if found is not None:
         return {**event_parts(found), **more}
+    noted = _noted(event) or {"class": None, "attributes": {}}
     return {
         "time": _iso(event.timestamp),
-        "class": None,
+        "class": noted["class"],
         "classes": [],
         "origin": None,
         "id": event.id,
-        "attributes": {},
+        "attributes": noted["attributes"],
         "source": event.source,
         "position": None,
         "replayed": False,
@@ -91,6 +95,19 @@ def _decoded(event: Event) -> BaseEvent | None:
         return decode_recorded(event)
     except CorruptMessage:
         return None  # its content tells what it was
+
+
+def _noted(event: Event) -> dict[str, Any] | None:
+    """Return class and attributes of what a recorder noted of itself, and no bus has carried."""
+    try:
+        told = json.loads(event.content)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(told, dict) and isinstance(told.get("class"), str):
+        attributes = told.get("attributes")
+        if isinstance(attributes, dict):
+            return {"class": told["class"], "attributes": attributes}
+    return None
 
 
 def _iso(seconds: float) -> str | None:

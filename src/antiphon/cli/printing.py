@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from antiphon.cli.colours import painted
@@ -17,7 +18,15 @@ from antiphon.wire.describing import (
 )
 from antiphon.wire.registry import default_registry
 
-__all__ = ["as_json", "as_line", "event_parts", "jsonable", "safe", "to_json"]
+__all__ = [
+    "as_json",
+    "as_line",
+    "attributes_line",
+    "event_parts",
+    "jsonable",
+    "safe",
+    "to_json",
+]
 
 #: What classes of this package are called on the wire; people may be spared it.
 _OWN_PREFIX = "antiphon:"
@@ -38,7 +47,7 @@ def as_line(event: BaseEvent, *, has_date: bool = False) -> str:
     if delivery is not None and delivery.origin is not None:
         parts.append(painted(safe(delivery.origin), "green"))
     if attributes := attributes_of(event):
-        parts.append(" ".join(f"{safe(k)}={safe(repr(v))}" for k, v in attributes.items()))
+        parts.append(attributes_line(attributes))
     if event.source is not None:
         parts.append(painted(f"[{safe(_source_text(event.source))}]", dim=True))
     if delivery is not None and delivery.replayed:
@@ -49,6 +58,11 @@ def as_line(event: BaseEvent, *, has_date: bool = False) -> str:
 def as_json(event: BaseEvent) -> str:
     """Return *event* as a line of JSON, with all that came with it."""
     return to_json(event_parts(event))
+
+
+def attributes_line(attributes: Mapping[str, Any]) -> str:
+    """Return *attributes* as a line has them."""
+    return " ".join(f"{safe(name)}={safe(repr(one))}" for name, one in attributes.items())
 
 
 def safe(text: str) -> str:

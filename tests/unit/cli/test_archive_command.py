@@ -139,6 +139,21 @@ def test_an_unreadable_message_is_no_obstacle(url: str, capsys: pytest.CaptureFi
     assert "what it was" == search(capsys, "--last", "1")[0]["content"]
 
 
+def test_what_a_recorder_noted(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """That events may be missing has come from no bus, and reads as if it had."""
+    content = '{"class": "antiphon:EventsMayBeMissing", "attributes": {"reason": "a\\u001b[2Jb"}}'
+    with open_archive(url) as store:
+        store.save(Event("note", "", BEGAN + 300, ["EventsMayBeMissing"], content))
+    (found,) = search(capsys, "--last", "1")
+
+    assert ("antiphon:EventsMayBeMissing", {"reason": "a\x1b[2Jb"}) == (
+        found["class"],
+        found["attributes"],
+    )
+    assert 0 == run(["archive", "search", "--last", "1"])
+    assert capsys.readouterr().out.endswith("  EventsMayBeMissing  reason='a\\x1b[2Jb'\n")
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
