@@ -161,4 +161,6 @@ def _process(one: Presence) -> dict[str, Any]:
         "emitted": one.emitted,
         "buffered": one.buffered,
         "received": one.received,
+        "version": one.version,
+        "clock_off_s": one.clock_off_s,
     }
