@@ -40,6 +40,9 @@ GIVEN = {
 #: The account of the command line in its own container, which takes URLs from files.
 OPERATOR = "operator"
 
+#: Variables with URLs of stores, for `antiphon store … env:NAME`, and which store of Redis it is.
+STORES = {"CATALOGUE": "/0?namespace=catalogue"}
+
 #: Bytes of a password that is made.
 LENGTH = 24
 
@@ -99,8 +102,8 @@ def make(here: Path, folder: Path, given: Mapping[str, str], *, rotated: str | N
     _write(folder / "rabbitmq" / "definitions.json", _definitions(accounts, found) | policies)
     _write(folder / "redis" / "users.acl", _acl(rules, found))
     # Inside the network of the containers.
-    for file, url in _urls(folder / OPERATOR, OPERATOR, "rabbitmq", "redis").items():
-        _write(folder / OPERATOR / file, url)
+    for variable, url in _urls(folder / OPERATOR, OPERATOR, "rabbitmq", "redis").items():
+        _write(folder / OPERATOR / variable, url)
 
 
 def show(folder: Path, name: str, ports: Mapping[str, str]) -> str:
@@ -116,8 +119,7 @@ def show(folder: Path, name: str, ports: Mapping[str, str]) -> str:
     """
     amqp = f"127.0.0.1:{ports.get('AMQP_PORT') or 5672}"
     redis = f"127.0.0.1:{ports.get('REDIS_PORT') or 6379}"
-    urls = _urls(folder / name, name, amqp, redis)
-    lines = {f"ANTIPHON_{file.replace('-', '_').upper()}": url for file, url in urls.items()}
+    lines = _urls(folder / name, name, amqp, redis)
     if (token := folder / name / TOKEN).exists():
         lines["STORE_TOKEN"] = token.read_text()
     if not lines:
@@ -135,13 +137,19 @@ def rabbitmq_hash(password: str, salt: bytes | None = None) -> str:
 
 
 def _urls(place: Path, name: str, rabbitmq: str, redis: str) -> dict[str, str]:
-    """Return the URLs of the servers by the names of their files, for an account's *place*."""
+    """Return the URLs of servers and stores by their variables, for an account's *place*."""
     found = {}
-    for kind, file, address in (("amqp", AMQP, rabbitmq), ("redis", REDIS, redis)):
-        if (place / file).exists():
-            password = quote((place / file).read_text(), safe="")
-            found[f"{kind}-url"] = f"{kind}://{name}:{password}@{address}"
+    if (place / AMQP).exists():
+        found["ANTIPHON_AMQP_URL"] = f"amqp://{_login(place / AMQP, name)}@{rabbitmq}"
+    if (place / REDIS).exists():
+        url = f"redis://{_login(place / REDIS, name)}@{redis}"
+        found["ANTIPHON_REDIS_URL"] = url
+        found |= {variable: url + store for variable, store in STORES.items()}
     return found
+
+
+def _login(path: Path, name: str) -> str:
+    return f"{name}:{quote(path.read_text(), safe='')}"
 
 
 def _definitions(accounts: dict[str, Any], found: Mapping[tuple[str, str], str]) -> dict[str, Any]:

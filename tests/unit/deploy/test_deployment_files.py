@@ -13,10 +13,14 @@ import pytest
 import yaml
 
 from antiphon import open_bus
+from antiphon.archive.recorder import Recorder
 from antiphon.messaging.amqp_rights import patterns
 from antiphon.testing.servers import containers
 from services.invalidator.metrics import cache_metrics
 from services.invalidator.settings import InvalidatorSettings
+from services.recorder.archive import KeptArchive
+from services.recorder.metrics import archive_metrics, recorder_metrics
+from services.recorder.settings import RecorderSettings
 from services.skeleton.metrics import bus_metrics
 from services.skeleton.settings import load
 from services.store_server.settings import StoreServerSettings
@@ -145,6 +149,19 @@ def test_the_stores_file_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "0123456789abcdef" in secrets
 
 
+def test_the_recorders_file_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder's settings can be loaded; its queue and its archive are those of the stack."""
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ANTIPHON_AMQP_PASSWORD", "rabbit-pw")
+
+    settings, _ = load(RecorderSettings, DEPLOY / "recorder.toml")
+
+    assert "recorder" == settings.subscription
+    assert settings.archive_url == SERVICES["recorder"]["environment"]["ANTIPHON_ARCHIVE_URL"]
+    assert "archive:/var/lib/antiphon" in SERVICES["recorder"]["volumes"]
+
+
 def test_a_user_gets_what_a_bus_needs(tmp_path: Path) -> None:
     """rabbitmq_user.sh grants the rights that errors name, and gives no password as argument."""
     log = tmp_path / "log"
@@ -190,8 +207,10 @@ def test_policies_reach_what_is_durable_only() -> None:
 def test_alarms_are_of_figures_that_exist() -> None:
     """An alarm of a figure that nobody has is never given."""
     rules = (DEPLOY / "alarms.yml").read_text()
+    archive = KeptArchive("sqlite:///nowhere/archive.db")
     with open_bus("memory://alarms") as bus:
-        families = [*bus_metrics(bus), *cache_metrics([])]
+        families = [*bus_metrics(bus), *cache_metrics([]), *archive_metrics(archive)]
+        families += recorder_metrics(Recorder(bus, archive))
     figures = {each.name + ("_total" if each.type == "counter" else "") for each in families}
 
     named = set(re.findall(r"\bantiphon_\w+", rules))
@@ -205,5 +224,5 @@ def test_each_alarm_is_explained() -> None:
     howto = (ROOT / "docs" / "how-to" / "run-with-compose.md").read_text()
 
     alarms = re.findall(r"alert: (\w+)", rules)
-    assert 6 == len(alarms)
+    assert 9 == len(alarms)
     assert alarms == [alarm for alarm in alarms if f"| `{alarm}` |" in howto]

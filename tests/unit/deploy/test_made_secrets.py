@@ -149,6 +149,17 @@ def test_a_program_is_shown_what_it_needs(tmp_path: Path) -> None:
     exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     assert exported["ANTIPHON_AMQP_URL"] == "amqp://program:p%2Fw%20%241@127.0.0.1:25672"
     assert exported["ANTIPHON_REDIS_URL"].endswith("@127.0.0.1:6379")
+    assert exported["CATALOGUE"] == exported["ANTIPHON_REDIS_URL"] + "/0?namespace=catalogue"
+
+
+def test_the_operators_container_reads_urls(tmp_path: Path) -> None:
+    """The command line in it finds the servers by their names in the network."""
+    run(tmp_path)
+    place = tmp_path / "operator"
+
+    assert (place / "ANTIPHON_AMQP_URL").read_text().endswith("@rabbitmq")
+    assert (place / "ANTIPHON_REDIS_URL").read_text().endswith("@redis")
+    assert (place / "CATALOGUE").read_text().endswith("@redis/0?namespace=catalogue")
 
 
 def test_a_wrong_word_is_told(tmp_path: Path) -> None:
