@@ -32,7 +32,7 @@ class RecorderProcess:
         self._settings = folder / "recorder.toml"
         found = {
             "amqp_url": amqp_url,
-            "archive_url": self.archive_url,
+            "archive_url": f"{self.archive_url}?timeout_s=0.2",
             "http_port": 0,
             "canary_interval_s": 0.5,
             **settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from antiphon.testing.servers import RabbitMQ
 
 SEED = 6
 PUBLISHERS = 3
-EVENTS = 1500
+EVENTS = 800
 
 
 class Publisher:
@@ -77,7 +78,7 @@ def test_nothing_is_lost_and_nothing_twice(
     with open_archive(f"{recorder.archive_url}?read_only=1") as archive:
         with publishers[0], publishers[1], publishers[2]:
             for number in range(4):
-                goal = archive.head() + chosen.randrange(50, 400)
+                goal = archive.head() + chosen.randrange(20, 250)
                 wait_until(lambda goal=goal: archive.head() >= goal, f"{goal} events")
                 recorder.kill()
                 if number == 1:
@@ -90,3 +91,29 @@ def test_nothing_is_lost_and_nothing_twice(
         assert all(one.is_done for one in publishers)
         assert {one.name: list(range(EVENTS)) for one in publishers} == history(archive)
         assert 0 == status
+
+
+def test_it_ends_in_time_although_the_archive_is_locked(
+    broker_url: str, recorder: RecorderProcess
+) -> None:
+    """It says why it is not ready; what it has in hand waits at the broker for the next start."""
+    path = recorder.archive_url.removeprefix("sqlite:///")
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    with open_bus(broker_url, origin="shop") as bus:
+        for number in range(100):
+            bus.emit(Numbered(number=number, thread="shop"))
+        bus.flush(10)
+    wait_until(lambda: recorder.readiness().get("ready") is False, "it is not ready")
+    problem = recorder.readiness()["checks"]["archive"]
+    status = recorder.stop()
+    locker.execute("ROLLBACK")
+    locker.close()
+    recorder.start()
+    with open_archive(f"{recorder.archive_url}?read_only=1") as archive:
+        wait_until(lambda: len(history(archive).get("shop", [])) >= 100, "all is archived")
+        found = history(archive)
+
+    assert "locked by others" in problem
+    assert 0 == status
+    assert {"shop": list(range(100))} == found

@@ -38,6 +38,9 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 2.0
 #: letters: more than others, since while the archive is away each restart counts.
 DELIVERY_LIMIT = 20
 
+#: Seconds after which the lag of a commit says nothing any more.
+_LAG_FADES_S = 30.0
+
 #: Notes of missing events that wait for the archive at most; the oldest go first.
 _MAX_NOTES = 1000
 
@@ -60,7 +63,7 @@ class RecorderStats:
         commit_s: seconds that these took together.
         failures: transactions that failed, and were tried again.
         lag_s: from the emitting of the newest event to its commit, by the clocks of
-            both machines; None before the first.
+            both machines; None if nothing was committed lately, so that nothing lags.
         waiting_s: for how many seconds the archive has refused what is in hand; 0 if
             it does not.
     """
@@ -129,6 +132,7 @@ class Recorder:
         self._stats = RecorderStats()
         self._problem: str | None = None
         self._waiting_since: float | None = None
+        self._committed_at = float("-inf")
         self._notes: deque[Event] = deque(maxlen=_MAX_NOTES)
 
     # -- For users -------------------------------------------------------------------------
@@ -190,9 +194,11 @@ class Recorder:
 
     def stats(self) -> RecorderStats:
         """Return the counters."""
-        since = self._waiting_since
-        waiting_s = 0.0 if since is None else time.monotonic() - since
-        return replace(self._stats, waiting_s=waiting_s)
+        since, now = self._waiting_since, time.monotonic()
+        stats = replace(self._stats, waiting_s=0.0 if since is None else now - since)
+        if now - self._committed_at > _LAG_FADES_S:
+            stats.lag_s = None
+        return stats
 
     def __enter__(self) -> Self:
         return self.start()
@@ -228,6 +234,7 @@ class Recorder:
         stats.recorded += new
         stats.known += len(archived) - new
         stats.lag_s = time.time() - archived[-1].timestamp
+        self._committed_at = time.monotonic()
 
     def _save(self, archived: list[Event]) -> int:
         """Save *archived*, trying again until it is done; return how many were new."""

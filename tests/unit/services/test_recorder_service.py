@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import sqlite3
 import time
@@ -18,8 +19,11 @@ from antiphon.errors import ArchiveUnusable
 from antiphon.messaging.bus import BrokerEventManager
 from patience import wait_until
 from services.recorder.service import RecorderService
-from services.recorder.settings import RecorderSettings
+from services.recorder.settings import RecorderSettings, RetentionSettings
+from services.skeleton import ServiceSettings
 from services.skeleton.settings import BadSettings, load
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "recorder-service.md"
 
 
 class ServiceRecorded(BaseEvent):
@@ -205,6 +209,29 @@ def test_what_was_done_can_be_measured(
     assert found["antiphon_recorder_commit_seconds_total"] > 0
     assert 0 <= found["antiphon_recorder_lag_seconds"] < 10
     assert "antiphon_archive_events" in found
+
+
+def test_the_reference_names_all_figures(service_of: Callable[..., RecorderService]) -> None:
+    """With their kinds."""
+    metrics = service_of().metrics()
+    found = {
+        (metric.name + ("_total" if metric.type == "counter" else ""), metric.type)
+        for metric in metrics
+        if metric.name.startswith(("antiphon_recorder_", "antiphon_archive_"))
+    }
+
+    told = re.findall(r"^\| `(\w+)` \| (\w+) \|", REFERENCE.read_text(), re.MULTILINE)
+    assert set(told) == found
+
+
+def test_the_reference_names_all_settings() -> None:
+    """Those of every service are told elsewhere."""
+    own = set(RecorderSettings.model_fields) - set(ServiceSettings.model_fields)
+    own |= set(RetentionSettings.model_fields)
+
+    text = REFERENCE.read_text()
+    assert [] == [name for name in own - {"retention"} if f"| `{name}` |" not in text]
+    assert "`[[retention]]`" in text
 
 
 def test_classes_and_origins_come_from_the_settings(
