@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from antiphon import open_bus
+from antiphon import BrokerEventManager, open_bus
 from antiphon.cli.store_output import TerminalGuard
 from antiphon.cli.store_words import parse_entries
+from antiphon.errors import FlushTimeout
 from antiphon.storage.events import StoreModificationEvent
 from tests.unit.cli.store_helpers import Scene, content, version_of
 
@@ -166,6 +167,22 @@ def test_a_broker_is_told(scene: Scene) -> None:
     assert [("set", "k", {"n": 1})] == [(e.action, e.key, e.metadata) for e in heard]
 
 
+def test_a_broker_that_confirms_nothing_is_told_of(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The change is made; whether anybody hears of it is open."""
+
+    def flush(self: BrokerEventManager, timeout_s: float) -> None:
+        raise FlushTimeout("1 event was not confirmed")
+
+    monkeypatch.setattr(BrokerEventManager, "flush", flush)
+    broker = f"memory://{os.urandom(6).hex()}"
+
+    assert 1 == scene.run("set", scene.url, "k", "--text", "x", "--url", broker)
+    assert "is changed, but nobody may have heard of it: 1 event" in capsys.readouterr().err
+    assert {"k": (b"x", {})} == content(scene.url)
+
+
 def test_a_store_of_another_system_is_not_written(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +287,17 @@ def test_reading_makes_no_store(scene: Scene, capsys: pytest.CaptureFixture[str]
         assert "does not exist" in capsys.readouterr().err
 
     assert [] == os.listdir(scene.folder)
+
+
+def test_reading_makes_no_store_of_an_empty_folder(scene: Scene) -> None:
+    """Writing does."""
+    url = scene.other("empty", "file")
+    (scene.folder / "empty").mkdir()
+
+    assert 1 == scene.run("ls", url)
+    assert [] == os.listdir(scene.folder / "empty")
+    assert 0 == scene.run("set", url, "k", "--text", "x")
+    assert 0 == scene.run("ls", url)
 
 
 def test_reading_leaves_another_database_alone(
