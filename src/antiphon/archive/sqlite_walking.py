@@ -21,11 +21,12 @@ from antiphon.archive.sqlite_layout import ALL
 #: As large as every place that can be.
 _LAST_PLACE = 2**63 - 1
 
-#: Keys of the rarest flag that are looked up among the others at once.
-_WALKED = 512
+#: Keys of the rarest flag that are looked up among the others at once: at first, and at most.
+_FEWEST = 16
+_WALKED = 1024
 
-#: Leaps that are tried before the next walk: a leap costs what ten keys of a walk cost.
-_LEAPS = 64
+#: Leaps for each flag before the next walk; a leap costs what ten keys of a walk cost.
+_LEAPS = 2
 
 #: Seconds after which a walk without a result pauses, so that no transaction is long.
 _STEP_S = 0.02
@@ -98,7 +99,10 @@ class _Walk:
         self._numbers = numbers
         self._head = head
         order, self._beyond = ("DESC", "<") if query.descending else ("ASC", ">")
-        self._within = "timestamp BETWEEN ? AND ?"
+        # Only the far end: with the near one, too, sqlite begins there at each step.
+        self._within, self._end = (
+            ("timestamp >= ?", query.start) if query.descending else ("timestamp <= ?", query.end)
+        )
         self._order = f"ORDER BY timestamp {order}, seq {order} LIMIT ?"
 
     def go(self, after: Key, size: int) -> Keys:
@@ -107,17 +111,19 @@ class _Walk:
             return self._walk(after, size)
         found: list[Key] = []
         position: Key | None = after
+        # Longer and longer while nothing is found: then flags are mixed so finely
+        # that leaps lead nowhere.
+        count = _FEWEST
         pause_at = time.monotonic() + _STEP_S
-        leaps = True
         while position is not None and len(found) < size and time.monotonic() < pause_at:
-            if leaps:
+            if not found:
                 position = self._leap(position)
                 if position is None:
                     break
-            part = self._walk(position, min(_WALKED, size) if not found else _WALKED)
+            part = self._walk(position, count)
             found += part.found
             position = part.after
-            leaps = not part.found
+            count = min(2 * count, _WALKED)
         if len(found) > size:
             found = found[:size]
             position = found[-1]
@@ -135,14 +141,7 @@ class _Walk:
             f"SELECT timestamp, seq, 1{also} FROM flags f WHERE flag = {rarest}"
             f" AND (timestamp, seq) {self._beyond} (?, ?) AND {self._within}"
             f" AND seq <= ? {self._order}",
-            (
-                after.timestamp,
-                after.place,
-                self._query.start,
-                self._query.end,
-                self._head,
-                count,
-            ),
+            (after.timestamp, after.place, self._end, self._head, count),
         ).fetchall()
         found = [Key(timestamp, seq) for timestamp, seq, has_all in rows if has_all]
         return Keys(found, Key(*rows[-1][:2]) if len(rows) == count else None)
@@ -151,7 +150,7 @@ class _Walk:
         """Return a key behind which nothing was left out; None if no event has all flags."""
         candidate, inclusive = after, False
         agreed = 0
-        for turn in range(_LEAPS):
+        for turn in range(_LEAPS * len(self._numbers)):
             number = self._numbers[turn % len(self._numbers)]
             found = self._next(number, candidate, inclusive=inclusive)
             if found is None:
@@ -167,7 +166,7 @@ class _Walk:
         row = self._connection.execute(
             f"SELECT timestamp, seq FROM flags WHERE flag = {number}"
             f" AND (timestamp, seq) {self._beyond}{also} (?, ?) AND {self._within} {self._order}",
-            (key.timestamp, key.place, self._query.start, self._query.end, 1),
+            (key.timestamp, key.place, self._end, 1),
         ).fetchone()
         return None if row is None else Key(*row)
 

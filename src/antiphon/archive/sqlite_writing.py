@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -70,25 +69,26 @@ def insert(connection: sqlite3.Connection, names: Names, events: Sequence[Event]
 def _index(connection: sqlite3.Connection, tagged: list[tuple[Key, Sequence[int]]]) -> None:
     keys, counts = _entries(tagged)
     connection.executemany("INSERT INTO flags VALUES (?, ?, ?)", keys)
-    connection.executemany(
-        "UPDATE names SET events = events + ? WHERE number = ?",
-        [(count, number) for number, count in sorted(counts.items())],
-    )
+    connection.executemany("UPDATE names SET events = events + ? WHERE number = ?", counts)
 
 
 def _entries(
     tagged: list[tuple[Key, Sequence[int]]],
-) -> tuple[list[tuple[int, float, int]], Counter[int]]:
-    """Return the rows of ``flags`` for some events, in their order, and how many each flag has."""
-    entries = [(ALL, key.timestamp, key.place) for key, _ in tagged]
-    counts: Counter[int] = Counter()
+) -> tuple[list[tuple[int, float, int]], list[tuple[int, int]]]:
+    """Return the rows of ``flags`` for some events, and how many each flag has, in order."""
+    by_flag: dict[int, list[Key]] = {ALL: [key for key, _ in tagged]}
     for key, tags in tagged:
         for number in set(tags):
-            entries.append((number, key.timestamp, key.place))
-            counts[number] += 1
+            keys = by_flag.get(number)
+            if keys is None:
+                keys = by_flag[number] = []
+            keys.append(key)
     # Side by side in the index, so that its pages are visited once.
-    entries.sort()
-    return entries, counts
+    entries = [
+        (number, key.timestamp, key.place) for number in sorted(by_flag) for key in by_flag[number]
+    ]
+    del by_flag[ALL]
+    return entries, [(len(by_flag[number]), number) for number in sorted(by_flag)]
 
 
 def delete(connection: sqlite3.Connection, event_id: str) -> None:
@@ -152,12 +152,9 @@ def _remove(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
         "DELETE FROM flags WHERE flag = ? AND timestamp = ? AND seq = ?", entries
     )
     connection.executemany("DELETE FROM events WHERE seq = ?", sorted((key.place,) for key in keys))
-    connection.executemany(
-        "UPDATE names SET events = events - ? WHERE number = ?",
-        [(count, number) for number, count in sorted(counts.items())],
-    )
+    connection.executemany("UPDATE names SET events = events - ? WHERE number = ?", counts)
     connection.execute("UPDATE archive SET events = events - ?", (len(keys),))
-    _drop_unused(connection, counts)
+    _drop_unused(connection, [number for _, number in counts])
     return len(keys)
 
 
