@@ -231,7 +231,7 @@ def message_of(events: list[Event]) -> tuple[str, dict[str, Any], bytes]:
     """Return routing key, headers and body of events of the same classes and origin [M2]."""
     ((classes, origin),) = {(event.classes, event.origin) for event in events}
     key, headers = routing_key(classes, origin)
-    head = array_head(len(events) + 1) + packed(FORMAT)  # [P1]
+    head = array_head(len(events) + 1) + packed(FORMAT)  # [D1]
     return key, headers, head + b"".join(envelope_of(event) for event in events)
 
 
@@ -239,12 +239,12 @@ def events_of(key: str, headers: Mapping[str, Any] | None, body: bytes) -> list[
     """Return the events of a message; raise ``RefusedMessage`` for what must be refused."""
     headers = headers or {}
     classes, origin = parse_key(headers.get("antiphon-key", key), headers)  # [M8]
-    if len(body) > MAX_BODY_BYTES:  # [P4]
+    if len(body) > MAX_BODY_BYTES:  # [D4]
         raise RefusedMessage("too long")
     reader = Reader()
     version, *envelopes = reader.array(body) or [None]
     reader.count()
-    if not _is_integer(version) or version != FORMAT or not envelopes:  # [P2]
+    if not _is_integer(version) or version != FORMAT or not envelopes:  # [D2]
         raise RefusedMessage("another format, or no event")
     return [_event(reader, envelope, classes, origin) for envelope in envelopes]
 

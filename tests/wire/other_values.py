@@ -100,7 +100,7 @@ class Reader:
         self._left = MAX_CONTAINERS
 
     def unpacked(self, raw: bytes) -> Any:
-        """Return the first value in *raw*, its extensions unread; what follows is ignored [P3]."""
+        """Return the first value in *raw*, its extensions unread; what follows is ignored [D3]."""
         unpacker = msgpack.Unpacker(
             strict_map_key=False, object_pairs_hook=Pairs, max_buffer_size=0
         )

@@ -72,3 +72,18 @@ def test_its_tables_are_complete() -> None:
     assert envelope.FIELDS == len(rows("| index | field | type |"))
     codes = {int(row[0]) for row in rows("| type | value | payload |")}
     assert set(extensions._DECODERS) == codes
+
+
+def test_each_requirement_is_shown_by_a_test() -> None:
+    """The sentence of some test begins with its number, and no test names one that is not there."""
+    required = re.findall(r"^- \*\*([A-Z]\d+)\*\* ", DOCUMENT, re.M)
+    sentences = [
+        numbers
+        for path in (Path(__file__).parents[1]).rglob("test_*.py")
+        for numbers in re.findall(r'^    """([A-Z]\d+(?:, [A-Z]\d+)*): ', path.read_text(), re.M)
+    ]
+    letters = {number[0] for number in required}
+    shown = {n for numbers in sentences for n in numbers.split(", ") if n[0] in letters}
+
+    assert len(required) == len(set(required))
+    assert set(required) == shown

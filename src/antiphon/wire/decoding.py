@@ -35,6 +35,8 @@ from antiphon.wire.values import DECODED_CONTAINERS, MAX_DEPTH, are_too_deep
 #: Makes the source of an arriving event of (kind, origin, store_id).
 ResolveSource: TypeAlias = Callable[[str, "str | None", "UUID | None"], object]
 
+# Equals no publisher that can arrive, nil included.
+_NOBODY = object()
 # Envelopes in a body from which on each is looked at, instead of the bytes of all.
 _MANY = 16
 # C functions only, so that no bytes run a method of the users': their classes may replace
@@ -137,7 +139,7 @@ class Decoder:
         new, is_plain = arrival.new, arrival.is_plain
         events: list[BaseEvent] = []
         containers: list[Any] = []
-        known_publisher = None  # mostly all events have one, whose bytes are kept once
+        known_publisher: Any = _NOBODY  # mostly all events have one, whose bytes are kept once
         del envelopes[0]
         for envelope in envelopes:
             position_id, replayed, traceparent = None, False, None

@@ -179,7 +179,7 @@ def test_another_applier_of_the_same_cache_is_no_trouble(followed: Followed) -> 
 
 
 def test_the_next_number_of_another_history_is_found_out(followed: Followed) -> None:
-    """An event that carries on the numbers of a lost history does not hide the loss."""
+    """J3: An event that carries on the numbers of a lost history does not hide the loss."""
     followed.hear(followed.journal.change("p/a")[0])
     followed.catch_up()
     followed.cache("p/lost")
