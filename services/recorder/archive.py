@@ -130,7 +130,7 @@ class KeptArchive:
                 continue
             retry_s = _FIRST_RETRY_S
             self._look(store)
-            if time.monotonic() >= rules_at:
+            if time.monotonic() >= rules_at and self._store is store:
                 rules_at = time.monotonic() + self._rules_interval_s
                 self._clear(store)
             self._woken.wait(max(0.0, min(self._look_at, rules_at) - time.monotonic()))

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 EventT = TypeVar("EventT", bound=BaseEvent)
 
+#: Seconds beyond ``max_wait_s`` after which a call is made with what there is, although more
+#: is at hand: that may be passed over, all of it, for as long as it comes.
+SIFTING_S = 0.5
+
 _NONE: frozenset[Any] = frozenset()
 
 
@@ -124,7 +128,8 @@ class BatchRunner(Runner):
         while len(portion) < self._batching.max_events and not self._is_ending:
             found = self._next_event()
             if found is None:
-                if not self._fetch(until):
+                is_late = bool(portion) and time.monotonic() > until + SIFTING_S
+                if is_late or not self._fetch(until):
                     break
                 continue
             look = self._look_at(*found)

@@ -114,6 +114,23 @@ def test_classes_and_names_go_together(bus_of: Opener, batches: Batches) -> None
     batches.wait(2, 3)
 
 
+def test_a_group_shares_batches(bus_of: Opener) -> None:
+    """Each event goes to one of its processes."""
+    emitting = bus_of("a")
+    members = [Batches(), Batches()]
+    options = SubscriptionOptions(prefetch=2)
+    for number, member in enumerate(members):
+        bus_of(f"member-{number}").subscribe_batches(
+            "n", Saved, member, mode="group", max_events=5, options=options
+        )
+    for number in range(40):
+        emit(emitting, number)
+    wait_until(lambda: sum(len(one.numbers) for one in members) >= 40, "40 events")
+
+    assert list(range(40)) == sorted(members[0].numbers + members[1].numbers)
+    assert all(one.numbers for one in members)
+
+
 def test_a_filter_passes_over_the_rest(bus_of: Opener, batches: Batches) -> None:
     """What does not match is acknowledged, and nobody is called."""
     bus = bus_of("a")

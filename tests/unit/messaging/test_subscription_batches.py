@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from subscription_stage import DEAD, MAIN, RETRY, BatchStage, codec
 
+from antiphon.messaging import subscription_batches
 from antiphon.messaging.subscription_batch import GivenBack
 from antiphon.messaging.subscription_batches import Received
 
@@ -161,6 +162,22 @@ def test_what_is_not_wanted_is_passed_over(stage: BatchStage) -> None:
     stage.wait_settled(stage.deliver(stage.message(1, 2)), stage.deliver(stage.message(3, 4)))
 
     assert ([[3]], 3) == (stage.calls, stage.subscription.stats().unwanted)
+
+
+def test_what_is_wanted_does_not_wait_for_what_is_not(
+    stage: BatchStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is to be passed over."""
+    monkeypatch.setattr(subscription_batches, "SIFTING_S", 0.0)
+    stage.max_wait_s = 0.0
+    stage.unwanted |= {2, 3}
+    stage.open()
+    first = hold(stage)
+    others = [stage.deliver(stage.message(number)) for number in (1, 2, 3, 4)]
+    stage.held.set()
+    stage.wait_settled(first, *others)
+
+    assert [[0], [1], [4]] == stage.calls
 
 
 def test_each_event_has_a_message_of_its_own(stage: BatchStage) -> None:
