@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.snippets import DOCUMENTS, ROOT, snippets
 
 #: What programs import from.
 PACKAGES = (
@@ -106,12 +107,37 @@ def test_the_pages_need_no_network(site: Path, pages: dict[Path, Page]) -> None:
     assert set() == remote
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_names_that_a_package_offers_are_described(name: str, site: Path) -> None:
-    """What is in its ``__all__`` is found in the API, in the module that is its home."""
-    described = "".join(path.read_text() for path in (site / "docs" / "api").glob("*.html"))
-    package = importlib.import_module(name)
-    offered = [getattr(package, each) for each in package.__all__]
-    homes = {f"{each.__module__}.{each.__name__}" for each in offered if hasattr(each, "__name__")}
+@pytest.fixture(scope="module")
+def described(site: Path) -> set[str]:
+    """Names that the API describes, each in the module that is its home."""
+    pages = "".join(path.read_text() for path in (site / "docs" / "api").glob("*.html"))
+    return set(re.findall(r'id="((?:antiphon|services)\.[\w.]+)"', pages))
 
-    assert [] == sorted(home for home in homes if f'id="{home}"' not in described)
+
+def home(module: str, name: str) -> str:
+    """Return the full name of what *name* is in *module*, where it was defined."""
+    found = getattr(importlib.import_module(module), name)
+    return f"{getattr(found, '__module__', module)}.{getattr(found, '__name__', name)}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_that_a_package_offers_are_described(package: str, described: set[str]) -> None:
+    """What is in its ``__all__`` is found in the API."""
+    offered = importlib.import_module(package).__all__
+
+    assert [] == [n for n in offered if n != "__version__" and home(package, n) not in described]
+
+
+def test_names_that_documents_import_are_described(described: set[str]) -> None:
+    """Who wonders about a name in a program finds it in the API."""
+    imported = {
+        (node.module or "", each.name)
+        for document in DOCUMENTS
+        for snippet in snippets(document, "python")
+        for node in ast.walk(ast.parse(snippet.whole))
+        if isinstance(node, ast.ImportFrom) and re.match("antiphon|services", node.module or "")
+        for each in node.names
+    }
+    names = {home(module, name) for module, name in imported if module != "__future__"}
+
+    assert [] == sorted(names - described)
