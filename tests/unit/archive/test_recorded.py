@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon.archive.event import Event
 from antiphon.archive.recorded import (
@@ -222,3 +224,23 @@ def test_names_of_tags() -> None:
         class_tag("myapp:Saved"),
         origin_tag("a"),
     )
+
+
+_names = st.text(min_size=1, max_size=8).filter(lambda name: name[0] != "_" and name != "source")
+_plain = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.uuids()
+)
+_values = st.recursive(
+    _plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+
+
+@given(attributes=st.dictionaries(_names, _values, max_size=4), origin=st.none() | st.text())
+def test_whatever_travels_can_be_archived(attributes: dict[str, Any], origin: str | None) -> None:
+    """Its content is a line of JSON, an archive can write it, and it comes back the same."""
+    event = archived(RecordedSaved(**attributes), origin, indexed=tuple(attributes))
+    came = decode_recorded(event)
+
+    assert json.loads(event.content)["origin"] == origin
+    assert "\n" not in event.content
+    assert repr(attributes) == repr({name: getattr(came, name) for name in attributes})
