@@ -17,7 +17,12 @@ from services.store_server.requests import RequestLog
 from services.store_server.service import StoreServer
 from services.store_server.settings import StoreServerSettings
 
-REFERENCE = (Path(__file__).parents[3] / "docs" / "reference" / "services.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs" / "reference"
+
+REFERENCE = (DOCS / "services.md").read_text()
+
+#: Whose own test compares its table with the figures.
+RECORDER = (DOCS / "recorder-service.md").read_text()
 
 #: Words that speak of a time.
 TIME = re.compile(r"_(age|time|lag|staleness|ms|s|millis)(_|$)")
@@ -72,8 +77,9 @@ def test_all_metrics_are_documented(families: dict[str, Metric]) -> None:
 
 def test_metrics_are_named_alike(families: dict[str, Metric]) -> None:
     """Of which part, what, and in which unit: nobody has to look it up twice."""
-    parts = "service|log|bus|subscription|outbox|http|store|cache"
-    names = {*families, *(family.name for family in cache_metrics([]))}
+    parts = "service|log|bus|subscription|outbox|http|store|cache|recorder|archive"
+    recorded = re.findall(r"^\| `(antiphon_\w+)` \|", RECORDER, re.M)
+    names = {*families, *recorded, *(family.name for family in cache_metrics([]))}
     odd = [name for name in names if not re.fullmatch(rf"antiphon_({parts})_[a-z_]+[a-z]", name)]
     without_unit = [name for name in names if TIME.search(name) and "_seconds" not in name]
 
