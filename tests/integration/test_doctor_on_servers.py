@@ -10,6 +10,7 @@ import pytest
 from broker_users import add_user
 
 from antiphon import BaseEvent, open_bus
+from antiphon.cli import doctor_broker
 from antiphon.cli.main import run
 from antiphon.messaging.amqp_rights import patterns
 from antiphon.testing.servers import RabbitMQ, Redis
@@ -88,6 +89,21 @@ def test_a_right_that_is_missing(
         missing in found["rights"]["text"],
         "rabbitmqctl set_permissions" in found["rights"]["advice"],
     )
+
+
+def test_who_may_not_publish(
+    tls_broker: RabbitMQ, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is delivered then: the reason is told, and nobody is asked for nothing."""
+    monkeypatch.setattr(doctor_broker, "SHORT_PATIENCE_S", 0.3)
+    configure, _, read = patterns(SYSTEM)
+    with open_bus(tls_broker.url, system=SYSTEM):
+        pass  # its exchange is there
+    rights = (configure, r"^(amq\.gen.*|amq\.default)$", read)
+    found = doctor("--url", login(tls_broker, rights), "--system", SYSTEM)
+
+    assert ("wrong", "skipped") == (found["delivery"]["status"], found["present"]["status"])
+    assert f"write the exchange '{SYSTEM}.events'" in found["delivery"]["text"]
 
 
 def test_who_may_not_log_in(tls_broker: RabbitMQ, doctor: Doctor) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 
 import click
 
@@ -126,8 +128,8 @@ def doctor(
     looks += [look_at_service(one) for one in health_urls]
     tell = _teller() if not is_json else None
     findings = []
-    for look in looks:
-        for finding in look:
+    with _quiet():
+        for finding in itertools.chain.from_iterable(looks):
             findings.append(finding)
             if tell is not None:
                 tell(finding)
@@ -143,39 +145,55 @@ def doctor(
     return WRONG if wrong or (strict and warnings) else 0
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the library logs away from the findings, which say the same."""
+    logger = logging.getLogger("antiphon")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _look_at_system(
     url: str, system: str, management_url: str | None, wait_s: float
 ) -> Iterator[Finding]:
-    with ExitStack() as stack:
-        try:
-            management = None if management_url is None else Management(management_url, url)
-            browser = stack.enter_context(open_browser(url, name=f"{system} doctor"))
-            yield look_at_version(browser, mask_url(url), system)
-            bus = stack.enter_context(open_bus(url, system=system, options=BUS_OPTIONS))
-        except AntiphonError as exc:
-            text, _, advice = str(exc).partition("; ")
-            facts = {"url": mask_url(url)}
-            yield Finding("broker", "reachable", "wrong", text, advice, facts)
-            return
-        began = time.monotonic()
-        count = _count_dead(browser, system)
-        yield look_at_delivery(bus)
-        yield look_at_rights(browser, system)
-        known = None
-        if management is not None:
-            yield from look_at_nodes(management)
-            try:
+    try:
+        yield from _look_at_broker(url, system, management_url, wait_s)
+    except AntiphonError as exc:
+        text, _, advice = str(exc).partition("; ")
+        yield Finding("broker", "reachable", "wrong", text, advice, {"url": mask_url(url)})
+
+
+def _look_at_broker(
+    url: str, system: str, management_url: str | None, wait_s: float
+) -> Iterator[Finding]:
+    management = None if management_url is None else Management(management_url, url)
+    with open_browser(url, name=f"{system} doctor") as browser:
+        yield look_at_version(browser, mask_url(url), system)
+        with open_bus(url, system=system, options=BUS_OPTIONS) as bus:
+            began, before = time.monotonic(), _count_dead(browser, system)
+            delivery = look_at_delivery(bus)
+            yield delivery
+            known = None
+            if management is not None:
+                yield from look_at_nodes(management)
                 known = management.queues()
-            except AntiphonError as exc:
-                yield Finding("queues", "management", "wrong", str(exc), "see --management")
-        try:
-            overview = look_around(bus, browser, wait_s, known)
-            yield from look_at_processes(overview.processes)
-            yield from look_at_queues(overview)
+            if delivery.status == "wrong":
+                # Whoever is asked now could not answer, and a message would be waited for.
+                text = "not asked, since the broker delivers nothing"
+                yield Finding("processes", "present", "skipped", text)
+                processes = []
+            else:
+                yield look_at_rights(browser, system)
+                overview = look_around(bus, browser, wait_s, known)
+                processes = overview.processes
+                yield from look_at_processes(processes)
+                yield from look_at_queues(overview)
             after, seconds = _count_dead(browser, system), time.monotonic() - began
-            yield look_at_dead_letters(overview.processes, count, after, seconds)
-        except AntiphonError as exc:
-            yield Finding("broker", "connection", "wrong", str(exc), "try again, and see its log")
+            yield look_at_dead_letters(processes, before, after, seconds)
 
 
 def _count_dead(browser: QueueBrowser, system: str) -> int:

@@ -40,9 +40,7 @@ def look_at_archive(url: str) -> Iterator[Finding]:
     }
     text = f"it has {stats.events} events in {stats.bytes / 2**20:.1f} MiB"
     text += "" if stats.newest is None else f", the newest of {_moment(stats.newest)}"
-    yield Finding(
-        subject, "readable", "ok", f"{text} (read in {quickly(took_s)})", facts=facts
-    )
+    yield Finding(subject, "readable", "ok", f"{text} (read in {quickly(took_s)})", facts=facts)
     if stats.newest is not None and stats.newest > time.time() + CLOCK_WRONG_S:
         yield Finding(
             subject,

@@ -20,14 +20,17 @@ OLDEST = (3, 10)
 CANARY_INTERVAL_S = 0.1
 CANARIES = 5
 
-#: Seconds to wait for the first of them.
+#: Seconds to wait for the first of them; and where a reason is known why none comes.
 PATIENCE_S = 10.0
+SHORT_PATIENCE_S = 2.0
 
 #: Seconds: a round that takes longer is slow.
 SLOW_S = 0.25
 
 #: Of the doctor's own bus: it is no process of the system that others should see.
 BUS_OPTIONS = BusOptions(answers_roll_call=False, canary_interval_s=CANARY_INTERVAL_S)
+
+_BLOCKED_ADVICE = "free memory or disk there; until then events wait in their processes"
 
 
 def look_at_version(browser: QueueBrowser, url: str, system: str) -> Finding:
@@ -51,18 +54,15 @@ def look_at_version(browser: QueueBrowser, url: str, system: str) -> Finding:
 
 def look_at_delivery(bus: BrokerEventManager) -> Finding:
     """Return whether messages of *bus* to itself go round, and how quickly."""
-    times: dict[float, None] = {}
-    deadline = time.monotonic() + PATIENCE_S
-    while len(times) < CANARIES and time.monotonic() < deadline:
-        round_trip_s = bus.health().canary_round_trip_s
-        if round_trip_s is not None:
-            times[round_trip_s] = None
-        time.sleep(CANARY_INTERVAL_S / 5)
+    times = _round_trips(bus)
     health = bus.health()
     if not times:
         problem = "; ".join(health.problems) or bus.last_error or "no message to oneself came back"
-        advice = "see the broker's log, and its alarms: rabbitmq-diagnostics check_local_alarms"
-        return Finding("broker", "delivery", "wrong", str(problem), advice)
+        text, _, advice = str(problem).partition("; ")
+        if health.blocked_because is not None:
+            advice = _BLOCKED_ADVICE
+        advice = advice or "see the broker's log, and rabbitmq-diagnostics check_local_alarms"
+        return Finding("broker", "delivery", "wrong", text, advice)
     median_s = statistics.median(times)
     facts = {"median_s": round(median_s, 6), "slowest_s": round(max(times), 6)}
     text = (
@@ -71,12 +71,26 @@ def look_at_delivery(bus: BrokerEventManager) -> Finding:
     )
     if health.blocked_because is not None:
         text = f"it takes nothing any more: {health.blocked_because}"
-        advice = "free memory or disk there; events wait in the buffers of their processes"
-        return Finding("broker", "delivery", "wrong", text, advice, facts)
+        return Finding("broker", "delivery", "wrong", text, _BLOCKED_ADVICE, facts)
     if median_s > SLOW_S:
         advice = "see the broker's load, its disk, and the network between here and there"
         return Finding("broker", "delivery", "warning", f"{text}: that is slow", advice, facts)
     return Finding("broker", "delivery", "ok", text, facts=facts)
+
+
+def _round_trips(bus: BrokerEventManager) -> list[float]:
+    """Return the seconds that some messages of *bus* to itself took."""
+    times: dict[float, None] = {}
+    began = time.monotonic()
+    while len(times) < CANARIES:
+        health, waited_s = bus.health(), time.monotonic() - began
+        if health.canary_round_trip_s is not None:
+            times[health.canary_round_trip_s] = None
+        is_known = health.blocked_because is not None or isinstance(bus.last_error, BrokerRefused)
+        if waited_s > (SHORT_PATIENCE_S if is_known else PATIENCE_S):
+            break
+        time.sleep(CANARY_INTERVAL_S / 5)
+    return list(times)
 
 
 def look_at_rights(browser: QueueBrowser, system: str) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 from antiphon.errors import AntiphonError, BrokerUnavailable, BrowserBusy
 from antiphon.messaging.amqp_address import AmqpAddress, parse_address
@@ -205,6 +206,14 @@ def _connect(address: AmqpAddress, name: str) -> tuple[AmqpAddress, Any]:
         try:
             # Whatever somebody put among the dead letters, they can be looked at.
             return one, BlockingConnection(parameters, _impl_class=BoundedConnection)
+        except AMQPConnectorStackTimeout as exc:
+            # A broker that hangs takes connections, and says nothing; pika's error of that
+            # is none of its others'.
+            error = BrokerUnavailable(
+                f"no broker can be reached at {one.where}: it did not answer in time; check that "
+                "it is not hanging or overloaded, and that the port is its AMQP port"
+            )
+            error.__cause__ = exc
         except (exceptions.AMQPError, OSError) as exc:
             error = explain(exc, one)
     raise error or BrokerUnavailable("the URL names no broker")

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli.doctor_broker import look_at_nodes
+from antiphon.cli import doctor_broker
+from antiphon.cli.doctor_broker import look_at_delivery, look_at_nodes
 from antiphon.cli.doctor_findings import Finding, of_clock, version_of
 from antiphon.cli.doctor_redis import look_at_redis, settings_of
 from antiphon.cli.doctor_services import look_at_service
 from antiphon.cli.doctor_system import look_at_queues
 from antiphon.cli.management import Management
 from antiphon.cli.overview import Overview, Queue
+from antiphon.errors import AntiphonError
+from antiphon.messaging.health import BusHealth
 
 Answers = dict[str, tuple[int, Any]]
 
@@ -156,6 +159,53 @@ def test_a_service_that_does_not_answer(url: str) -> None:
     (found,) = look_at_service(url)
 
     assert ("reachable", "wrong") == (found.check, found.status)
+
+
+class _Bus:
+    """A bus whose messages to itself do not come back."""
+
+    last_error: AntiphonError | None = None
+
+    def __init__(self, blocked_because: str | None, *problems: str) -> None:
+        self._health = BusHealth(
+            ready=False,
+            problems=problems,
+            is_broken=False,
+            is_connected=True,
+            blocked_because=blocked_because,
+            canary_age_s=None,
+            canary_round_trip_s=None,
+            buffered=0,
+            backlog=0,
+            consumers=0,
+            subscriptions=0,
+        )
+
+    def health(self) -> BusHealth:
+        return self._health
+
+
+@pytest.mark.parametrize(
+    ("bus", "text", "advice"),
+    [
+        (
+            _Bus("low on disk", "the broker takes nothing: low on disk"),
+            "low on disk",
+            "free memory",
+        ),
+        (_Bus(None, "user 'x' may not; grant it"), "user 'x' may not", "grant it"),
+        (_Bus(None), "no message to oneself came back", "see the broker's log"),
+    ],
+)
+def test_nothing_is_delivered(
+    bus: Any, text: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why, is told, and what to do; a reason that is known is not waited for."""
+    monkeypatch.setattr(doctor_broker, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(doctor_broker, "SHORT_PATIENCE_S", 0.1)
+    found = look_at_delivery(bus)
+
+    assert ("wrong", True, True) == (found.status, text in found.text, advice in found.advice)
 
 
 def test_alarms_of_the_broker(serve: Callable[..., str]) -> None:
