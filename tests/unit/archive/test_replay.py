@@ -303,9 +303,11 @@ def test_a_pause_holds_nothing_back(archive: EventStore, bus: BrokerEventManager
         )
     )
     thread.start()
-    wait_until(lambda: heard.events, "the first was heard")
-    stop.set()
-    thread.join(10)
+    try:
+        wait_until(lambda: heard.events, "the first was heard")
+    finally:
+        stop.set()
+        thread.join(10)
 
     assert [Replayed(sent=1, latest=0.0)] == done
 
