@@ -65,7 +65,8 @@ def test_moments(text: str, moment: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "banana", "5", "2 fortnights", "25:00", "10:30 yesterday", "today 1h", "2026-13-01"]
+    "text",
+    ["", "banana", "5", "2 fortnights", "25:00", "10:30 yesterday", "today 1h", "2026-13-01"],
 )
 def test_what_is_no_moment(text: str) -> None:
     """It is said, with what is allowed."""
