@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import secrets
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from antiphon import BaseEvent, BrokerEventManager, EventManager, open_bus
+from antiphon import BaseEvent, BrokerEventManager, EventManager, open_bus, open_store
+from antiphon.storage.events import StoreSetEvent
 from antiphon.wire.registry import default_registry
 from patience import wait_until
+from services.invalidator.service import Invalidator
+from services.invalidator.settings import CacheSettings, InvalidatorSettings
 from services.skeleton import in_hand
 from services.skeleton.in_hand import also_ask, handling, trace_id_of
 from services.skeleton.logs import MaskingFormatter
@@ -209,3 +214,32 @@ def test_a_class_that_raises_spoils_no_line(lines: list[dict[str, Any]]) -> None
 def test_the_id_of_a_trace(text: str | None, found: str | None) -> None:
     """Only what W3C says is one."""
     assert found == trace_id_of(text)
+
+
+def test_the_invalidator_names_the_event_that_it_applied(
+    tmp_path: Path, lines: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through inbox, intake and cache: who looks for an event finds what became of it."""
+    caplog.set_level(logging.DEBUG, "antiphon.service.invalidator")
+    url, backing_url = f"memory://{secrets.token_hex(6)}", f"sqlite:{tmp_path}/store.db?origin=shop"
+    cache = CacheSettings(
+        mount_point="p/", cache_url=f"sqlite:{tmp_path}/cache.db", backing_url=backing_url
+    )
+    service = Invalidator(InvalidatorSettings(amqp_url=url, caches=(cache,)))
+    service.start()
+    try:
+        wait_until(lambda: service.readiness()["cache p/"] is None, "it is vouched for")
+        with open_bus(url) as bus, open_store(backing_url, event_manager=bus) as store:
+            heard: list[Any] = []
+            bus.connect(StoreSetEvent, heard.append)
+            store.set_data("p/a", io.BytesIO(b"1"))
+            wait_until(lambda: any("applied" in line["message"] for line in lines), "applied")
+    finally:
+        service.stop()
+    (line,) = [line for line in lines if "applied" in line["message"]]
+
+    assert {
+        "event_id": str(heard[0]._event_id),
+        "event_class": "antiphon:StoreSetEvent",
+        "origin": "shop",
+    } == facts(line)

@@ -21,6 +21,7 @@ from patience import wait_until
 from services.recorder.service import RecorderService
 from services.recorder.settings import RecorderSettings, RetentionSettings
 from services.skeleton import ServiceSettings
+from services.skeleton.in_hand import facts_in_hand
 from services.skeleton.settings import BadSettings, load
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "recorder-service.md"
@@ -167,6 +168,35 @@ def test_an_archive_that_was_replaced_is_opened_anew(
     emit(bus, 3)
 
     wait_until(lambda: archived(path) == 3, "3 events in the new file")
+
+
+def test_logs_name_what_could_not_be_archived(
+    bus: BrokerEventManager, service_of: Callable[..., RecorderService], path: Path
+) -> None:
+    """The first event of the batch, and how many there are."""
+    told: list[dict[str, Any]] = []
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "cannot archive" in record.getMessage():
+                told.append(facts_in_hand())
+
+    teller = Teller()
+    service = service_of(batch_wait_s=0.5, batch_events=3)
+    wait_ready(service)
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    logging.getLogger("antiphon.archive.recorder").addHandler(teller)
+    emit(bus, 3)
+    wait_until(lambda: bool(told), "it was logged")
+    logging.getLogger("antiphon.archive.recorder").removeHandler(teller)
+    locker.execute("ROLLBACK")
+    locker.close()
+
+    assert ("test:ServiceRecorded", "shop", 3) == tuple(
+        told[0].get(name) for name in ("event_class", "origin", "events")
+    )
+    assert "event_id" in told[0]
 
 
 def test_what_is_too_old_is_deleted(
