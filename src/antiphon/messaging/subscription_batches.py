@@ -28,6 +28,10 @@ EventT = TypeVar("EventT", bound=BaseEvent)
 #: is at hand: that may be passed over, all of it, for as long as it comes.
 SIFTING_S = 0.5
 
+#: Bytes of messages after which a call is made with what there is: decoded they take several
+#: times as much, and an event may have 16 MiB.
+MAX_BYTES = 16 << 20
+
 _NONE: frozenset[Any] = frozenset()
 
 
@@ -101,6 +105,7 @@ class BatchRunner(Runner):
         self._batching = batching
         self._when_returned = when_returned
         self._pending: deque[Batch] = deque()  # begun with, in order; some have no rest
+        self._bytes = 0  # of the messages that were begun with for the next call
         self._alone = 0  # so many of the next events are handled each for itself
         self._from: Batch | None = None  # where an event that is handled for itself came from
         self._log_ration = Rationing(MAX_LOGGED, LOG_INTERVAL_S)
@@ -117,6 +122,7 @@ class BatchRunner(Runner):
     def _take(self, arrival: Arrival, came_at: float) -> None:
         if (batch := self._begun(arrival, came_at)) is not None:
             self._pending.append(batch)
+            self._bytes += len(arrival.message.body)
 
     # -- Which events --------------------------------------------------------------------
 
@@ -129,7 +135,7 @@ class BatchRunner(Runner):
             found = self._next_event()
             if found is None:
                 is_late = bool(portion) and time.monotonic() > until + SIFTING_S
-                if is_late or not self._fetch(until):
+                if is_late or self._bytes >= MAX_BYTES or not self._fetch(until):
                     break
                 continue
             look = self._look_at(*found)
@@ -141,6 +147,7 @@ class BatchRunner(Runner):
                 self._put_back([found])
                 self._alone = 0 if portion else 1
                 break
+        self._bytes = 0
         for batch, count in done.items():
             self._hand.settled(batch, count)
         if self._is_ending:

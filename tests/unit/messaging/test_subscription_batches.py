@@ -164,6 +164,20 @@ def test_what_is_not_wanted_is_passed_over(stage: BatchStage) -> None:
     assert ([[3]], 3) == (stage.calls, stage.subscription.stats().unwanted)
 
 
+def test_large_messages_make_small_batches(
+    stage: BatchStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events a call may have, their memory is bounded."""
+    monkeypatch.setattr(subscription_batches, "MAX_BYTES", 1)
+    stage.open()
+    first = hold(stage)
+    others = [stage.deliver(stage.message(number)) for number in (1, 2, 3)]
+    stage.held.set()
+    stage.wait_settled(first, *others)
+
+    assert [[0], [1], [2], [3]] == stage.calls
+
+
 def test_what_is_wanted_does_not_wait_for_what_is_not(
     stage: BatchStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
