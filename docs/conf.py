@@ -41,6 +41,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-mo
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_use_type_comments = False  # we have none, and looking for them takes time
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # not once as an attribute and once in its class
 napoleon_use_rtype = False
