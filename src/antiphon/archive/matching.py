@@ -11,11 +11,12 @@ from typing import Any
 
 from antiphon.errors import InvalidSearch, MatchTooSlow
 
-#: Seconds that a pattern may take on one content, and a further second per so many characters.
-CONTENT_S = 0.5
+#: Seconds (of processor time) that a pattern may take on one content, and characters
+#: for which it gets a further second.
+CONTENT_S = 0.25
 CHARACTERS_PER_S = 2_000_000
 
-#: Seconds that a search may match in all, and further ones for each content and character.
+#: Seconds that a search may take for matching in all, and those that each content adds.
 SEARCH_S = 2.0
 PER_CONTENT_S = 0.0005
 
@@ -46,14 +47,16 @@ class Matcher:
                 long on all so far.
         """
         granted = len(content) / CHARACTERS_PER_S
-        self._left_s = min(self._left_s + PER_CONTENT_S + granted, SEARCH_S + granted)
+        # Never more than at the beginning: what was quick for long earns nothing slow.
+        self._left_s = min(self._left_s + PER_CONTENT_S, SEARCH_S) + granted
         allowed = min(self._left_s, CONTENT_S + granted)
-        began = time.perf_counter()
+        # Not by the clock on the wall: on a busy machine that runs for others, too.
+        began = time.thread_time()
         try:
             found = self._compiled.search(content, timeout=allowed) is not None
         except TimeoutError:
             raise self._too_slow(len(content)) from None
-        self._left_s -= time.perf_counter() - began
+        self._left_s -= time.thread_time() - began
         if self._left_s <= 0:
             raise self._too_slow(len(content))
         return found
@@ -72,7 +75,7 @@ def _compiled(pattern: str) -> Any:
         raise InvalidSearch(
             f"match has {len(pattern)} characters; a pattern has at most {MAX_PATTERN}"
         )
-    # Not on top: importing this package needs no regex.
+    # Not on top: importing this package needs no library.
     import regex  # type: ignore[import-untyped]
 
     try:

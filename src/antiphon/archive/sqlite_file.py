@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from antiphon.errors import (
     AntiphonError,
@@ -64,10 +64,19 @@ class ArchiveFile(Medium):
         It waits for those of other processes at most ``SETTLE_S`` seconds, and not at
         all if this file was opened for reading only: then there is no telling.
         """
-        self._underway.wait()
-        if not self.in_memory and not self._read_only:
-            with self._mapped(), self._borrowed() as connection:
-                _wait_for_writer(connection, self.timeout_s)
+        if self.in_memory or self._read_only:
+            self._underway.wait()
+            return
+        with self._mapped(), self._borrowed() as connection:
+            # Whoever holds the lock now is done as soon as any commit is seen.
+            before = _data_version(connection)
+            self._underway.wait()
+            _wait_for_commit(connection, before, self.timeout_s)
+
+    def _open(self) -> Any:
+        connection = super()._open()
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
+        return connection
 
     def leave_to_parent(self) -> None:
         """Go on with connections of this process's own; called in the child of a fork."""
@@ -105,12 +114,12 @@ class _Underway:
                 self._changed.wait_for(lambda: min(self._running, default=last + 1) > last)
 
 
-def _wait_for_writer(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Wait until whoever holds the lock for writing now has committed, or given up."""
+def _wait_for_commit(connection: sqlite3.Connection, before: int, timeout_s: float) -> None:
+    """Wait until somebody has committed since *before*, or nobody holds the lock for writing."""
+    if _data_version(connection) != before:
+        return
     deadline = time.monotonic() + SETTLE_S
     pause_s = 0.0005
-    # Before the lock is tried: the first commit seen from here on is that of its holder.
-    before = _data_version(connection)
     connection.execute("PRAGMA busy_timeout=0")
     try:
         while not _is_free(connection):

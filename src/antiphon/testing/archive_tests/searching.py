@@ -182,7 +182,7 @@ class Searching(ArchiveParts):
             list(archive.search(0, match=pattern))
         with pytest.raises(MatchTooSlow):
             archive.since(0, match=pattern)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         assert ["e1"] == ids(archive.search(0, match="a!$"))
 
     def test_the_end_of_a_pattern_is_the_end_of_no_other_search(self, archive: EventStore) -> None:

@@ -1,0 +1,70 @@
+"""Patterns: what they find, and what they may take."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from antiphon.archive import InvalidSearch, MatchTooSlow, matching
+from antiphon.archive.matching import Matcher
+
+
+@pytest.mark.parametrize(
+    ("pattern", "content"),
+    [
+        ("b", "abc"),
+        ("^$", ""),
+        (r"\bkey: (\w+), \1", "key: a, a"),
+        (r"(?i)ÜBER", "über"),
+        (r"(?s)a.b", "a\nb"),
+        (r"(?<=a)b(?!d)", "abc"),
+        ("\x00", "\x00"),
+    ],
+)
+def test_a_pattern_means_what_python_means(pattern: str, content: str) -> None:
+    """Where ``re`` finds something, so does an archive."""
+    assert re.search(pattern, content)
+    assert Matcher(pattern).matches(content)
+    assert not Matcher(pattern).matches("nothing of it")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(", "[a", "a**", "(?P<x", r"\1", "(?<=a", "(" * 5000, 1, None]
+)
+def test_what_is_no_pattern_is_told(pattern: str) -> None:
+    """With the pattern, so that its writer finds the slip."""
+    with pytest.raises(InvalidSearch, match="match"):
+        Matcher(pattern)
+
+
+def test_a_large_content_is_no_slow_one() -> None:
+    """It gets time for its length."""
+    assert not Matcher("x+y").matches("x" * 1000 + "a" * 20_000_000)
+
+
+def test_many_contents_are_no_slow_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gives the time that an honest pattern takes, so that scans may be long."""
+    monkeypatch.setattr(matching, "SEARCH_S", 0.05)
+    matcher = Matcher(r"price\W+\d+ eur$")
+
+    assert not any(matcher.matches("price 31 usd, and more of this kind") for _ in range(20_000))
+
+
+def test_many_slow_contents_are_a_slow_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although each of them would do: a million of them would not."""
+    monkeypatch.setattr(matching, "SEARCH_S", 0.1)
+    matcher = Matcher("(.*)(.*)(.*)(.*)(.*)[0-9]")
+
+    with pytest.raises(MatchTooSlow, match="repetition"):
+        for _ in range(10_000):
+            matcher.matches("a" * 60)
+
+
+def test_a_new_search_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one search took is not missing in the next."""
+    monkeypatch.setattr(matching, "CONTENT_S", 0.01)
+    with pytest.raises(MatchTooSlow):
+        Matcher("(a|aa)+$").matches("a" * 100 + "!")
+
+    assert not Matcher("(a|aa)+$").matches("a!")
