@@ -40,6 +40,24 @@ def test_a_service_ends_cleanly(stack: Stack, service: str) -> None:
     stack.wait(lambda: len(stack.archived("--origin", mark, "--limit", "1000")) == 300, 30)
 
 
+def test_services_end_cleanly_without_a_broker(stack: Stack) -> None:
+    """They stop in time while it is away; what they could not tell is told afterwards, once."""
+    key = f"prices/{secrets.token_hex(4)}"
+    stack.compose("kill", "rabbitmq")
+    stack.put(key, b"last")
+    for service in OURS:
+        started = time.monotonic()
+        stack.compose("stop", service)
+        assert time.monotonic() - started < STOPPED_WITHIN_S
+        assert 0 == stack.inspect(service)["State"]["ExitCode"]
+    stack.compose("start", "rabbitmq", *OURS)
+    stack.wait_healthy(timeout_s=60)
+    # The store server's lease has to run out before another publishes its events.
+    stack.wait(lambda: len(stack.archived("--key", key)) > 0, 60)
+
+    assert 1 == len(stack.archived("--key", key))
+
+
 def test_all_is_there_after_a_stop(stack: Stack) -> None:
     """`stop`, then `start`: users, queues, values and archive are as they were."""
     key = f"prices/{secrets.token_hex(4)}"

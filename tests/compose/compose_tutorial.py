@@ -16,7 +16,10 @@ DOCKER = """
 docker() {{
     local command=$2
     shift 2
-    case $command in exec | run) set -- -T "$@" ;; esac
+    case "$command $*" in
+    "exec -T "* | "run "*" -T "*) ;;
+    "exec "* | "run "*) set -- -T "$@" ;;
+    esac
     (cd {root} && {compose} -p {project} "$command" "$@")
 }}
 """

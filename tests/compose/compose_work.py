@@ -109,6 +109,36 @@ def test_the_archive_is_read_beside_the_recorder(stack: Stack, words: list[str])
     assert stack.run("antiphon", "archive", *words).strip()
 
 
+def test_a_tail_shows_what_happens_now(stack: Stack) -> None:
+    """`antiphon archive tail` in one terminal prints what is written in another, once."""
+    key = f"prices/{secrets.token_hex(4)}"
+    words = ("antiphon", "archive", "tail", "--json", "--key", key)
+    printed = ""
+    with stack.followed("recorder", *words) as output:
+
+        def has_printed(text: str) -> bool:
+            nonlocal printed
+            printed += output.read()
+            return text in printed
+
+        stack.wait(lambda: has_printed("caught up"), 20)
+        for number in range(3):
+            stack.put(key, str(number).encode())
+        stack.wait(lambda: has_printed("\n") and printed.count("}\n") >= 3, 20)
+
+    assert 3 == printed.count("}\n")
+
+
+def test_stores_are_reached_from_a_shell(stack: Stack) -> None:
+    """`antiphon store` as the operator, by the name of the store's variable; it is heard of."""
+    key = f"prices/{secrets.token_hex(4)}"
+    stack.run("antiphon", "store", "set", "env:CATALOGUE", key, "--text", "1.08")
+
+    assert "1.08" == stack.run("antiphon", "store", "get", "env:CATALOGUE", key)
+    assert b"1.08" == stack.value(key).body
+    stack.wait(lambda: len(stack.archived("--key", key)) == 1, 20)
+
+
 def test_the_topology_shows_the_recorder(stack: Stack) -> None:
     """`antiphon topology` as the operator."""
     shown = stack.run("antiphon", "topology", "--management", "http://rabbitmq:15672")

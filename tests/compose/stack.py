@@ -8,13 +8,14 @@ import os
 import shlex
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,10 +118,13 @@ class Stack:
         Raises:
             ComposeFailed: its exit status is not 0.
         """
+        command = [*self._command, "-p", self.project, *words]
+        return _output(command, env=self._environment(), given=given)
+
+    def _environment(self) -> dict[str, str]:
         ports = {name: str(port) for name, port in self.ports.items()}
         secrets = dict.fromkeys(("RABBITMQ_PASSWORD", "REDIS_PASSWORD", "STORE_TOKEN"), "")
-        command = [*self._command, "-p", self.project, *words]
-        return _output(command, env=os.environ | ports | secrets, given=given)
+        return os.environ | ports | secrets
 
     def up(self) -> None:
         """Build, start, and wait until all is healthy."""
@@ -155,6 +159,26 @@ class Stack:
         self.run("passwords", "rotate", account)
         self._shown.clear()
         self.execute("rabbitmq", "rabbitmqctl", "import_definitions", "/secrets/definitions.json")
+
+    @contextlib.contextmanager
+    def followed(self, service: str, *words: str) -> Iterator[IO[str]]:
+        """Run a command that does not end by itself; return all that it prints, as it comes."""
+        with tempfile.TemporaryFile("w+") as printed:
+            command = [*self._command, "-p", self.project, "exec", "-T", service, *words]
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                with open(f"/proc/self/fd/{printed.fileno()}") as reading:
+                    yield reading
+            finally:
+                process.terminate()
+                process.wait(20)
 
     # -- Looks ---------------------------------------------------------------------
 
