@@ -199,6 +199,13 @@ def test_wrong_calls(
     assert says in capsys.readouterr().err
 
 
+def test_looking_makes_no_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is not there is an error, and is not there afterwards."""
+    assert 1 == run(["archive", "search", "--archive", f"sqlite://{tmp_path}/none.db"])
+    assert f"{tmp_path}/none.db" in capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_no_archive_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
