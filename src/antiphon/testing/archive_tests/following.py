@@ -72,6 +72,18 @@ class Following(ArchiveParts):
         assert 7 == len(archive.since(0, limit=7).events)
         assert [f"e{n}" for n in range(50)] == ids(everything_since(archive, limit=7))
 
+    def test_a_search_up_to_a_place_ends_where_since_goes_on(self, archive: EventStore) -> None:
+        """Both together have each event once, whatever the times of the events say."""
+        archive.save_many(event(n, 100.0 + n) for n in range(100))
+        place = archive.head()
+        archive.save_many([event(n, 100.0 + n / 2) for n in range(100, 150)])
+
+        before = ids(archive.search(0, up_to=place))
+        assert before == ids(event(n) for n in range(100))
+        assert before[::-1] == ids(archive.search(0, order="desc", up_to=place))
+        assert ids(event(n) for n in range(100, 150)) == ids(archive.since(place).events)
+        assert [] == ids(archive.search(0, up_to=0))
+
     def test_since_finds_flags_and_contents(self, archive: EventStore) -> None:
         """As a search does; all flags, and the pattern anywhere."""
         archive.save_many(
