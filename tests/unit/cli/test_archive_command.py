@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from antiphon import BaseEvent, open_bus
 from antiphon.archive import Event, EventStore, open_archive
 from antiphon.archive.recorded import recorded
+from antiphon.archive.replay import Replayed
 from antiphon.cli.main import run
+from antiphon.errors import BrokerUnavailable
 from antiphon.events.delivery import delivery_of
 from antiphon.events.event_id import next_event_id
 from antiphon.messaging.transport import Message
@@ -311,6 +314,24 @@ def test_replay(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert told == capsys.readouterr().out
     assert [True] * 3 == [delivery_of(event).replayed for event in heard]  # type: ignore[union-attr]
     assert ([17], []) == ([event.amount for event in heard if hasattr(event, "amount")], others)
+
+
+def test_a_replay_that_ends_in_the_middle(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How far it has come is told, with the moment from which to go on."""
+
+    def send(*_: object, progress: Callable[[Replayed], None], **__: object) -> Replayed:
+        progress(Replayed(sent=2, latest=BEGAN + 60.25))
+        raise BrokerUnavailable("gone")
+
+    monkeypatch.setattr("antiphon.cli.archive_moving.send_again", send)
+    broker = f"memory://{secrets.token_hex(6)}"
+
+    assert 1 == run(["archive", "replay", "--to", "audit", "--all", "--url", broker])
+    told = capsys.readouterr().err
+    assert "antiphon: 2 events were sent, up to 2023-11-1" in told
+    assert "; go on with --since @1700000060.25\nantiphon: gone\n" in told
 
 
 def test_replay_to_nobody(url: str, capsys: pytest.CaptureFixture[str]) -> None:
