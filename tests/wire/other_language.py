@@ -163,6 +163,8 @@ def parse_key(key: str, headers: Mapping[str, Any]) -> tuple[tuple[str, ...], st
     if not all(isinstance(word, str) for word in class_words):
         raise RefusedMessage("a class is no text")
     classes = tuple(unescaped(word) for word in class_words)
+    if any(0xD800 <= ord(one) <= 0xDFFF for name in classes for one in name):  # [N1]
+        raise RefusedMessage("the name of a class is no text")
     origin = None
     if at < len(words):
         origin = ".".join(unescaped(word) for word in origin_text.split("."))

@@ -41,6 +41,7 @@ def test_a_name_is_text(name: str) -> None:
         ClassRegistry().names_of(type("Odd", (BaseEvent,), {"wire_name": name}))
 
     refused(f"{ROOT}..x")
+    refused(f"{ROOT}.a%ED%B2%80")
 
 
 def test_names_are_not_normalised() -> None:

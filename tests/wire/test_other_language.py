@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.origin import Prefix
-from antiphon.wire import ClassRegistry, Codec, binding_keys, routing_key
+from antiphon.wire import ClassRegistry, Codec, binding_keys, parse_routing_key, routing_key
 from antiphon.wire.values import to_plain
 from tests.wire import other_language as other
 
@@ -24,6 +24,27 @@ KEPT: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text())
 
 _names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 _origins = st.none() | st.lists(st.text(max_size=40), max_size=9).map(".".join)
+#: What keys are made of.
+_WORDS = [
+    *(
+        other.ROOT,
+        "!",
+        "@",
+        "+",
+        "~",
+        ".",
+        ".",
+        ".@",
+        ".+",
+        "#",
+        " ",
+        "ü",
+        "\u2028",
+        "a",
+        "~cd0aa9856147b6c5",
+    ),
+    *("%2E", "%2e", "%41", "%ED%A0%80", "%FF", "%", "x" * 33, "z" * 250),
+]
 #: Bodies of golden cases, and what follows a few spoilt bytes.
 _spoilt = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4)
 
@@ -104,6 +125,26 @@ def test_it_binds_the_same(name: str, origin: str | None, is_prefix: bool) -> No
     assert binding_keys(name, spec) == other.bindings(
         name, origin, is_prefix=is_prefix and origin is not None
     )
+
+
+@given(
+    st.lists(st.sampled_from(_WORDS), max_size=8).map("".join),
+    st.sampled_from(["classes", "origin", "n"]),
+    st.sampled_from([None, 5, [], ["a", 5], ["a.b"], "x" * 40, [other.ROOT, "x" * 300]]),
+)
+def test_it_refuses_the_same_keys(key: str, header: str, value: Any) -> None:
+    """Of keys and headers that nobody makes, too, both find the same, or nothing."""
+    headers = {header: value}
+    try:
+        ours: Any = parse_routing_key(key, headers)
+    except CorruptMessage:
+        ours = None
+    try:
+        theirs: Any = other.parse_key(key, headers)
+    except other.RefusedMessage:
+        theirs = None
+
+    assert ours == theirs
 
 
 def _ours(key: str, headers: Any, body: bytes) -> list[tuple[Any, ...]] | None:

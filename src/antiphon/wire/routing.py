@@ -200,6 +200,7 @@ def parse_routing_key(
         raise CorruptMessage(f"routing key {_clip(key)} names {len(class_words)} classes")
     try:
         names = tuple(map(unescape_word, class_words))
+        "".join(names).encode()  # an origin may be any text, a name is one that UTF-8 can write
         origin = ".".join(map(unescape_word, origin_words)) if start < len(words) else None
         known = routing_key(names, origin).key
     except (ValueError, TypeError, WireError) as exc:
