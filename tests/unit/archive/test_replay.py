@@ -264,9 +264,10 @@ def test_a_listener_that_fails_ends_it(archive: EventStore) -> None:
 
 
 def test_a_subscription_that_is_not_there_is_told(
-    archive: EventStore, bus: BrokerEventManager
+    archive: EventStore, bus: BrokerEventManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing counts as sent."""
+    monkeypatch.setattr("antiphon.messaging.replaying._DELAYS_S", (0.01,))
     fill(archive, 1)
     told: list[Replayed] = []
 

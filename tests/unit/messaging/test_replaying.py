@@ -206,8 +206,9 @@ def test_a_failing_event_of_a_replay_is_tried_again(bus_of: Opener) -> None:
     assert [1, 1, 1, 2, 2] == sorted(calls)
 
 
-def test_a_queue_that_is_not_there_is_told(bus_of: Opener) -> None:
+def test_a_queue_that_is_not_there_is_told(bus_of: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """And named."""
+    monkeypatch.setattr("antiphon.messaging.replaying._DELAYS_S", (0.01,))
     bus = bus_of()
     messages = past(bus, Paid(number=1))
 
