@@ -15,7 +15,11 @@ from pathlib import Path
 from tests.snippets import Snippet, snippets
 
 #: Documents whose commands and programs belong together.
-FOLLOWED = ("README.md", "docs/tutorial/first-steps.md")
+FOLLOWED = (
+    "README.md",
+    "docs/how-to/stores-from-a-shell.md",
+    "docs/tutorial/first-steps.md",
+)
 
 #: Of these languages is what readers run.
 RUN = ("sh", "console", "python")
@@ -24,7 +28,8 @@ RUN = ("sh", "console", "python")
 TIMEOUT_S = 100
 PATIENCE_S = 30
 
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d+)?")
+#: What is another one at each run: a time, and a version of a key.
+_CHANGING = re.compile(r"(?:(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(?:\.\d+)?|\d+-\d+-[0-9a-f]{16})")
 
 #: What comes before the first block.  Each job of the background is a group of processes,
 #: which ends with the shell.
@@ -127,12 +132,13 @@ def _expected(snippet: Snippet) -> list[str]:
 
 
 def _pattern(line: str) -> str:
-    """Return a pattern of a line of output: at any time, and with anything for ``…``."""
-    pieces = re.split(f"({_TIME.pattern})", line.rstrip())
-    # Of each time there are three pieces: itself, and its two groups.
-    text = "".join(
-        re.escape(piece).replace("…", ".*") if place % 4 == 0 else _TIME.pattern
-        for place, piece in enumerate(pieces)
-        if place % 4 in (0, 1)
-    )
-    return f"^{text}"
+    """Return a pattern of a line of output: with any time and version, and anything for ``…``."""
+    pattern, place = "^", 0
+    for found in _CHANGING.finditer(line):
+        pattern += _fixed(line[place : found.start()]) + _CHANGING.pattern
+        place = found.end()
+    return pattern + _fixed(line[place:].rstrip())
+
+
+def _fixed(text: str) -> str:
+    return re.escape(text).replace("…", ".*")

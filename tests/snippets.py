@@ -100,9 +100,9 @@ def _simple_commands(words: list[str]) -> list[list[str]]:
     """Split what a line runs where one command ends, without what goes to and from files."""
     parts: list[list[str]] = [[]]
     for before, word in pairwise(["", *words]):
-        if set(word) <= set("|&;()"):
+        if word and set(word) <= set("|&;()"):
             parts.append([])
-        elif set(word) <= set("<>&"):
+        elif word and set(word) <= set("<>&"):
             if before.isdigit():  # 2>file
                 parts[-1].pop()
         elif not before or not set(before) <= set("<>&"):

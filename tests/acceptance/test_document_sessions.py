@@ -23,7 +23,11 @@ def test_documents_can_be_followed(
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
-    usual = {"amqp://localhost": amqp_url, "redis://localhost/0": redis_url}
+    usual = {
+        "amqp://localhost": amqp_url,
+        "redis://localhost/0": redis_url,
+        "redis://localhost?": f"{redis_url}?",
+    }
 
     printed = sessions.run(sessions.script(document, replaced=usual), tmp_path, environment)
 
