@@ -15,6 +15,10 @@ from antiphon.errors import AntiphonError
 from antiphon.events.delivery import delivery_of
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.journal import JournalEntry, Position
+from antiphon.terminal.tables import columns_of_terminal
+
+#: Columns below which a terminal is narrow.
+NARROW = 72
 
 _COLOURS = {"set": "green", "update": "yellow", "delete": "red"}
 
@@ -69,14 +73,21 @@ def change_of_event(event: StoreModificationEvent) -> Change:
 
 
 def change_line(change: Change) -> str:
-    """Return *change* as a line for people: time, action, key, and what else there is."""
-    moment = f"{change.time.astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    """Return *change* as a line for people: time, action, key, and what else there is.
+
+    A narrow terminal has the time of day, and no more than the key.
+    """
+    is_narrow = columns_of_terminal() < NARROW
+    when = change.time.astimezone()
+    moment = f"{when:%H:%M:%S}" if is_narrow else f"{when:%Y-%m-%d %H:%M:%S.%f}"[:-3]
     key = "a key that is not shown" if change.key is None else escaped(change.key)
     parts = [
         painted(moment, dim=True),
         painted(f"{change.action:6}", _COLOURS.get(change.action)),
         f"{key} (redacted)" if change.is_redacted else key,
     ]
+    if is_narrow:
+        return "  ".join(parts)
     if change.metadata:
         parts.append(painted(escaped(_metadata_text(change.metadata)), dim=True))
     elif change.position is not None:

@@ -224,7 +224,8 @@ class Copier:
     def _flush(self) -> None:
         """Write what is held, in one transaction if that can be."""
         held, self._held = self._held.items, _Held()
-        if not held:
+        if len(held) < 2:
+            self._write_one_by_one(held)
             return
         try:
             with transaction_of(self._target, f"Copying {len(held)} keys"):
@@ -232,14 +233,17 @@ class Copier:
                     self._put(item, BytesIO(item.data or b""))
         except (*_OF_ONE_KEY, TransactionTooLarge):
             # Nothing of it was written: one by one it shows whose fault it is.
-            for item in held:
-                try:
-                    self._write_alone(item)
-                except _OF_ONE_KEY as exc:
-                    self._fail(item.key, exc)
+            self._write_one_by_one(held)
             return
         for item in held:
             self._note_copied(item, len(item.data or b""))
+
+    def _write_one_by_one(self, items: Sequence[_Item]) -> None:
+        for item in items:
+            try:
+                self._write_alone(item)
+            except _OF_ONE_KEY as exc:
+                self._fail(item.key, exc)
 
     def _write_alone(self, item: _Item) -> None:
         if self._options.is_dry:

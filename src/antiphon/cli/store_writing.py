@@ -295,6 +295,8 @@ def _delete(store: AbstractStore, keys: list[str]) -> int:
 
 
 def _delete_some(store: AbstractStore, keys: list[str]) -> int:
+    if len(keys) == 1:
+        return _is_deleted(store, keys[0])
     try:
         with transaction_of(store, f"Deleting {count_text(len(keys), 'key')}"):
             for key in keys:
