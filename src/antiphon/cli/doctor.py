@@ -180,7 +180,10 @@ def _look_at_broker(
             known = None
             if management is not None:
                 yield from look_at_nodes(management)
-                known = management.queues()
+                try:
+                    known = management.queues()
+                except AntiphonError as exc:
+                    yield Finding("broker", "management", "wrong", str(exc), "mend --management")
             if delivery.status == "wrong":
                 # Whoever is asked now could not answer, and a message would be waited for.
                 text = "not asked, since the broker delivers nothing"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from antiphon.archive import open_archive
 from antiphon.cli.doctor_findings import CLOCK_WRONG_S, Finding, quickly
+from antiphon.cli.moments import told
 from antiphon.errors import AntiphonError
 from antiphon.schemes import mask_url, scheme_of
 from antiphon.storage.opening import url_path
@@ -39,14 +39,14 @@ def look_at_archive(url: str) -> Iterator[Finding]:
         "seconds": round(took_s, 6),
     }
     text = f"it has {stats.events} events in {stats.bytes / 2**20:.1f} MiB"
-    text += "" if stats.newest is None else f", the newest of {_moment(stats.newest)}"
+    text += "" if stats.newest is None else f", the newest of {told(stats.newest)}"
     yield Finding(subject, "readable", "ok", f"{text} (read in {quickly(took_s)})", facts=facts)
     if stats.newest is not None and stats.newest > time.time() + CLOCK_WRONG_S:
         yield Finding(
             subject,
             "future",
             "warning",
-            f"its newest event is of {_moment(stats.newest)}, which is to come",
+            f"its newest event is of {told(stats.newest)}, which is to come",
             "some machine's clock was ahead; antiphon archive search --since now shows its events",
         )
     with contextlib.suppress(AntiphonError, OSError):
@@ -64,9 +64,3 @@ def _room(subject: str, url: str) -> Iterator[Finding]:
         return
     advice = "give it a larger disk, or keep less ([[retention]] of the recorder)"
     yield Finding(subject, "room", "warning", text, advice, facts)
-
-
-def _moment(seconds: float) -> str:
-    with contextlib.suppress(ValueError, OverflowError, OSError):
-        return f"{datetime.datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
-    return f"{seconds:g} s since 1970"

@@ -15,6 +15,7 @@ from antiphon import BaseEvent, BrokerEventManager, open_bus
 from antiphon.archive import Event, open_archive
 from antiphon.cli import doctor_system
 from antiphon.cli.main import run
+from antiphon.cli.management import Management
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.messaging.subscription_options import SubscriptionOptions
 from patience import wait_until
@@ -158,6 +159,22 @@ def test_events_that_wait_for_the_broker(bus: BrokerEventManager, doctor: Doctor
     bus.describe = lambda up_s: told  # type: ignore[method-assign]
 
     assert "warning" == doctor()["processes buffers"]["status"]
+
+
+def test_a_management_plugin_that_does_not_answer(
+    bus: BrokerEventManager, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is wrong, and the rest is looked at all the same."""
+    monkeypatch.setattr(
+        "antiphon.cli.doctor.Management",
+        lambda url, broker: Management("http://127.0.0.1:1", "amqp://localhost"),
+    )
+    found = doctor("--management", "http://127.0.0.1:1")
+
+    assert ("wrong", "ok") == (
+        found["broker management"]["status"],
+        found["processes present"]["status"],
+    )
 
 
 def test_an_archive(doctor: Doctor, tmp_path: Path) -> None:
