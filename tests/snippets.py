@@ -76,7 +76,7 @@ def _notes(before: str) -> dict[str, str]:
         if comment is None:
             break
         notes[comment[1]] = comment[2] or ""
-        before = before[:start]
+        before = before[:start].rstrip(" ")
     return notes
 
 

@@ -22,6 +22,9 @@ from tests.snippets import DOCUMENTS, ROOT, commands, snippets
 #: Languages of snippets, and how each is tested: run, parsed, or only read by people.
 LANGUAGES = {"python", "sh", "console", "toml", "yaml", "json", "sql", "ini", "text"}
 
+#: What comments above a snippet may tell (tests/snippets.py).
+NOTES = {"first", "not run", "prints", "in the background", "then the background prints"}
+
 #: A line that a viewer takes for code: four columns in, after an empty line outside of a list.
 INDENTED = re.compile(r"(?:^|\n)(?![ ]|[-*] |\d+\. )[^\n]*\n\n( {4}[^\n]*)")
 
@@ -52,6 +55,15 @@ def test_each_block_has_a_language(document: str) -> None:
     unknown = [str(each) for each in snippets(document) if each.language not in LANGUAGES]
 
     assert [] == unknown
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_comments_are_heard(document: str) -> None:
+    """A comment that is misspelt, or stands elsewhere, would tell nobody anything."""
+    notes = [note for snippet in snippets(document) for note in snippet.notes]
+
+    assert [] == [note for note in notes if note not in NOTES]
+    assert len(re.findall("^ *<!--", (ROOT / document).read_text(), re.M)) == len(notes)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
