@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from antiphon import BaseEvent, SubscriptionOptions
 from antiphon.errors import InvalidBusOption
 from antiphon.messaging.bus import BrokerEventManager
 from antiphon.messaging.memory import MemoryBroker
+from antiphon.messaging.subscription import Subscription
 from antiphon.messaging.subscription_batches import Received
 from antiphon.wire.codec import Codec
 from patience import wait_until
@@ -193,3 +195,49 @@ def test_what_is_neither_class_nor_name_is_refused(
     """A name stands for a class, and something else for nothing."""
     with pytest.raises(InvalidBusOption, match="event class"):
         bus_of("a").subscribe_batches("n", cls, batches)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_each_event_is_handled_once_and_in_order(
+    bus_of: Opener, memory_broker: MemoryBroker, seed: int
+) -> None:
+    """Listeners fail, connections break, subscriptions are closed and opened, all at random."""
+    chosen = random.Random(seed)
+    count = 400
+    fails = {number: chosen.randrange(1, 3) for number in chosen.sample(range(count), 20)}
+    handled: list[int] = []
+
+    def handle(received: Sequence[Received[Any]]) -> None:
+        numbers = [one.event.number for one in received]
+        failing = [number for number in numbers if fails.get(number)]
+        for number in failing:
+            fails[number] -= 1
+        if failing:
+            raise ValueError(failing)
+        handled.extend(numbers)
+
+    emitting, listening = bus_of("a"), bus_of("b")
+    options = SubscriptionOptions(prefetch=20, retry_delay_s=0.01, delivery_limit=10)
+
+    def subscribe() -> Subscription:
+        return listening.subscribe_batches(
+            "n", Saved, handle, max_events=chosen.randrange(1, 40), max_wait_s=0, options=options
+        )
+
+    troubles = set(fails)
+    subscription = subscribe()
+    for number in range(count):
+        emitting.emit(Saved(number=number))
+        if chosen.random() < 0.2:
+            emitting.flush(10)
+        if chosen.random() < 0.01:
+            memory_broker.disconnect_all()
+        if chosen.random() < 0.01:
+            subscription.close()
+            subscription = subscribe()
+    wait_until(lambda: len(handled) >= count, f"{count} events", timeout_s=30)
+    wait_until(lambda: subscription.stats().in_hand == 0, "all settled")
+
+    assert list(range(count)) == sorted(handled)
+    rest = [number for number in handled if number not in troubles]
+    assert sorted(rest) == rest
