@@ -7,14 +7,12 @@ import importlib.metadata
 import logging
 import os
 import platform
-import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 from antiphon.errors import AntiphonError
@@ -23,6 +21,7 @@ from services.skeleton.effective import as_toml, shown
 from services.skeleton.http import HttpServer, make_app
 from services.skeleton.service import Service
 from services.skeleton.settings import BadSettings, ServiceSettings, load, place_of
+from services.skeleton.signals import told_to_end
 from services.skeleton.variables import SETTINGS_VARIABLE
 
 logger = logging.getLogger("antiphon.service")
@@ -67,6 +66,19 @@ def run(
         return _refused(name, exc)
     if arguments.check_config:
         return _checked(name, path, settings, secrets)
+    stop = threading.Event()
+    with told_to_end(stop):
+        return _run(name, path, settings, secrets, build, stop)
+
+
+def _run(
+    name: str,
+    path: Path | None,
+    settings: _S,
+    secrets: frozenset[str],
+    build: Callable[[_S], Service],
+    stop: threading.Event,
+) -> int:
     try:
         sock = _listen(settings.http_host, settings.http_port)
         try:
@@ -80,7 +92,7 @@ def run(
         # BadSettings, or a URL in them that no store or transport can take.
         return _refused(name, f"{place_of(path)}: {exc}")
     try:
-        return _Life(name, settings, service, sock).live()
+        return _Life(name, settings, service, sock, stop).live()
     except Exception:
         logger.exception("the service failed")
         return EXIT_FAILED
@@ -138,11 +150,16 @@ class _Life:
     """One run of a service."""
 
     def __init__(
-        self, name: str, settings: ServiceSettings, service: Service, sock: socket.socket
+        self,
+        name: str,
+        settings: ServiceSettings,
+        service: Service,
+        sock: socket.socket,
+        stop: threading.Event,
     ) -> None:
         self._settings = settings
         self._service = service
-        self._stop = threading.Event()
+        self._stop = stop
         self._ticked = time.monotonic()
         self._address = sock.getsockname()[:2]
         self._http = HttpServer(make_app(name, service, self._stop.is_set, self._stuck), sock)
@@ -151,24 +168,18 @@ class _Life:
         silent_s = time.monotonic() - self._ticked
         return f"no sign of life for {silent_s:.0f} s" if silent_s > _STUCK_AFTER_S else None
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        # A second Ctrl-C ends the process at once.
-        signal.signal(number, signal.SIG_DFL)
-        self._stop.set()
-
     def live(self) -> int:
         """Start, wait for a signal, or for what only a restart helps, and stop.
 
         Returns:
             The exit status.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         self._http.start()
         host, port = self._address
         logger.info("serving health and metrics", extra={"address": f"{host}:{port}"})
         try:
-            self._service.start()
+            if not self._stop.is_set():
+                self._service.start()
             while not self._stop.wait(_TICK_S):
                 self._service.tick()
                 self._ticked = time.monotonic()
