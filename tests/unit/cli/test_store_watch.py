@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from antiphon import open_bus, open_store
-from antiphon.cli import store_watching
+from antiphon.cli import store_changes, store_watching
 from antiphon.cli.main import run
 from antiphon.errors import StoreUnavailable
 from antiphon.storage.sqlite_store import SqliteStore
@@ -100,6 +101,16 @@ def test_people_read_a_line_a_change(scene: Scene, capsys: pytest.CaptureFixture
     assert [["set", "prices/eur"]] == [
         line.split()[2:4] for line in capsys.readouterr().out.splitlines()
     ]
+
+
+def test_a_narrow_terminal_has_the_key(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The version goes, and the day; the key is whole."""
+    monkeypatch.setattr(store_changes, "columns_of_terminal", lambda: 40)
+    scene.run("watch", scene.url, "--from-start", "--no-wait", "--prefix", "prices/")
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  set     prices/eur\n", capsys.readouterr().out)
 
 
 def test_what_comes_is_told(
