@@ -29,6 +29,7 @@ def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     """Runs the command, and returns what it says, by check."""
     for name in ("ANTIPHON_AMQP_URL", "ANTIPHON_REDIS_URL", "ANTIPHON_ARCHIVE_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(doctor_broker, "CANARIES", 2)
 
     def examine(*arguments: str) -> dict[str, Any]:
         run(["doctor", "--wait", "0.3", "--json", *arguments])

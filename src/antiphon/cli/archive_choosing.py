@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -15,6 +16,7 @@ from antiphon.archive.recorded import attribute_tag, class_tag, origin_tag
 from antiphon.cli.moments import FORMS, Moment, told
 from antiphon.environment import read_variable
 from antiphon.errors import AntiphonError
+from antiphon.schemes import scheme_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,11 +131,15 @@ def opened(url: str | None, *, read_only: bool = True) -> EventStore:
     """Return the archive at *url*, or where the environment says.
 
     Raises:
-        click.UsageError: neither says where it is.
+        click.UsageError: neither says where it is, or it is no URL.
     """
     found = url or read_variable(ARCHIVE_URL)
     if not found:
         raise click.UsageError(f"say where the archive is: --archive, or {ARCHIVE_URL}")
+    if not scheme_of(found):
+        raise click.UsageError(
+            f"'{found}' is no URL; that of a file is sqlite://{os.path.abspath(found)}"
+        )
     return open_archive(found, **({"read_only": True} if read_only else {}))
 
 

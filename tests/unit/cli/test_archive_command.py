@@ -183,6 +183,7 @@ def test_a_class_that_nobody_has(
         (["search", "--limit", "1", "--last", "1"], 2, "either --limit or --last"),
         (["search", "--match", "(("], 1, "no pattern"),
         (["search", "--archive", "sqlite:///nowhere/a.db"], 1, "/nowhere/a.db"),
+        (["search", "--archive", "/var/a.db"], 2, "that of a file is sqlite:///var/a.db"),
         (["show", "nobody"], 1, "'nobody'"),
         (["replay", "--all"], 2, "say where to"),
         (["replay", "--to", "a", "--queue", "b", "--all"], 2, "say where to"),
@@ -334,8 +335,11 @@ def test_a_replay_that_ends_in_the_middle(
     assert "; go on with --since @1700000060.25\nantiphon: gone\n" in told
 
 
-def test_replay_to_nobody(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_to_nobody(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A subscription that does not exist is an error."""
+    monkeypatch.setattr("antiphon.messaging.replaying._DELAYS_S", (0.01,))
     broker = f"memory://{secrets.token_hex(6)}"
 
     assert 1 == run(

@@ -13,12 +13,16 @@ import pytest
 
 from antiphon import BaseEvent, BrokerEventManager, open_bus
 from antiphon.archive import Event, open_archive
-from antiphon.cli import doctor_system
+from antiphon.cli import doctor_broker, doctor_system
+from antiphon.cli.doctor_broker import BUS_OPTIONS
 from antiphon.cli.main import run
 from antiphon.cli.management import Management
+from antiphon.messaging.bus import BusOptions
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.messaging.subscription_options import SubscriptionOptions
 from patience import wait_until
+
+QUICK = BusOptions(answers_roll_call=BUS_OPTIONS.answers_roll_call, canary_interval_s=0.02)
 
 Doctor = Callable[..., dict[str, Any]]
 
@@ -31,7 +35,9 @@ class Examined(BaseEvent):
 
 @pytest.fixture(autouse=True)
 def _nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of the tests' own environment are not looked at."""
+    """Servers of the tests' own environment are not looked at; and it is quick."""
+    monkeypatch.setattr(doctor_broker, "CANARY_INTERVAL_S", 0.02)
+    monkeypatch.setattr("antiphon.cli.doctor.BUS_OPTIONS", QUICK)
     for name in ("ANTIPHON_AMQP_URL", "ANTIPHON_REDIS_URL", "ANTIPHON_ARCHIVE_URL"):
         monkeypatch.delenv(name, raising=False)
 
