@@ -37,10 +37,13 @@ def as_toml(settings: BaseModel, secrets: Iterable[str]) -> str:
 
 
 def _source(settings: BaseModel, name: str) -> str:
-    if name not in settings.model_fields_set:
-        return "  # default"
-    variable = variable_of(name)
-    return f"  # {variable}" if variable else ""
+    is_given = name in settings.model_fields_set
+    notes = [variable_of(name)] if is_given else ["default"]
+    if name == "amqp_url" and getattr(settings, name):
+        # What a URL leaves out comes from these.
+        notes += [variable_of("amqp_user"), variable_of("amqp_password")]
+    found = ", ".join(note for note in notes if note)
+    return f"  # {found}" if found else ""
 
 
 def _plain(name: str, value: Any, secrets: tuple[str, ...]) -> Any:

@@ -55,7 +55,7 @@ def unknown_variables(
         environment: the process's if None.
     """
     environment = os.environ if environment is None else environment
-    own = _with_files(_variables_of(settings_class) | _PROGRAMS | {SETTINGS_VARIABLE})
+    own = _with_files(_variables_of(settings_class) | _PROGRAMS) | {SETTINGS_VARIABLE}
     # As pydantic reads them: in any case.
     suspects = {name: value for name, value in environment.items() if _is_ours(name)}
     unknown = [

@@ -118,6 +118,19 @@ def test_it_is_said_where_a_setting_comes_from(
     } <= set(out.splitlines())
 
 
+def test_it_is_said_whose_password_the_broker_gets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL without one takes it from the environment, which nothing else shows."""
+    (tmp_path / "password").write_text("hush-hush\n")
+    monkeypatch.setenv("ANTIPHON_AMQP_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("ANTIPHON_AMQP_USER", "clerk")
+    _, out, _ = checked(tmp_path, capsys, CACHE)
+
+    line = next(line for line in out.splitlines() if line.startswith("amqp_url"))
+    assert line.endswith("  # default, ANTIPHON_AMQP_USER, ANTIPHON_AMQP_PASSWORD_FILE")
+
+
 def test_tokens_and_their_hashes_are_masked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,11 @@ def test_what_kubernetes_sets_is_no_mistake(name: str, value: str) -> None:
     assert [] == complaints(**{name: value})
 
 
+def test_the_settings_file_is_named_directly() -> None:
+    """A file with the name of the file would be read by nobody."""
+    assert 1 == len(complaints(ANTIPHON_SETTINGS_FILE="/x"))
+
+
 def test_a_port_of_nobody_is_a_mistake() -> None:
     """Only a value that Kubernetes might have set makes it one of Kubernetes's."""
     assert 1 == len(complaints(ANTIPHON_RABBIT_PORT="5672"))
