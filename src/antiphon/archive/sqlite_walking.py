@@ -114,15 +114,17 @@ class _Walk:
         # Longer and longer while nothing is found: then flags are mixed so finely
         # that leaps lead nowhere.
         count = _FEWEST
+        leaps = True
         pause_at = time.monotonic() + _STEP_S
         while position is not None and len(found) < size and time.monotonic() < pause_at:
-            if not found:
+            if leaps:
                 position = self._leap(position)
                 if position is None:
                     break
             part = self._walk(position, count)
             found += part.found
             position = part.after
+            leaps = not part.found
             count = min(2 * count, _WALKED)
         if len(found) > size:
             found = found[:size]

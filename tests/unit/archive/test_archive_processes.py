@@ -100,7 +100,8 @@ def test_a_killed_writer_leaves_whole_batches(path: Path) -> None:
 def test_get_waits_for_a_save_that_was_begun_before(
     archive: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of this process: a write that takes long is met by whoever asks after it began."""
+    """Of this process: however long it takes, whoever asks after it began meets it."""
+    monkeypatch.setattr("antiphon.archive.sqlite_file.SETTLE_S", 0.01)
     began, go_on = threading.Event(), threading.Event()
     insert = module.insert
 
@@ -206,6 +207,40 @@ def test_an_archive_may_be_used_after_a_fork(archive: EventStore, path: Path) ->
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     archive.save(event(3))
     assert ["e1", "e2", "e3"] == ids(archive.search(0))
+
+
+def test_a_fork_in_the_middle_of_a_write(
+    archive: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child does not wait for a thread that it does not have."""
+    monkeypatch.setattr("antiphon.storage.sqlite_forking.FORK_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("antiphon.archive.sqlite_file.SETTLE_S", 0.1)
+    archive.save(event(1))
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: object) -> object:
+        began.set()
+        assert go_on.wait(30)
+        return insert(*arguments)  # type: ignore[arg-type]
+
+    insert = module.insert
+    monkeypatch.setattr(module, "insert", slow)
+    saver = threading.Thread(target=lambda: archive.save(event(2)))
+    saver.start()
+    assert began.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        status = 1
+        try:
+            status = 0 if event(1) == archive.get("e1") else 2
+        finally:
+            os._exit(status)
+    go_on.set()
+    saver.join(30)
+
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ["e1", "e2"] == ids(archive.search(0))
 
 
 def test_a_writer_forgets_numbers_of_flags_that_another_deleted(

@@ -194,6 +194,19 @@ def test_an_archive_without_room_says_so_and_goes_on(archive: SqliteArchive) -> 
     assert 41 == len(ids(archive.search(0)))
 
 
+def test_flags_that_no_event_has_are_not_kept(archive: EventStore, path: Path) -> None:
+    """Neither those of deleted events, nor those of events that were there already."""
+    archive.save_many([event(1, 1, "A", "key:1"), event(2, 2, "A", "key:2")])
+    archive.save(event(1, 1, "key:3"))
+    archive.delete("e2")
+
+    connection = sqlite3.connect(path)
+    assert [("A", 1), ("key:1", 1)] == connection.execute(
+        "SELECT name, events FROM names ORDER BY name"
+    ).fetchall()
+    connection.close()
+
+
 def test_an_event_too_large_for_sqlite_is_refused(archive: SqliteArchive) -> None:
     """With the error of an event that cannot be saved; others can."""
     (connection,) = archive._file._idle
@@ -279,6 +292,19 @@ def test_the_first_result_does_not_wait_for_what_does_not_match(
     found = next(archive.search(2000, 4000, flags, order=order))
     assert 2000 <= found.timestamp <= 4000
     assert counter.count < most
+
+
+def test_stretches_without_one_of_the_flags_are_leapt_over(archive: SqliteArchive) -> None:
+    """Flags that meet only in the end cost no walk over either of them."""
+    archive.save_many(
+        event(n, n, *["A"] * (n < 3000 or n == 5999), *["B"] * (n >= 2900)) for n in range(6000)
+    )
+    archive.purge(keep=1, flags=["A", "B"])
+    counter = Counter(archive)
+
+    assert ["e5999"] == ids(archive.search(0, flags=["A", "B"]))
+    assert ["e5999"] == ids(archive.search(0, flags=["B", "A"], order="desc"))
+    assert counter.count < 100
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

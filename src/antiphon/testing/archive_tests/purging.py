@@ -91,6 +91,16 @@ class Purging(ArchiveParts):
         assert 0 == archive.purge(keep=0, flags=["nobody has it"])
         assert 0 == archive.purge(keep=0, flags=["A", "C"])
 
+    @pytest.mark.parametrize("flags", [[], ["A"], ["A", "B"]])
+    def test_of_one_time_so_many_stay_as_were_to_be_kept(
+        self, archive: EventStore, flags: list[str]
+    ) -> None:
+        """Those that were saved last."""
+        archive.save_many(event(n, 5, "A", "B") for n in range(7))
+
+        assert 4 == archive.purge(keep=3, flags=flags)
+        assert ["e4", "e5", "e6"] == ids(archive.search(0))
+
     def test_one_call_deletes_at_most_the_limit(self, archive: EventStore) -> None:
         """So that others can write in between; the oldest go first."""
         archive.save_many(event(n, n, "A") for n in range(30))
