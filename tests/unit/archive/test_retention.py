@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from antiphon.archive import ArchiveBusy, Event, EventStore, InvalidRetention, Retention
+from antiphon.archive.event_store import PURGED_AT_ONCE
 from antiphon.archive.retention import apply
 
 NOW = 1000.0
@@ -104,6 +106,24 @@ def test_it_can_be_ended_between_transactions(
         archive, [Retention(max_events=0)], now=NOW, should_stop=lambda: next(asked) == 2
     )
     assert 5 == archive.stats().events
+
+
+def test_who_saves_gets_half_of_the_time(
+    archive: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two full transactions it pauses for as long as the last one took."""
+    left = iter([PURGED_AT_ONCE, PURGED_AT_ONCE, 7, 0])
+    pauses: list[float] = []
+
+    def purge(**_: Any) -> int:
+        threading.Event().wait(0.02)
+        return next(left)
+
+    monkeypatch.setattr(archive, "purge", purge)
+    monkeypatch.setattr("antiphon.archive.retention.time.sleep", pauses.append)
+
+    assert 2 * PURGED_AT_ONCE + 7 == apply(archive, [Retention(max_events=0)])
+    assert [True, True] == [0.02 <= pause <= 1.0 for pause in pauses]
 
 
 def test_an_archive_that_is_locked_is_told(
