@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import urllib.error
@@ -73,8 +74,15 @@ def _ask(url: str, path: str) -> tuple[int, dict[str, Any]]:
     root = url.partition("?")[0].rstrip("/")
     for known in ("/livez", "/readyz", "/metrics"):
         root = root.removesuffix(known)
+    scheme, _, rest = root.partition("://")
+    login, _, where = rest.rpartition("@")
+    # Left in the URL, a password would be part of what urllib says of it.
+    request = urllib.request.Request(f"{scheme}://{where}{path}")  # noqa: S310
+    if login:
+        encoded = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
+        request.add_header("Authorization", f"Basic {encoded}")
     try:
-        with urllib.request.urlopen(root + path, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             return answer.status, _content(answer.read(MAX_BYTES))
     except urllib.error.HTTPError as exc:
         with exc:

@@ -98,10 +98,11 @@ def serve() -> Iterator[Callable[[Answers], str]]:
     """Serve fixed answers by path; returns the URL."""
     servers: list[tuple[HTTPServer, threading.Thread]] = []
 
-    def start(answers: Answers, ahead_s: float = 0.0) -> str:
+    def start(answers: Answers, ahead_s: float = 0.0, login: str | None = None) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, content = answers.get(self.path, (404, {}))
+                is_known = login in (None, self.headers["Authorization"])
+                status, content = answers.get(self.path, (404, {})) if is_known else (401, {})
                 self.send_response_only(status)
                 self.send_header("Date", formatdate(time.time() + ahead_s, usegmt=True))
                 self.end_headers()
@@ -153,12 +154,32 @@ def test_a_service_that_is_not(serve: Callable[[Answers], str]) -> None:
     )
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://host", "http://[::1", "http://a b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1",
+        "ftp://host",
+        "http://[::1",
+        "http://a b",
+        "http://u:se:same@127.0.0.1:1",
+    ],
+)
 def test_a_service_that_does_not_answer(url: str) -> None:
-    """It is one finding."""
+    """It is one finding, without a password."""
     (found,) = look_at_service(url)
 
     assert ("reachable", "wrong") == (found.check, found.status)
+    assert "same" not in str(found)
+
+
+def test_a_service_behind_a_password(serve: Callable[..., str]) -> None:
+    """User and password of the URL are sent, and not shown."""
+    answer = (200, {"service": "recorder"})
+    url = serve({"/livez": answer, "/readyz": answer}, login="Basic dTpzZXNhbWU=")
+    (found,) = look_at_service(url.replace("://", "://u:sesame@"))
+
+    assert ("ok", "recorder is ready") == (found.status, found.text)
+    assert "sesame" not in str(found)
 
 
 class _Bus:
