@@ -118,11 +118,20 @@ def _on_stack(frame: FrameType | None) -> Sequence[BaseEvent]:
         found = _of_frame(frame)
         if found:
             if found[0]._event_id is not None:
-                return found
+                return _followed_by(found, fallback)
             # What a cache tells its own process follows from an event that came.
             fallback = fallback or found
         frame = frame.f_back
     return fallback
+
+
+def _followed_by(events: Sequence[BaseEvent], what: Sequence[BaseEvent]) -> Sequence[BaseEvent]:
+    """Return those of *events* that *what* follows from: of changes, the newest of its key."""
+    if len(events) == 1 or not what:
+        return events
+    key = what[0].__dict__.get("key")
+    same = [event for event in events if key is not None and event.__dict__.get("key") == key]
+    return same[-1:] or events
 
 
 def _of_frame(frame: FrameType) -> Sequence[BaseEvent]:

@@ -7,7 +7,8 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from antiphon import BaseEvent, BrokerEventManager, EventManager, open_bus, open_store
+from antiphon.messaging.subscription_batches import Received
 from antiphon.storage.events import StoreSetEvent
 from antiphon.wire.registry import default_registry
 from patience import wait_until
@@ -142,6 +144,37 @@ def test_an_event_that_travels_wins_over_one_that_follows_from_it(
     wait_until(lambda: bool(lines), "it is heard")
 
     assert str(event._event_id) == lines[0]["event_id"]
+
+
+def test_of_events_that_came_together_the_right_one_is_named(
+    buses: tuple[BrokerEventManager, BrokerEventManager], lines: list[dict[str, Any]]
+) -> None:
+    """What follows from one of a batch follows from the newest change of its key."""
+    sender, receiver = buses
+    receiver.connect(Noted, lambda noted: logger.warning("noted"))
+    batches: list[int] = []
+
+    def on_batch(received: Sequence[Received[Sold]]) -> None:
+        events = [one.event for one in received]
+        batches.append(len(events))
+        for key in ("a", "b", "c"):
+            receiver.emit(Noted(key=key))
+
+    # As a function of a service would be: of others the locals are not looked at.
+    own = types.FunctionType(
+        on_batch.__code__, globals() | {"__name__": "services.own"}, closure=on_batch.__closure__
+    )
+    receiver.subscribe_batches("audit", Sold, own, max_wait_s=5, max_events=4)
+    sent = [Sold(key=key) for key in "abba"]
+    for event in sent:
+        sender.emit(event)
+    wait_until(lambda: len(lines) == 3, "they have come")
+
+    assert [4] == batches
+    assert [sent[3], sent[2], sent[0]] == [
+        next(event for event in sent if str(event._event_id) == line["event_id"]) for line in lines
+    ]
+    assert [None, None, 4] == [line.get("events") for line in lines]
 
 
 def test_an_event_that_stays_is_named_by_its_class(lines: list[dict[str, Any]]) -> None:
