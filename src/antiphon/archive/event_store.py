@@ -97,7 +97,8 @@ class EventStore(ABC):
     ) -> int:
         """Delete the oldest events in one short transaction; return how many.
 
-        Call it again until it returns 0; others can write in between.
+        Call it again until it returns 0; it may delete fewer than there are, and than
+        *limit*: a call ends after half a second, so that others can write in between.
 
         Args:
             before: deletes what is older than this, in seconds since the epoch.

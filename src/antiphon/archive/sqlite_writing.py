@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,13 @@ from antiphon.archive.sqlite_layout import ALL
 from antiphon.archive.sqlite_names import Names, packed, unpacked
 from antiphon.archive.sqlite_walking import count_of, keys_after
 from antiphon.errors import EventNotFound
+
+#: Seconds after which a purge leaves the rest to the next call, so that others can write:
+#: events of megabytes take their time.
+PURGE_S = 0.5
+
+#: Events that are deleted between two looks at the clock.
+_REMOVED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ def purge_before(
 ) -> int:
     """Delete the oldest events with all flags from before a time; return how many."""
     end = math.nextafter(timestamp, -math.inf)
-    return _remove(connection, _oldest(connection, flags, end, limit))
+    return _remove_some(connection, _oldest(connection, flags, end, limit))
 
 
 def purge_to_count(
@@ -113,7 +121,7 @@ def purge_to_count(
 ) -> int:
     """Delete the oldest events with one flag, or with none, but keep so many; return how many."""
     too_many = min(limit, count_of(connection, flags) - keep)
-    return _remove(connection, _oldest(connection, flags, math.inf, too_many))
+    return _remove_some(connection, _oldest(connection, flags, math.inf, too_many))
 
 
 def purge_to_key(
@@ -121,7 +129,7 @@ def purge_to_key(
 ) -> int:
     """Delete the oldest events with all flags up to a key, inclusive; return how many."""
     keys = _oldest(connection, flags, last.timestamp, limit)
-    return _remove(connection, [key for key in keys if not last.is_before(key)])
+    return _remove_some(connection, [key for key in keys if not last.is_before(key)])
 
 
 def _oldest(
@@ -137,10 +145,17 @@ def _oldest(
     return found
 
 
+def _remove_some(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
+    """Delete the first of these events, as many as can be in a short time; return how many."""
+    stop_at = time.monotonic() + PURGE_S
+    count = 0
+    while count < len(keys) and (count == 0 or time.monotonic() < stop_at):
+        count += _remove(connection, keys[count : count + _REMOVED_AT_ONCE])
+    return count
+
+
 def _remove(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
     """Delete events, and all that points to them; return how many."""
-    if not keys:
-        return 0
     tagged: list[tuple[Key, Sequence[int]]] = []
     for key in keys:
         (tags,) = connection.execute(

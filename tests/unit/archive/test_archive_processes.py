@@ -18,6 +18,7 @@ from archive_writer import BATCH, batch
 
 from antiphon.archive import Event, EventStore, open_archive
 from antiphon.archive import sqlite_archive as module
+from antiphon.archive.sqlite_archive import SqliteArchive
 from antiphon.archive.sqlite_file import SETTLE_S, _Underway
 from antiphon.testing.archive_suite import event, everything_since, ids
 from tests.patience import wait_until
@@ -207,6 +208,23 @@ def test_an_archive_may_be_used_after_a_fork(archive: EventStore, path: Path) ->
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     archive.save(event(3))
     assert ["e1", "e2", "e3"] == ids(archive.search(0))
+
+
+def test_a_fork_while_a_lock_is_held(archive: SqliteArchive) -> None:
+    """The child has locks of its own."""
+    with archive._names._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            status = 1
+            try:
+                archive.save(event(1, 1, "A"))
+                status = 0
+            finally:
+                os._exit(status)
+
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ["e1"] == ids(archive.search(0))
 
 
 def test_a_fork_in_the_middle_of_a_write(

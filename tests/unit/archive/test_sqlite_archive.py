@@ -25,7 +25,7 @@ from antiphon.archive import (
 from antiphon.archive import sqlite_reading as reading
 from antiphon.archive.sqlite_archive import SqliteArchive
 from antiphon.errors import AntiphonError, InvalidURL, UnknownScheme
-from antiphon.testing.archive_suite import event, everything_since, ids
+from antiphon.testing.archive_suite import at_once, event, everything_since, ids
 
 
 @pytest.fixture
@@ -205,6 +205,29 @@ def test_flags_that_no_event_has_are_not_kept(archive: EventStore, path: Path) -
         "SELECT name, events FROM names ORDER BY name"
     ).fetchall()
     connection.close()
+
+
+def test_a_purge_that_takes_long_leaves_the_rest_to_the_next(
+    archive: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who want to write wait for a part of it only."""
+    monkeypatch.setattr("antiphon.archive.sqlite_writing.PURGE_S", 0.0)
+    archive.save_many(event(n, n) for n in range(1200))
+
+    assert [500, 500, 195, 0] == [archive.purge(keep=5) for _ in range(4)]
+
+
+def test_all_who_open_a_new_archive_at_once_find_one(path: Path) -> None:
+    """One of them makes the tables."""
+
+    def open_and_save(worker: int) -> None:
+        with open_archive(f"sqlite://{path}") as archive:
+            archive.save(event(worker))
+
+    at_once(open_and_save, 4)
+
+    with open_archive(f"sqlite://{path}") as archive:
+        assert ["e0", "e1", "e2", "e3"] == sorted(ids(archive.search(0)))
 
 
 def test_an_event_too_large_for_sqlite_is_refused(archive: SqliteArchive) -> None:

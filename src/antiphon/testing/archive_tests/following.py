@@ -67,9 +67,10 @@ class Following(ArchiveParts):
         self, archive: EventStore
     ) -> None:
         """Portions of any size put together are everything, once each."""
-        archive.save_many(event(n) for n in range(50))
+        archive.save_many(event(n, 0, "A") for n in range(50))
 
         assert 7 == len(archive.since(0, limit=7).events)
+        assert 7 == len(archive.since(0, limit=7, flags=["A"]).events)
         assert [f"e{n}" for n in range(50)] == ids(everything_since(archive, limit=7))
 
     def test_a_search_up_to_a_place_ends_where_since_goes_on(self, archive: EventStore) -> None:

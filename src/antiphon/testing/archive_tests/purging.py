@@ -111,6 +111,14 @@ class Purging(ArchiveParts):
         assert 6 == archive.purge(before=14.0, keep=8, limit=6)
         assert ["e18"] == ids(archive.search(0))[:1]
 
+    def test_a_limit_holds_for_both_rules_together(self, archive: EventStore) -> None:
+        """What is too old goes first, and what is too many with the next call."""
+        archive.save_many(event(n, n, "A", "B") for n in range(10))
+
+        assert 5 == archive.purge(before=3.0, keep=2, flags=["A", "B"], limit=5)
+        assert 3 == archive.purge(before=3.0, keep=2, flags=["A", "B"], limit=5)
+        assert ["e8", "e9"] == ids(archive.search(0))
+
     @pytest.mark.parametrize(
         "rule",
         [
