@@ -17,7 +17,12 @@ from tests.snippets import Snippet, snippets
 #: Documents whose commands and programs belong together.
 FOLLOWED = (
     "README.md",
+    "docs/how-to/mend-dead-letters.md",
+    "docs/how-to/move-from-encore.md",
+    "docs/how-to/serve-a-store.md",
+    "docs/how-to/share-work.md",
     "docs/how-to/stores-from-a-shell.md",
+    "docs/how-to/test-with-real-servers.md",
     "docs/tutorial/first-steps.md",
 )
 
@@ -62,7 +67,9 @@ def script(document: str, *, before: str = "", replaced: Mapping[str, str] | Non
     return "\n".join(parts)
 
 
-def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
+def run(
+    script: str, folder: Path, environment: Mapping[str, str], *, timeout_s: float = TIMEOUT_S
+) -> str:
     """Run a script of ``script()`` in *folder*; return what was printed, block by block.
 
     Raises:
@@ -76,7 +83,7 @@ def run(script: str, folder: Path, environment: Mapping[str, str]) -> str:
         env={**environment, "SESSION": str(session)},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
     assert 0 == done.returncode, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert not re.search(r"Traceback|Warning|Error\b", done.stderr), done.stderr[-3000:]
@@ -100,10 +107,11 @@ def missing(document: str, printed: str) -> list[str]:
 def _step(snippet: Snippet, number: int, replaced: Mapping[str, str]) -> str:
     """Return what the shell does for one block."""
     code = snippet.whole
+    if snippet.language == "console":
+        typed = re.findall(r"^\$ (.*(?:\\\n.*)*)", snippet.code, re.M)
+        code = "\n".join([snippet.notes.get("first", ""), *typed])
     for usual, here in replaced.items():
         code = code.replace(usual, here)
-    if snippet.language == "console":
-        code = "\n".join(re.findall(r"^\$ (.*(?:\\\n.*)*)", code, re.M))
     if snippet.language == "python":
         code = f"{sys.executable} -W error - <<'END_OF_PROGRAM'\n{code}\nEND_OF_PROGRAM"
     lines = [f"printf '\\n@@ {number}\\n'"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 
 import pika
@@ -13,7 +14,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from antiphon import open_bus
 from antiphon.events.api import BaseEvent
+from antiphon.events.event_id import EventId
 from antiphon.messaging.options import BusOptions
+from antiphon.storage.events import StoreSetEvent
+from antiphon.wire import Codec
 from tests.compose.stack import Stack
 
 SERVICES = ("invalidator", "store-server", "recorder")
@@ -136,9 +140,28 @@ def test_a_program_subscribes_for_good(stack: Stack) -> None:
         subscription.delete()
 
 
-def test_the_operator_looks_at_dead_letters(stack: Stack) -> None:
-    """`antiphon dlq` in a container of its own."""
-    assert "no dead letters" in stack.run("antiphon", "dlq", "ls").lower()
+def test_what_cannot_be_read_is_put_aside(stack: Stack) -> None:
+    """Services put garbage aside with the rights that they have; the operator drops it."""
+    changed = StoreSetEvent(key="prices/eur", metadata={})
+    key = (
+        Codec()
+        .encode(changed, origin="catalogue", event_id=EventId(bytes(12), 1), time_ns=1)
+        .routing_key
+    )
+    with channel_of(stack, "program") as channel:
+        channel.basic_publish("antiphon.events", key, b"garbage")
+
+    def aside() -> set[str]:
+        lines = stack.run("antiphon", "dlq", "ls", "--json").splitlines()
+        return {json.loads(line)["subscription"] for line in lines}
+
+    # The recorder's copy, and that of the invalidator, which listens for itself.
+    stack.wait(lambda: aside() >= {"recorder", "broadcast"}, 20)
+    assert {200} == {stack.ready(name).status for name in SERVICES}
+    for name in SERVICES:
+        assert "antiphon_bus_reconnects_total 0.0" in stack.get(name, "/metrics").body.decode()
+    stack.run("antiphon", "dlq", "drop", "--all", "--yes")
+    assert set() == aside()
 
 
 # -- Redis ---------------------------------------------------------------------

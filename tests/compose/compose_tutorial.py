@@ -37,6 +37,7 @@ def test_the_tutorial_can_be_followed(stack: Stack, tmp_path: Path) -> None:
     }
 
     script = sessions.script(DOCUMENT, before=docker, replaced=usual)
-    printed = sessions.run(script, tmp_path, os.environ | ports)
+    # It builds the image, which may take a while.
+    printed = sessions.run(script, tmp_path, os.environ | ports, timeout_s=400)
 
     assert [] == sessions.missing(DOCUMENT, printed)
