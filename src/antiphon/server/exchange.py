@@ -19,7 +19,7 @@ from antiphon.server.calls import Call, Identity
 from antiphon.server.lingering import has_body, linger
 from antiphon.server.operations import OPERATIONS, Operation
 from antiphon.server.origins import is_from_elsewhere
-from antiphon.server.request_in_hand import RequestInHand, having_in_hand, working_for
+from antiphon.server.request_in_hand import in_hand, request_of, working_for
 from antiphon.server.routing import PROBED, Target, target_of
 from antiphon.server.searching import wish_of
 from antiphon.server.uploads import (
@@ -126,12 +126,7 @@ class Exchange:
         self._send = send
         self._method: str = scope["method"]
         self._headers = _headers_of(scope["headers"])
-        traceparent = self._headers.get(b"traceparent")
-        self._request = RequestInHand(
-            served.name,
-            self._method,
-            None if traceparent is None else traceparent.decode("latin-1"),
-        )
+        self._request = request_of(served.name, self._method, self._headers)
         self._target: Target | None = None
         self._user: Identity | None = None
         self._incoming: Incoming | None = None
@@ -141,8 +136,11 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer the request, whatever it is."""
-        with having_in_hand(self._request):
+        token = in_hand.set(self._request)
+        try:
             await self._run()
+        finally:
+            in_hand.reset(token)
 
     async def _run(self) -> None:
         started = time.perf_counter()
@@ -207,12 +205,12 @@ class Exchange:
 
     async def _performed(self, operation: Operation) -> Answer:
         workers = self._served.workers
+        if self._served.views.is_direct and operation.is_short:
+            return operation.handle(self._call(_NO_BODY))
+        if operation.waits:
+            return await self._awaited(operation)
         handle = partial(working_for, self._request, operation.handle)
         if not operation.body:
-            if operation.waits:
-                return await self._awaited(operation)
-            if self._served.views.is_direct and operation.is_short:
-                return operation.handle(self._call(_NO_BODY))
             return await workers.run(handle, self._call(_NO_BODY))
         is_data = operation.body == "data"
         limit = self._body_limit(is_data)
