@@ -105,3 +105,41 @@ def test_a_full_disk_loses_nothing(disk: SmallDisk, system: str) -> None:
     assert before < 200
     assert list(range(200)) == found
     assert 0 == dead
+
+
+def test_restarts_while_the_archive_is_away_lose_nothing(
+    amqp_url: str, system: str, tmp_path: Path
+) -> None:
+    """The broker counts what came back, as if it had killed recorders; it is archived in order."""
+    with open_archive(f"sqlite:///{tmp_path}/archive.db", timeout_s=0.05) as archive:
+        with open_bus(amqp_url, system=system) as bus:
+            Recorder(bus, archive).start().stop()
+            for number in range(60):
+                bus.emit(Numbered(number=number))
+                if number % 3 == 0:
+                    bus.flush(10)
+            bus.flush(10)
+        locker = sqlite3.connect(tmp_path / "archive.db", isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
+        for _ in range(4):
+            with (
+                open_bus(amqp_url, system=system) as bus,
+                Recorder(bus, archive, max_events=7) as recorder,
+            ):
+                stats = recorder.stats
+                wait_until(lambda stats=stats: stats().failures > 0, "it tried")
+        locker.execute("ROLLBACK")
+        locker.close()
+        with (
+            open_bus(amqp_url, system=system) as bus,
+            Recorder(bus, archive, max_events=7),
+        ):
+            wait_until(lambda: len(numbers(archive)) >= 60, "all is archived")
+            found = numbers(archive)
+            subscription = bus.durable_subscriptions[0]
+            wait_until(lambda: subscription.stats().in_hand == 0, "all is settled")
+            dead = subscription.stats().dead
+            subscription.delete()
+
+    assert list(range(60)) == found
+    assert 0 == dead

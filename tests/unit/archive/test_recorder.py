@@ -243,6 +243,26 @@ def test_a_recorder_that_waits_can_be_stopped(
     assert [] == before
 
 
+def test_restarts_while_the_archive_is_away_lose_nothing(
+    bus: BrokerEventManager, archive: EventStore, recorder_of: Callable[..., Recorder]
+) -> None:
+    """What was in hand each time may look like what kills recorders; it is archived in order."""
+    moody = Moody(archive)
+    moody.errors = [ArchiveFull("no room")] * 1000
+    recorder_of(archive=moody).stop()
+    for number in range(30):
+        emit(bus, number)
+    for _ in range(4):
+        calls = moody.calls
+        recorder = recorder_of(archive=moody, max_events=7)
+        wait_until(lambda calls=calls: moody.calls > calls, "it tried")
+        recorder.stop()
+    moody.errors.clear()
+    recorder_of(archive=moody, max_events=7)
+
+    wait_for(archive, *range(30))
+
+
 def test_a_closed_bus_ends_the_waiting(
     archive: EventStore, recorder_of: Callable[..., Recorder], memory_url: str
 ) -> None:
