@@ -122,10 +122,11 @@ def test_importing_twice_is_harmless(archive: EventStore, other: EventStore) -> 
 
 def test_blank_lines_and_more_fields_are_passed_over(archive: EventStore) -> None:
     """And a mark of the order of bytes; what is not required may be missing."""
-    first = "\ufeff" + line(colour="green")
-    counts = import_lines(archive, [first, "\n", b"  \r\n", line(id="b", tags=None, content=None)])
+    marked = "\ufeff" + line(colour="green")
+    few = line(id="b", tags=None, content=None)
+    counts = import_lines(archive, [marked, "\n", b"  \r\n", marked.encode(), few])
 
-    assert Imported(lines=4, events=2, saved=2) == counts
+    assert Imported(lines=5, events=3, saved=2) == counts
     assert [["x"], []] == [one.tags for one in archive.search(0)]
 
 
@@ -155,6 +156,7 @@ def test_blank_lines_and_more_fields_are_passed_over(archive: EventStore) -> Non
         (line(message="€"), "no base64"),
         (line(message="AAA"), "no base64"),
         (line(message="A A="), "no base64"),
+        (line(message="QUJD!"), "no base64"),
     ],
 )
 def test_a_bad_line_is_told_with_its_number(
