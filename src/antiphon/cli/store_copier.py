@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+from antiphon.cli.store_folder import Folder
 from antiphon.cli.store_opening import transaction_of
-from antiphon.cli.store_output import Counted
-from antiphon.cli.store_words import metadata_text, portions, values_of
+from antiphon.cli.store_output import Counted, gives_same
+from antiphon.cli.store_words import READ_AT_ONCE, metadata_text, portions, values_of
 from antiphon.errors import (
+    AntiphonError,
     AuthenticationError,
     AuthorizationError,
     InvalidKey,
@@ -21,8 +25,9 @@ from antiphon.errors import (
     VersionConflict,
 )
 from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
+from antiphon.storage.backend_store import BackendStore
 from antiphon.storage.journal import ABSENT
-from antiphon.storage.utils import BUFFER_BYTES, DummyTransactionContext, Readable
+from antiphon.storage.utils import DummyTransactionContext, Readable
 from antiphon.terminal.transfer_bars import Batch
 
 #: Bytes up to which a value is held in memory, and shares a transaction.
@@ -31,6 +36,9 @@ SMALL_BYTES = 1 << 20
 #: What a transaction has at most: keys, and bytes of data.
 _PORTION = 200
 _PORTION_BYTES = 8 << 20
+
+#: Keys that are copied at a time where a store is at the other end of a network.
+JOBS = 8
 
 #: What is wrong with one key, and not with the others.
 _OF_ONE_KEY = (
@@ -83,6 +91,9 @@ class Tally:
     failed: int = 0
 
 
+_UNREAD = object()
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A value that is to be written; its data are at hand, or None if they are long."""
@@ -133,6 +144,7 @@ class Copier:
         self._compares_metadata = self._has_metadata and getattr(target, "keeps_metadata", True)
         self._is_transacting = not options.is_dry and _has_transactions(target)
         self._held = _Held()
+        self._counting = threading.Lock()
         self.tally = tally
 
     def copy(self, keys: Sequence[str]) -> None:
@@ -141,41 +153,88 @@ class Copier:
         Raises whatever else goes wrong: a store is away, or full.  What was
         copied until then is in the tally, and in the target.
         """
-        for some in portions(keys, _PORTION):
-            values = dict(values_of(self._source, some))
-            for key in some:
-                try:
-                    self._take(key, values.pop(key, None))
-                except _OF_ONE_KEY as exc:
-                    self._fail(key, exc)
+        with self._threads() as run:
+            for some in portions(keys, READ_AT_ONCE):
+                for item in run(self._begin, self._values(some)):
+                    if item is not None:
+                        self._finish(item)
             self._flush()
+
+    @contextlib.contextmanager
+    def _threads(self) -> Iterator[Callable[..., Iterator[_Item | None]]]:
+        """Give what applies a function to several arguments, and yields the results in order."""
+        if _is_near(self._source) and _is_near(self._target):
+            yield map  # threads would wait for one another
+            return
+        pool = ThreadPoolExecutor(JOBS, "antiphon-copy")
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _values(self, keys: Sequence[str]) -> Iterable[tuple[str, Any]]:
+        """Return *keys* with their values, or with ``_UNREAD``, which leaves it to the threads."""
+        if _is_near(self._source):
+            return values_of(self._source, keys)
+        return ((key, _UNREAD) for key in keys)
 
     # -- One key -------------------------------------------------------------
 
-    def _take(self, key: str, value: Any) -> None:
-        """Decide about *key*, and write it, now or with others."""
-        if value is None:
-            self.tally.gone += 1
-            self._progress.step(1)
-            return
-        new_key = self._options.to_prefix + key.removeprefix(self._options.prefix)
-        found = self._found(new_key)
-        if found is not None and self._options.if_absent:
-            self._note_present()
-            return
-        metadata = value.metadata if self._has_metadata else None
-        if found is not None and self._options.is_quick and self._looks_same(value, found):
-            self._note_same()
-            return
-        data = _all_if_small(value)
-        if found is not None and self._is_same(key, value, data, metadata, found):
-            self._note_same()
-            return
-        self._add(_Item(key, new_key, metadata, data, value.size))
+    def _begin(self, pair: tuple[str, Any]) -> _Item | None:
+        """Decide about a key, and write it if it is small; return what is left to be done.
 
-    def _found(self, key: str) -> Any:
+        Threads do that for several keys at once where stores are far away.
+        """
+        key, value = pair
         try:
-            return self._target.get(key)
+            if value is _UNREAD:
+                value = self._value_at(self._source, key)
+            item = self._look(key, value)
+        except _OF_ONE_KEY as exc:
+            self._fail(key, exc)
+            return None
+        if item is None or item.data is None or self._is_transacting:
+            return item
+        self._write_one_by_one([item])
+        return None
+
+    def _finish(self, item: _Item) -> None:
+        """Do what is left: a long value, or one that shares a transaction."""
+        if item.data is None or not self._is_transacting:
+            self._write_one_by_one([item])
+            return
+        self._held.items.append(item)
+        self._held.size += len(item.data)
+        if len(self._held.items) >= _PORTION or self._held.size >= _PORTION_BYTES:
+            self._flush()
+
+    def _look(self, key: str, value: Any) -> _Item | None:
+        """Return what is to be written for *key*; None if nothing is."""
+        if value is None:
+            self._note("gone")
+            return None
+        new_key = self._options.to_prefix + key.removeprefix(self._options.prefix)
+        if self._options.if_absent and self._target.exists(new_key):
+            self._note("present")
+            return None
+        metadata = value.metadata if self._has_metadata else None
+        found = self._value_at(self._target, new_key)
+        try:
+            if found is not None and self._options.is_quick and self._looks_same(value, found):
+                self._note("same")
+                return None
+            data = _all_if_small(value)
+            if found is not None and self._is_same(key, value, data, metadata, found):
+                self._note("same")
+                return None
+        finally:
+            _let_go(found)
+        return _Item(key, new_key, metadata, data, value.size)
+
+    @staticmethod
+    def _value_at(store: AbstractReadOnlyStore, key: str) -> Any:
+        try:
+            return store.get(key)
         except KeyNotFound:
             return None
 
@@ -197,13 +256,13 @@ class Copier:
             return False
         if data is not None:
             with found.data as there:
-                return _gives_same(BytesIO(data), there)
+                return gives_same(BytesIO(data), there)
         # The stream of a long value may have been begun; a second look has one of its own.
         again = self._source.get(key)
         if self._has_metadata and not self._has_same_metadata(again.metadata, found):
             return False
         with again.data as here, found.data as there:
-            return _gives_same(here, there)
+            return gives_same(here, there)
 
     def _has_same_metadata(self, metadata: dict[str, Any] | None, found: Any) -> bool:
         if not self._compares_metadata or metadata is None:
@@ -211,15 +270,6 @@ class Copier:
         return metadata_text(metadata) == metadata_text(found.metadata)
 
     # -- Writing -------------------------------------------------------------
-
-    def _add(self, item: _Item) -> None:
-        if self._is_transacting and item.data is not None:
-            self._held.items.append(item)
-            self._held.size += len(item.data)
-            if self._held.size >= _PORTION_BYTES:
-                self._flush()
-            return
-        self._write_alone(item)
 
     def _flush(self) -> None:
         """Write what is held, in one transaction if that can be."""
@@ -254,7 +304,7 @@ class Copier:
         except VersionConflict:
             if not (self._options.if_absent and self._target.exists(item.new_key)):
                 raise  # of the source: the value was changed while it was read
-            self._note_present()  # another one was quicker
+            self._note("present")  # another one was quicker
             return
         self._note_copied(item, count)
 
@@ -284,33 +334,43 @@ class Copier:
     # -- The tally -----------------------------------------------------------
 
     def _note_copied(self, item: _Item, size: int) -> None:
-        self.tally.copied += 1
-        self.tally.copied_bytes += size
-        self._tell_copied(item.new_key)
-        self._progress.step(1)
+        with self._counting:
+            self.tally.copied_bytes += size
+            self._tell_copied(item.new_key)
+        self._note("copied")
 
-    def _note_same(self) -> None:
-        self.tally.same += 1
-        self._progress.step(1)
-
-    def _note_present(self) -> None:
-        self.tally.present += 1
-        self._progress.step(1)
+    def _note(self, what: str) -> None:
+        with self._counting:
+            setattr(self.tally, what, getattr(self.tally, what) + 1)
+            self._progress.step(1)
 
     def _fail(self, key: str, error: Exception) -> None:
         if isinstance(error, AuthenticationError):
             raise error  # of no key: nobody is let in
         if isinstance(error, KeyNotFound):
-            self.tally.gone += 1
-        else:
-            self.tally.failed += 1
+            self._note("gone")
+            return
+        with self._counting:
             self._tell_failure(key, error)
-        self._progress.step(1)
+        self._note("failed")
+
+
+def _is_near(store: AbstractReadOnlyStore) -> bool:
+    """Whether an answer comes so quickly that it is not worth asking several at once."""
+    return isinstance(store, BackendStore | Folder)
+
+
+def _let_go(value: Any) -> None:
+    """Close what *value* holds open, which may be a connection."""
+    if value is not None:
+        with contextlib.suppress(AntiphonError, OSError):
+            value.data.close()
 
 
 def _all_if_small(value: Any) -> bytes | None:
     """Return the data of *value*; None if they are long."""
     if value.size is not None and value.size > SMALL_BYTES:
+        _let_go(value)
         return None
     with contextlib.closing(value.data) as stream:
         pieces: list[bytes] = []
@@ -319,25 +379,6 @@ def _all_if_small(value: Any) -> bytes | None:
             pieces.append(piece)
             held += len(piece)
     return b"".join(pieces) if held <= SMALL_BYTES else None
-
-
-def _gives_same(here: Readable, there: Readable) -> bool:
-    """Return whether two streams give the same bytes."""
-    while True:
-        one, other = _read_full(here), _read_full(there)
-        if one != other:
-            return False
-        if not one:
-            return True
-
-
-def _read_full(stream: Readable) -> bytes:
-    pieces: list[bytes] = []
-    held = 0
-    while held < BUFFER_BYTES and (piece := stream.read(BUFFER_BYTES - held)):
-        pieces.append(piece)
-        held += len(piece)
-    return b"".join(pieces)
 
 
 def _has_transactions(store: AbstractStore) -> bool:

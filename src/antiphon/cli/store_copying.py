@@ -142,8 +142,7 @@ def _copy(
     except (AntiphonError, OSError, SystemExit):
         done = tally.copied + tally.same + tally.present
         click.echo(
-            f"antiphon: {done} of {count_text(len(keys), 'key')} are there; the same command goes "
-            "on from here",
+            f"antiphon: {done} of {len(keys)} keys are there; the same command goes on from here",
             err=True,
         )
         raise

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import click
 
 from antiphon.cli.output import ReaderGone, forget_output
-from antiphon.storage.utils import Readable
+from antiphon.storage.utils import BUFFER_BYTES, Readable
 
 #: In place of the name of a file: standard input or output.
 STANDARD = "-"
@@ -133,6 +133,16 @@ class TerminalGuard:
             )
 
 
+def gives_same(here: Readable, there: Readable) -> bool:
+    """Return whether two streams give the same bytes."""
+    while True:
+        one, other = _read_full(here), _read_full(there)
+        if one != other:
+            return False
+        if not one:
+            return True
+
+
 def _mode_of(path: str) -> int | None:
     try:
         return os.stat(path).st_mode
@@ -144,3 +154,12 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def _read_full(stream: Readable) -> bytes:
+    pieces: list[bytes] = []
+    held = 0
+    while held < BUFFER_BYTES and (piece := stream.read(BUFFER_BYTES - held)):
+        pieces.append(piece)
+        held += len(piece)
+    return b"".join(pieces)

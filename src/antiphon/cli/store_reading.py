@@ -166,4 +166,5 @@ def ls(
                 write_line(escaped(key))
             return
         for key, value in values_of(opened, keys):
-            write_line(to_json(facts(key, value)) if is_json else long_row(key, value))
+            if value is not None:
+                write_line(to_json(facts(key, value)) if is_json else long_row(key, value))

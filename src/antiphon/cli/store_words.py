@@ -18,7 +18,7 @@ from antiphon.storage.metadata import decode, encode, normalise
 T = TypeVar("T")
 
 #: Keys whose values are looked at at a time.
-READ_AT_ONCE = 200
+READ_AT_ONCE = 50
 
 #: Names of metadata entries that Python's own words for arguments hide.
 _UNASKABLE = ("self", "select")
@@ -108,15 +108,17 @@ def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
-def values_of(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yield each of *keys* that is still there, with its value."""
+def values_of(store: AbstractReadOnlyStore, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each of *keys* with its value; None if it is gone."""
     for some in portions(keys, READ_AT_ONCE):
+        done = 0
         try:
-            found = list(zip(some, store.multiget(some), strict=True))
+            # Not as a list: each value may have a MiB.
+            for key, value in zip(some, store.multiget(some), strict=True):
+                yield key, value
+                done += 1
         except KeyError:
-            yield from _one_by_one(store, some)
-        else:
-            yield from found
+            yield from ((key, _value_if_any(store, key)) for key in some[done:])
 
 
 def facts(key: str, value: Any) -> dict[str, Any]:
@@ -148,10 +150,8 @@ def _iso(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
 
 
-def _one_by_one(store: AbstractReadOnlyStore, keys: list[str]) -> Iterator[tuple[str, Any]]:
-    for key in keys:
-        try:
-            value = store.get(key)
-        except KeyError:
-            continue
-        yield key, value
+def _value_if_any(store: AbstractReadOnlyStore, key: str) -> Any:
+    try:
+        return store.get(key)
+    except KeyError:
+        return None

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,16 @@ def test_who_writes_a_key_first_keeps_it(
     """A key that comes between the look and the write is there, too."""
     target = scene.other("copy")
     scene.run("set", target, "x", "--text", "x")
-    found = store_copier.Copier._found
+    look = store_copier.Copier._look
 
-    def late(self: Any, name: str) -> Any:
-        result = found(self, name)
+    def late(self: Any, name: str, value: Any) -> Any:
+        result = look(self, name, value)
         if name == key:
             with opened(target) as store:
                 store.set_data(key, BytesIO(b"quicker"))
         return result
 
-    monkeypatch.setattr(store_copier.Copier, "_found", late)
+    monkeypatch.setattr(store_copier.Copier, "_look", late)
     told = copy(scene, capsys, scene.url, target, "--if-absent")
     assert (3, 1) == (told["copied"], told["present"])
     assert b"quicker" == content(target)[key][0]
@@ -176,6 +177,33 @@ def test_a_dry_run_writes_nothing(scene: Scene, capsys: pytest.CaptureFixture[st
     assert before == content(target)
     told = set(capsys.readouterr().out.splitlines())
     assert {"would copy prices/eur", "would copy prices/usd", "would copy 2 keys, 5 B"} == told
+
+
+@pytest.mark.parametrize("options", [[], ["--if-absent"]])
+def test_far_stores_are_asked_for_several_keys_at_once(
+    scene: Scene,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each key is copied once, and counted once, whichever thread it falls to."""
+    scene.fill({f"many/{number}": bytes([number]) for number in range(200)})
+    folder = scene.folder / "out"
+    at_once: list[int] = []
+    write = Folder.set
+
+    def set_(self: Folder, *arguments: Any, **options: Any) -> Any:
+        at_once.append(sum(t.name.startswith("antiphon-copy") for t in threading.enumerate()))
+        return write(self, *arguments, **options)
+
+    monkeypatch.setattr(Folder, "set", set_)
+    monkeypatch.setattr(store_copier, "_is_near", lambda store: False)
+    told = copy(scene, capsys, scene.url, str(folder), *options)
+
+    assert (203, 1) == (told["copied"], told["failed"])
+    assert len(at_once) == 203
+    assert 1 < max(at_once) <= store_copier.JOBS
+    assert all((folder / f"many/{n}").read_bytes() == bytes([n]) for n in range(200))
 
 
 def test_a_copy_that_was_killed_goes_on(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
