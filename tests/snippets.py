@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -75,7 +76,7 @@ def _notes(before: str) -> dict[str, str]:
         comment = _COMMENT.fullmatch(before[start:])
         if comment is None:
             break
-        notes[comment[1]] = comment[2] or ""
+        notes[comment[1]] = textwrap.dedent(comment[2] or "")
         before = before[:start].rstrip(" ")
     return notes
 

@@ -62,8 +62,18 @@ def test_comments_are_heard(document: str) -> None:
     """A comment that is misspelt, or stands elsewhere, would tell nobody anything."""
     notes = [note for snippet in snippets(document) for note in snippet.notes]
 
+    comments = re.findall("^( *)<!--(.*?)-->", (ROOT / document).read_text(), re.M | re.S)
+    # A line that is not as deep in a list as its comment would end it, and be shown.
+    shown = [
+        line
+        for indent, comment in comments
+        for line in comment.splitlines()[1:]
+        if line and not line.startswith(indent)
+    ]
+
     assert [] == [note for note in notes if note not in NOTES]
-    assert len(re.findall("^ *<!--", (ROOT / document).read_text(), re.M)) == len(notes)
+    assert len(comments) == len(notes)
+    assert [] == shown
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
