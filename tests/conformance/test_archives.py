@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from list_archive import ListArchive
 
 from antiphon.archive import EventStore, open_archive
 from antiphon.testing.archive_suite import ArchiveSuite
@@ -23,3 +24,12 @@ class TestSqliteArchive(ArchiveSuite):
         """A second one on the same file."""
         with open_archive(f"sqlite://{tmp_path}/archive.db") as archive:
             yield archive
+
+
+class TestListArchive(ArchiveSuite):
+    """A backend that knows nothing of the first one, as a third party would write it."""
+
+    @pytest.fixture
+    def archive(self) -> EventStore:
+        """A fresh archive."""
+        return ListArchive()
