@@ -149,13 +149,16 @@ def test_it_comes_up_without_its_servers(
 
 
 def test_no_password_is_logged(tmp_path: Path, amqp_url: str, redis_url: str) -> None:
-    """A wrong password is told, and is nowhere to be read."""
+    """A wrong password is told, and is nowhere to be read, though all settings are logged."""
     url = amqp_url.replace("guest:guest@", "guest:hush-hush@")
     with service(tmp_path, url, redis_url) as running:
         wait_until(lambda: "does not accept user" in running.log.read_text(), running.describe)
+        settings = running.logged("settings")
 
         assert running.get("/readyz")[0] == 503
         assert "hush" not in running.describe()
+        assert settings["amqp_url"] == url.replace("hush-hush", "***")
+        assert settings["caches"][0]["name"] == "prices"
 
 
 @pytest.mark.parametrize(
