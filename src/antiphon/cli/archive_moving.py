@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
 from antiphon.archive.exchange import Imported, export_lines, import_lines
@@ -64,23 +66,14 @@ def replay(
         raise click.UsageError("say where to: --to SUBSCRIPTION, or --queue QUEUE")
     if choice.is_everything() and not is_all:
         raise click.UsageError("say which: --since, --class and the like; or --all")
+    so_far = _SoFar()
     options = BusOptions(answers_roll_call=False)
-    done = Replayed()
-    with (
-        opened(archive_url) as store,
-        open_bus(given_url(url), system=system, options=options) as bus,
-        batch("replaying", None) as shown,
-    ):
-        seen = 0
-
-        def progress(so_far: Replayed) -> None:
-            nonlocal seen, done
-            done = so_far
-            count = so_far.sent + so_far.skipped + so_far.unreadable
-            shown.step(count - seen)
-            seen = count
-
-        try:
+    try:
+        with (
+            opened(archive_url) as store,
+            open_bus(given_url(url), system=system, options=options) as bus,
+            batch("replaying", None) as shown,
+        ):
             done = send_again(
                 store,
                 choice.since,
@@ -89,14 +82,11 @@ def replay(
                 choice.match,
                 to=bus.replay_to(subscription, queue=queue),
                 speed=speed,
-                progress=progress,
+                progress=so_far.shown_by(shown.step),
             )
-        except BaseException:
-            # Also Ctrl-C: who goes on later needs to know where.
-            if done.latest is not None:
-                where = f"{done.sent} events were sent, up to {told(done.latest)}"
-                click.echo(f"antiphon: {where}; go on with --since @{done.latest!r}", err=True)
-            raise
+    except BaseException:  # also Ctrl-C
+        so_far.tell()
+        raise
     _tell_replayed(done, subscription or queue or "", is_json)
 
 
@@ -168,6 +158,31 @@ def import_(archive_url: str | None, file: str | None, is_json: bool) -> None:
         known = done.events - done.saved
         rest = f"; {known} of {done.events} were there" if known else ""
         write_line(f"imported {_events(done.saved)}{rest}")
+
+
+class _SoFar:
+    """How far a replay has come: who goes on later needs to know."""
+
+    def __init__(self) -> None:
+        self._done = Replayed()
+        self._count = 0
+
+    def shown_by(self, step: Callable[[int], None]) -> Callable[[Replayed], None]:
+        """Return what takes note of what is done, and calls *step* with how much more that is."""
+
+        def progress(done: Replayed) -> None:
+            count = done.sent + done.skipped + done.unreadable
+            step(count - self._count)
+            self._done, self._count = done, count
+
+        return progress
+
+    def tell(self) -> None:
+        """Say on standard error what was sent, if anything was."""
+        latest = self._done.latest
+        if latest is not None:
+            where = f"{self._done.sent} events were sent, up to {told(latest)}"
+            click.echo(f"antiphon: {where}; go on with --since @{latest!r}", err=True)
 
 
 def _tell_replayed(done: Replayed, where: str, is_json: bool) -> None:
