@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from antiphon.archive.event import Event
 from antiphon.errors import InvalidSearch
 
+#: Flags that one search can ask for.
+MAX_FLAGS = 100
+
 #: Larger than every place.
 _LAST_PLACE = 2**63 - 1
 
@@ -131,7 +134,10 @@ def checked_flags(flags: Iterable[str] | None) -> tuple[str, ...]:
             raise InvalidSearch(f"a flag must be text, not {flag!r:.80}")
         if not is_unicode(flag):
             raise InvalidSearch(f"no event has the flag {flag!r:.80}: it has half a character")
-    return tuple(dict.fromkeys(found))
+    once = tuple(dict.fromkeys(found))
+    if len(once) > MAX_FLAGS:
+        raise InvalidSearch(f"{len(once)} flags are too many; ask for at most {MAX_FLAGS}")
+    return once
 
 
 def is_unicode(text: str) -> bool:

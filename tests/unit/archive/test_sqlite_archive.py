@@ -57,6 +57,14 @@ def test_an_archive_keeps_what_it_has(path: Path) -> None:
         assert ["e0", "e1", "e2"] == ids(again.search(0, flags=["A"]))
 
 
+def test_a_commit_is_on_the_disk(archive: SqliteArchive, path: Path) -> None:
+    """What was saved survives a power cut: sqlite waits for the disk at each commit."""
+    (connection,) = archive._file._idle
+
+    assert (2,) == connection.execute("PRAGMA synchronous").fetchone()
+    assert ("wal",) == connection.execute("PRAGMA journal_mode").fetchone()
+
+
 def test_a_relative_path_names_a_file_of_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

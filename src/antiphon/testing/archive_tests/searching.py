@@ -70,6 +70,9 @@ class Searching(ArchiveParts):
         assert ["e1", "e2", "e3"] == ids(archive.search(0, flags=[]))
         assert [] == ids(archive.search(0, flags=["A", "nobody has it"]))
         assert [] == ids(archive.search(0, flags=["a"]))
+        many = [f"flag {n}" for n in range(100)]
+        archive.save(event(4, 4, *many))
+        assert ["e4"] == ids(archive.search(0, flags=many))
 
     def test_flags_that_hardly_meet_are_found_together(self, archive: EventStore) -> None:
         """Long stretches in which events have one of two flags hide none that has both."""
@@ -148,6 +151,7 @@ class Searching(ArchiveParts):
             {"ts_start": 0, "flags": [1]},
             {"ts_start": 0, "flags": ["\ud800"]},
             {"ts_start": 0, "flags": 7},
+            {"ts_start": 0, "flags": [f"flag {n}" for n in range(101)]},
             {"ts_start": 0, "match": "(a"},
             {"ts_start": 0, "match": "*"},
             {"ts_start": 0, "match": b"a"},
