@@ -20,7 +20,9 @@ from antiphon.errors import (
     QueueMissing,
 )
 from antiphon.events.delivery import delivery_of
+from antiphon.messaging.browser import open_browser
 from antiphon.messaging.bus import BrokerEventManager
+from antiphon.messaging.dead_letters import dead_queue
 from antiphon.messaging.memory import MemoryBroker
 from antiphon.messaging.replay_mark import REPLAY_HEADER, mark_of, new_mark
 from antiphon.messaging.transport import Message
@@ -204,6 +206,77 @@ def test_a_failing_event_of_a_replay_is_tried_again(bus_of: Opener) -> None:
 
     wait_until(lambda: subscription.stats().dead == 1)
     assert [1, 1, 1, 2, 2] == sorted(calls)
+
+
+def test_what_is_left_of_a_replay_comes_to_the_next_subscriber(
+    bus_of: Opener, heard: Heard
+) -> None:
+    """Closed in the midst of a message: the rest of it comes singly, and nothing twice."""
+    bus = bus_of()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hear(event: Any) -> None:
+        heard(event)
+        if event._delivery.replayed and event.number == 2:
+            begun.set()
+            go_on.wait(10)
+
+    subscription = bus.subscribe("books", Paid, hear)
+    messages = past(bus, *(Paid(number=number) for number in range(6)))
+    heard.wait(6)
+    bus.replay_to("books").send(messages)
+    begun.wait(10)
+    closing = threading.Thread(target=subscription.close)
+    closing.start()
+    wait_until(lambda: subscription.is_closed)
+    go_on.set()
+    closing.join(10)
+
+    bus.subscribe("books", Paid, heard)
+    bus.emit(Paid(number=6))
+
+    assert [0, 1, 2, 3, 4, 5, 6] == numbers(heard.wait(13)[6:])
+
+
+def test_what_was_handled_at_the_second_attempt_is_known_too(bus_of: Opener, heard: Heard) -> None:
+    """A copy of it in the same replay is passed over."""
+    bus = bus_of()
+
+    def hear(event: Any) -> None:
+        heard(event)
+        if len(heard.events) == 2:
+            raise ValueError("once")
+
+    options = SubscriptionOptions(retry_delay_s=0)
+    subscription = bus.subscribe("books", Paid, hear, options=options)
+    messages = past(bus, Paid(number=1))
+    queue = bus.replay_to("books")
+    queue.send(messages)
+    heard.wait(3)
+    queue.send(messages)
+
+    wait_until(lambda: subscription.stats().duplicates == 1)
+    assert 3 == len(heard.events)
+
+
+def test_a_dead_letter_stays_in_its_replay(bus_of: Opener, memory_url: str) -> None:
+    """Else nobody would handle it when it is sent back: its id was handled before."""
+    bus = bus_of()
+
+    def hear(event: Any) -> None:
+        if event._delivery.replayed:
+            raise ValueError("not again")
+
+    options = SubscriptionOptions(delivery_limit=1)
+    subscription = bus.subscribe("books", Paid, hear, options=options)
+    queue = bus.replay_to("books")
+    queue.send(past(bus, Paid(number=1), Paid(number=2)))
+    wait_until(lambda: subscription.stats().dead == 2)
+    with open_browser(memory_url) as browser:
+        letter = browser.get(dead_queue(bus.system))
+
+    assert letter is not None
+    assert queue.mark == (letter.message.headers or {})[REPLAY_HEADER]
 
 
 def test_a_queue_that_is_not_there_is_told(bus_of: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
