@@ -49,7 +49,8 @@ def test_a_system_at_work(amqp_url: str, redis_url: str, system: str, doctor: Do
     """Everything is well, and nothing is left behind at the broker."""
     with open_bus(amqp_url, system=system) as bus:
         bus.subscribe("audit", BaseEvent, lambda event: None).wait_ready(20)
-        found = doctor("--url", amqp_url, "--system", system, "--redis", redis_url)
+        servers = ["--url", amqp_url, "--redis", redis_url]
+        found = doctor(*servers, "--system", system, "--wait", "1")
 
     assert [] == [one for one in found.values() if one["status"] in ("warning", "wrong")]
     assert "RabbitMQ" == found["version"]["facts"].get("product", "RabbitMQ")

@@ -58,7 +58,7 @@ def doctor(url: str, capsys: pytest.CaptureFixture[str]) -> Doctor:
     """Runs the command, and returns what it says, by "subject check", with its exit status."""
 
     def examine(*arguments: str) -> dict[str, Any]:
-        status = run(["doctor", "--url", url, "--wait", "0.2", "--json", *arguments])
+        status = run(["doctor", "--url", url, "--wait", "0.3", "--json", *arguments])
         told = json.loads(capsys.readouterr().out)
         found = {f"{one['subject']} {one['check']}": one for one in told["findings"]}
         return {**found, "exit status": status, "told": told}
