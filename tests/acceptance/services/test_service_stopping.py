@@ -28,8 +28,8 @@ anonymous = "write"
 url = "memory:"
 """
 
-#: Seconds that the service is given, and that it may take; by default docker gives it 10.
-STOP_TIMEOUT_S, WITHIN_S = 5, 6.0
+#: Seconds that docker, by default, gives a container between SIGTERM and SIGKILL.
+WITHIN_S = 10.0
 
 #: Logged of what is given up.
 GIVEN_UP = "with 1 events that the broker has not confirmed"
@@ -45,17 +45,20 @@ def proxy(amqp_url: str) -> Iterator[Node]:
         yield node
 
 
+def behind(proxy: Node, amqp_url: str) -> str:
+    """URL of the broker through the proxy."""
+    parts = urlsplit(amqp_url)
+    return parts._replace(netloc=f"guest:guest@127.0.0.1:{proxy.port}").geturl()
+
+
 @pytest.fixture
 def server(tmp_path: Path, amqp_url: str, proxy: Node) -> Iterator[ServiceProcess]:
     """A store server behind the proxy, which is ready."""
-    parts = urlsplit(amqp_url)
-    url = parts._replace(netloc=f"guest:guest@127.0.0.1:{proxy.port}").geturl()
     with service_process(
         "services.store_server",
         tmp_path,
         SETTINGS,
-        ANTIPHON_AMQP_URL=url,
-        ANTIPHON_STOP_TIMEOUT_S=str(STOP_TIMEOUT_S),
+        ANTIPHON_AMQP_URL=behind(proxy, amqp_url),
     ) as running:
         running.wait_for(200)
         yield running
@@ -104,3 +107,30 @@ def test_a_broker_that_hangs_is_not_waited_for(server: ServiceProcess, proxy: No
     assert 0 == status
     assert took_s < WITHIN_S
     assert any(GIVEN_UP in line["message"] for line in server.lines())
+
+
+@pytest.mark.parametrize("module", ["services.invalidator", "services.recorder"])
+def test_other_services_do_not_wait_for_it_either(
+    tmp_path: Path, amqp_url: str, proxy: Node, module: str
+) -> None:
+    """They have nothing for the broker, but are asked to leave it cleanly."""
+    settings = f"""
+    [[caches]]
+    mount_point = "prices/"
+    cache_url = "sqlite:{tmp_path}/cache.db"
+    backing_url = "sqlite:{tmp_path}/store.db"
+    """
+    if module == "services.recorder":
+        settings = f'archive_url = "sqlite:{tmp_path}/archive.db"'
+    url = behind(proxy, amqp_url)
+    with service_process(module, tmp_path, settings, ANTIPHON_AMQP_URL=url) as running:
+        running.wait_for(200)
+        proxy.fall_silent()
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        status = running.process.wait(WITHIN_S)
+        took_s = time.monotonic() - began
+        proxy.speak()
+
+    assert 0 == status
+    assert took_s < WITHIN_S
