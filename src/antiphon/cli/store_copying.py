@@ -100,10 +100,13 @@ def cp(
     options = CopyOptions(
         prefix, prefix if to_prefix is None else to_prefix, if_absent, is_quick, is_dry
     )
-    with _source(source) as here, _target(target, url, system, is_dry) as there:
-        chosen = list(dict.fromkeys(keys)) or list(chosen_keys(here, prefix, conditions))
+    with _source(source) as here:
+        if filters and isinstance(here, Folder):
+            raise click.UsageError("files have no metadata, so --filter finds none")
         _check_named(here, keys)
-        tally = _copy(here, there, chosen, options, is_json)
+        chosen = list(dict.fromkeys(keys)) or list(chosen_keys(here, prefix, conditions))
+        with _target(target, url, system, is_dry) as there:
+            tally = _copy(here, there, chosen, options, is_json)
     return FAILED if tally.failed else 0
 
 

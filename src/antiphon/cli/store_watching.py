@@ -30,7 +30,6 @@ from antiphon.storage.abstract_store import AbstractReadOnlyStore
 from antiphon.storage.events import StoreModificationEvent
 from antiphon.storage.journal import Journal, JournalEntry, Position
 from antiphon.storage.journals import journals_of, wait_for_change
-from antiphon.storage.static_url_store import StaticURLStore
 
 #: Seconds that a journal is waited for at a time; in between one looks for the reader.
 LOOK_S = 1.0
@@ -263,6 +262,9 @@ def _print_polled(
     count: int | None,
 ) -> None:
     """Print what *store* finds out about itself."""
+    # Only here: it brings a library for HTTP along, which takes a while.
+    from antiphon.storage.static_url_store import StaticURLStore
+
     if not isinstance(store, StaticURLStore) or store.poll <= 0:
         raise StoreError(
             f"{store!r} has no journal, so it cannot be watched; --events listens to a broker"

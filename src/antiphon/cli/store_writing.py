@@ -110,18 +110,17 @@ def set_(
     if is_meta_only and metadata is None:
         raise click.UsageError("--meta-only needs --meta or --meta-file")
     size = None
-    with writing(store, url, system) as opened:
+    data = contextlib.nullcontext((None, None)) if is_meta_only else _source(file, text)
+    # The source first: a slip in its name makes no store.
+    with data as (source, total), writing(store, url, system) as opened:
         try:
-            if is_meta_only:
+            if source is None:
                 version = opened.update_metadata(key, metadata or {}, **_if(expect))
             else:
-                with (
-                    _source(file, text) as (source, total),
-                    transfer(f"storing {key}", total) as step,
-                ):
+                with transfer(f"storing {key}", total) as step:
                     counted = Counted(source, step)
                     version = _put(opened, key, counted, metadata, expect)
-                    size = counted.count
+                size = counted.count
         except (VersionConflict, KeyNotFound) as exc:
             click.echo(f"antiphon: {exc}", err=True)
             return NOT_SO

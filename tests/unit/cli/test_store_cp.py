@@ -161,9 +161,15 @@ def test_a_store_is_copied_into_itself(scene: Scene) -> None:
 
 
 def test_a_missing_key_that_is_named_stops_all(scene: Scene) -> None:
-    """Nothing is copied then."""
+    """Nothing is copied then, and no store is made."""
     assert 1 == scene.run("cp", scene.url, scene.other("copy"), "logo", "none")
-    assert {} == content(scene.other("copy"))
+    assert ["shop.db"] == os.listdir(scene.folder)
+
+
+def test_files_are_not_found_by_metadata(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who asks for that gets an error, and not nothing."""
+    assert 2 == scene.run("cp", scene.folder, scene.url, "--filter", "n=1")
+    assert "files have no metadata" in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:

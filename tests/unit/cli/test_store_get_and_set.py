@@ -154,6 +154,13 @@ def test_wrong_calls_say_what_is_right(
     assert [] == os.listdir(scene.folder)
 
 
+def test_a_missing_file_makes_no_store(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip in its name leaves nothing behind."""
+    assert 1 == scene.run("set", scene.url, "k", scene.folder / "none")
+    assert "No such file" in capsys.readouterr().err
+    assert [] == os.listdir(scene.folder)
+
+
 def test_a_broker_is_told(scene: Scene) -> None:
     """The command ends when the event is confirmed, so whoever listens has it."""
     broker = f"memory://{os.urandom(6).hex()}"
