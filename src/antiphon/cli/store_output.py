@@ -89,9 +89,11 @@ def replaced_file(path: str) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(number)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as exc:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(exc, OSError) and exc.errno is not None and exc.filename is None:
+            raise OSError(exc.errno, exc.strerror, path) from exc  # a full disk names no file
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from datetime import UTC, datetime
@@ -239,21 +240,21 @@ def test_a_missing_key_leaves_a_file_alone(scene: Scene) -> None:
     assert b"old" == file.read_bytes()
 
 
-def test_a_read_that_fails_leaves_a_file_alone(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_leaves_a_file_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also after a part of it was written elsewhere."""
+    """Nothing else is left there, and the file is named."""
     scene.fill({"k": BINARY})
     file = scene.folder / "out"
     file.write_bytes(b"old")
 
     def fail(*_: object) -> None:
-        raise SystemExit(130)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(SystemExit):
-        scene.run("get", scene.url, "k", file)
 
+    assert 1 == scene.run("get", scene.url, "k", file)
+    assert f"No space left on device: '{file}'" in capsys.readouterr().err
     assert b"old" == file.read_bytes()
     assert {"out", "shop.db"} == set(os.listdir(scene.folder))
 
