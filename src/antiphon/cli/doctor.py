@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 
@@ -66,6 +67,14 @@ _INDENT = 11
     "the broker.",
 )
 @click.option(
+    "--subscription",
+    "subscriptions",
+    multiple=True,
+    metavar="NAME",
+    help="A durable subscription that there should be, whether a process has it open or not.  May "
+    "be given several times.",
+)
+@click.option(
     "--redis",
     "redis_urls",
     multiple=True,
@@ -103,6 +112,7 @@ def doctor(
     url: str | None,
     system: str,
     management: str | None,
+    subscriptions: tuple[str, ...],
     redis_urls: tuple[str, ...],
     archive_url: str | None,
     health_urls: tuple[str, ...],
@@ -122,7 +132,8 @@ def doctor(
     archive_url = archive_url or read_variable(ARCHIVE_URL)
     looks: list[Iterator[Finding]] = []
     if url or read_variable(AMQP_URL) or not (redis_urls or archive_url or health_urls):
-        looks.append(_look_at_system(given_url(url), system, management, wait_s))
+        wanted = _Wanted(system, management, subscriptions, wait_s)
+        looks.append(_look_at_system(given_url(url), wanted))
     looks += [look_at_redis(one) for one in redis_urls]
     looks += [look_at_archive(one) for one in filter(None, [archive_url])]
     looks += [look_at_service(one) for one in health_urls]
@@ -157,20 +168,27 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _look_at_system(
-    url: str, system: str, management_url: str | None, wait_s: float
-) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be looked at of a system; see the options."""
+
+    system: str
+    management_url: str | None
+    subscriptions: tuple[str, ...]
+    wait_s: float
+
+
+def _look_at_system(url: str, wanted: _Wanted) -> Iterator[Finding]:
     try:
-        yield from _look_at_broker(url, system, management_url, wait_s)
+        yield from _look_at_broker(url, wanted)
     except AntiphonError as exc:
         text, _, advice = str(exc).partition("; ")
         yield Finding("broker", "reachable", "wrong", text, advice, {"url": mask_url(url)})
 
 
-def _look_at_broker(
-    url: str, system: str, management_url: str | None, wait_s: float
-) -> Iterator[Finding]:
-    management = None if management_url is None else Management(management_url, url)
+def _look_at_broker(url: str, wanted: _Wanted) -> Iterator[Finding]:
+    system = wanted.system
+    management = None if wanted.management_url is None else Management(wanted.management_url, url)
     with open_browser(url, name=f"{system} doctor") as browser:
         yield look_at_version(browser, mask_url(url), system)
         with open_bus(url, system=system, options=BUS_OPTIONS) as bus:
@@ -191,7 +209,7 @@ def _look_at_broker(
                 processes = []
             else:
                 yield look_at_rights(browser, system)
-                overview = look_around(bus, browser, wait_s, known)
+                overview = look_around(bus, browser, wanted.wait_s, known, wanted.subscriptions)
                 processes = overview.processes
                 yield from look_at_processes(processes)
                 yield from look_at_queues(overview)

@@ -111,7 +111,8 @@ def look_at_queues(overview: Overview) -> Iterator[Finding]:
             "complete",
             "skipped",
             "queues that no process has open cannot be seen",
-            "--management http://user:password@host:15672 shows them",
+            "--management http://user:password@host:15672 shows them; --subscription NAME looks at "
+            "one",
         )
 
 
@@ -119,8 +120,10 @@ def _queue(queue: Queue, system: str) -> Finding | None:
     name = queue.name.removeprefix(f"{system}.sub.")
     facts = {"queue": queue.name, "ready": queue.ready, "consumers": queue.consumers}
     if queue.ready is None:
-        advice = "its processes declare it again by themselves; events in between are missing"
-        return Finding("queues", "exists", "wrong", f"{queue.name} is gone", advice, facts)
+        advice = f"start the program that subscribes as '{name}': until then it misses all events"
+        if queue.users:
+            advice = "its processes declare it again by themselves; events in between are missing"
+        return Finding("queues", "exists", "wrong", f"{queue.name} is not there", advice, facts)
     waiting = _counted(queue.ready, "message waits", "messages wait")
     if queue.state not in (None, "running", "idle", "flow"):
         text = f"{queue.name} is '{queue.state}' at the broker"

@@ -84,6 +84,7 @@ def look_around(
     browser: QueueBrowser,
     wait_s: float,
     known: Iterable[dict[str, Any]] | None = None,
+    subscriptions: Iterable[str] = (),
 ) -> Overview:
     """Return what there is in the system of *bus*.
 
@@ -92,6 +93,7 @@ def look_around(
         browser: looks into the queues.
         wait_s: seconds to wait for answers.
         known: the broker's own list of queues, from its management; None if nobody asked.
+        subscriptions: names of some that are looked at in any case.
     """
     processes = bus.roll_call(wait_s)
     queues: dict[str, Queue] = {}
@@ -101,6 +103,8 @@ def look_around(
             queue.listens_to = sorted({*queue.listens_to, *all_in_words(one.bindings)})
             queue.users.append(called(process))
             queue.unacknowledged = (queue.unacknowledged or 0) + one.in_hand
+    for name in subscriptions:
+        queues.setdefault(f"{bus.system}.sub.{name}", Queue(f"{bus.system}.sub.{name}"))
     dead = dead_queue(bus.system)
     for told in known or ():
         name = str(told.get("name", ""))

@@ -167,6 +167,21 @@ def test_events_that_wait_for_the_broker(bus: BrokerEventManager, doctor: Doctor
     assert "warning" == doctor()["processes buffers"]["status"]
 
 
+def test_a_subscription_that_nobody_has_open(bus: BrokerEventManager, doctor: Doctor) -> None:
+    """Named, its queue is looked at: nobody consumes it, or it is not there."""
+    bus.subscribe("audit", Examined, ignore).close()
+    bus.emit(Examined())
+    bus.flush(10)
+    left = doctor("--subscription", "audit")["queues consumers"]
+    never = doctor("--subscription", "bills")["queues exists"]
+
+    assert ("wrong", "nobody consumes antiphon.sub.audit; 1 message waits") == (
+        left["status"],
+        left["text"],
+    )
+    assert ("wrong", "antiphon.sub.bills is not there") == (never["status"], never["text"])
+
+
 def test_a_management_plugin_that_does_not_answer(
     bus: BrokerEventManager, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
