@@ -24,7 +24,7 @@ from antiphon.archive.sqlite_writing import (
     purge_to_count,
     purge_to_key,
 )
-from antiphon.errors import ArchiveUnusable, EventNotFound, EventWriteException
+from antiphon.errors import ArchiveUnusable, EventNotFound, EventWriteException, InvalidEvent
 from antiphon.storage.forking import Forked
 from antiphon.storage.opening import url_flag, url_parameters, url_path
 
@@ -98,7 +98,10 @@ class SqliteArchive(EventStore, Forked):
     # -- Writing -------------------------------------------------------------
 
     def _save(self, events: list[Event]) -> int:
-        done = self._write(lambda connection: insert(connection, self._names, events))
+        try:
+            done = self._write(lambda connection: insert(connection, self._names, events))
+        except OverflowError as exc:
+            raise InvalidEvent(f"an event is too large for {self.location}: {exc}") from exc
         self._names.remember(done.numbers, done.forgotten)
         self._ring()
         return done.count

@@ -15,7 +15,6 @@ from antiphon.errors import (
     ArchiveClosed,
     ArchiveFull,
     ArchiveUnusable,
-    EventStoreException,
     EventWriteException,
     InvalidEvent,
 )
@@ -74,7 +73,11 @@ class ArchiveFile(Medium):
             _wait_for_commit(connection, before, self.timeout_s)
 
     def _open(self) -> Any:
-        connection = super()._open()
+        try:
+            connection = super()._open()
+        except UnicodeDecodeError as exc:
+            # So Python tells of tables with broken definitions.
+            raise ArchiveUnusable(f"{self.location} is broken: {exc.object!r}") from exc
         connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
         return connection
 
@@ -169,13 +172,14 @@ class _ArchiveErrors(MediumErrors):
             return ArchiveUnusable(
                 f"cannot open {where}: {exc}; its folder must be there, and open to this user"
             )
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            return ArchiveUnusable(f"{where} is no sqlite database, or a broken one: {exc}")
-        if code == sqlite3.SQLITE_TOOBIG or isinstance(exc, sqlite3.DataError):
+        if code == sqlite3.SQLITE_TOOBIG:
             return InvalidEvent(f"an event is too large for sqlite in {where}: {exc}")
         if code == sqlite3.SQLITE_IOERR:
             return ArchiveUnusable(f"cannot read or write {where}: {exc}; look at its disk")
-        return EventStoreException(f"sqlite cannot do this in {where}: {exc}")
+        return ArchiveUnusable(
+            f"{where} is no sqlite database, or a broken one: {exc}; restore it, or have"
+            " sqlite3 .recover what is left"
+        )
 
     def locked(self, waited_s: float | None = None) -> AntiphonError:
         return ArchiveBusy(

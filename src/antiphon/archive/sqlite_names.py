@@ -72,9 +72,12 @@ class Names:
             known = self._names = {}
         for number in numbers:
             if number not in known:
-                (known[number],) = connection.execute(
+                row = connection.execute(
                     "SELECT name FROM names WHERE number = ?", (number,)
                 ).fetchone()
+                if row is None:
+                    raise sqlite3.DatabaseError(f"no flag has the number {number}")
+                known[number] = row[0]
         return [known[number] for number in numbers]
 
 
@@ -84,5 +87,8 @@ def packed(numbers: Collection[int]) -> bytes:
 
 
 def unpacked(tags: bytes) -> tuple[int, ...]:
-    """Return what ``packed`` was given."""
-    return struct.unpack(f"<{len(tags) // 4}I", tags)
+    """Return what ``packed`` was given; ``sqlite3.DatabaseError`` if it cannot have made it."""
+    try:
+        return struct.unpack(f"<{len(tags) // 4}I", tags)
+    except (struct.error, TypeError) as exc:
+        raise sqlite3.DatabaseError(f"the flags of an event are broken: {exc}") from exc

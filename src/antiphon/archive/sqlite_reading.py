@@ -10,6 +10,7 @@ from antiphon.archive.event import Event
 from antiphon.archive.searching import ArchiveStats, Key, Portion, Query, Step
 from antiphon.archive.sqlite_names import Names, unpacked
 from antiphon.archive.sqlite_walking import keys_after
+from antiphon.errors import InvalidEvent
 
 # ruff: noqa: S608 - what is put in are words of this module
 
@@ -105,12 +106,8 @@ def _events_at(connection: sqlite3.Connection, names: Names, places: list[int]) 
 
 def _event(connection: sqlite3.Connection, names: Names, row: tuple[Any, ...]) -> Event:
     id_, source, timestamp, tags, content, received, message = row
-    return Event(
-        id_,
-        source,
-        timestamp,
-        names.of(connection, unpacked(tags)),
-        content,
-        received=received,
-        message=message,
-    )
+    flags = names.of(connection, unpacked(tags))
+    try:
+        return Event(id_, source, timestamp, flags, content, received=received, message=message)
+    except InvalidEvent as exc:
+        raise sqlite3.DatabaseError(f"an event is broken: {exc}") from exc

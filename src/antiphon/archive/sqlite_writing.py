@@ -158,10 +158,10 @@ def _remove(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
     """Delete events, and all that points to them; return how many."""
     tagged: list[tuple[Key, Sequence[int]]] = []
     for key in keys:
-        (tags,) = connection.execute(
-            "SELECT tags FROM events WHERE seq = ?", (key.place,)
-        ).fetchone()
-        tagged.append((key, unpacked(tags)))
+        row = connection.execute("SELECT tags FROM events WHERE seq = ?", (key.place,)).fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError(f"a flag leads to the place {key.place}, and no event is")
+        tagged.append((key, unpacked(row[0])))
     entries, counts = _entries(tagged)
     connection.executemany(
         "DELETE FROM flags WHERE flag = ? AND timestamp = ? AND seq = ?", entries

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from antiphon.archive import (
     ArchiveFull,
     ArchiveUnusable,
     Event,
+    EventNotFound,
     EventReadException,
     EventStore,
     EventWriteException,
@@ -157,6 +160,46 @@ def test_an_archive_of_a_newer_version_is_refused(archive: EventStore, path: Pat
 
     with pytest.raises(ArchiveUnusable, match=r"format 2.*upgrade Antiphon"):
         open_archive(f"sqlite://{path}")
+
+
+def test_a_broken_file_is_an_error_of_the_archive(archive: EventStore, path: Path) -> None:
+    """Whatever bytes are wrong: no other error comes out, and nothing hangs."""
+    archive.save_many(event(n, n, "A", f"é{n % 7}", content="ü" * 50) for n in range(300))
+    archive.close()
+    whole = path.read_bytes()
+    told = 0
+    for number in range(40):
+        chance = random.Random(number)
+        broken = bytearray(whole)
+        for _ in range(chance.choice([1, 20, 400])):
+            broken[chance.randrange(100, len(broken))] = chance.randrange(256)
+        path.write_bytes(broken)
+        told += use_broken(path)
+
+    assert told > 40
+
+
+def use_broken(path: Path) -> int:
+    """Do all that can be done with an archive; return how often it said that it is broken."""
+    told = 0
+    with contextlib.suppress(ArchiveUnusable), open_archive(f"sqlite://{path}") as archive:
+        for work in (
+            lambda: list(archive.search(0)),
+            lambda: list(archive.search(0, None, ["é3", "A"], "ü", "desc")),
+            lambda: archive.since(0),
+            lambda: [archive.get(f"e{n}") for n in range(0, 300, 10)],
+            archive.stats,
+            lambda: archive.save(event(1000, 1, "A", "B")),
+            lambda: archive.purge(keep=30),
+        ):
+            try:
+                work()
+            except ArchiveUnusable:
+                told += 1
+            except EventNotFound:
+                pass
+        return told
+    return 1
 
 
 def test_a_locked_archive_can_be_read_and_says_that_it_is_busy(
