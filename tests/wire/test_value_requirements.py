@@ -79,10 +79,9 @@ def test_extensions_are_read(code: int, payload: Any, found: Any) -> None:
 
 def test_sets_are_sorted() -> None:
     """V4: Equal events are equal bytes, whatever order a process has."""
-    for order in itertools.permutations(["b", 1, (2,)]):
-        raw = sent(BaseEvent(a=set(order)))[3]["a"].data
-
-        assert raw == other.packed({"b", 1, (2,)})[2:]
+    # In Python's own table these three stand in the order in which they came.
+    for order in itertools.permutations([0, 8, 16]):
+        assert b"\x93\x00\x08\x10" == sent(BaseEvent(a=set(order)))[3]["a"].data
 
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 5)
