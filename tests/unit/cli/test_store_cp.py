@@ -20,7 +20,6 @@ from antiphon.cli.store_folder import Folder
 from antiphon.errors import InvalidKey, StoreFull, StoreUnavailable, VersionConflict
 from antiphon.storage.journal import ABSENT
 from antiphon.storage.sqlite_store import SqliteStore
-from tests.patience import wait_until
 from tests.unit.cli.store_helpers import Scene, content, opened
 
 #: Longer than what is held in memory.
@@ -212,22 +211,31 @@ def test_far_stores_are_asked_for_several_keys_at_once(
     assert all((folder / f"many/{n}").read_bytes() == bytes([n]) for n in range(200))
 
 
+#: Runs a command that is killed when it begins its third commit.
+KILLED = """
+import os, signal, sys
+from antiphon.cli.main import run
+from antiphon.storage.filesystem_store import FileSystemStore
+commit, commits = FileSystemStore._commit, []
+def dying(self, changes):
+    commits.append(changes)
+    if len(commits) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return commit(self, changes)
+FileSystemStore._commit = dying
+run(["store", *sys.argv[1:]])
+"""
+
+
 def test_a_copy_that_was_killed_goes_on(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     """What is in the target is whole, and is not written again."""
-    scene.fill({f"many/{number}": LONG[:5000] for number in range(900)})
-    scene.fill({f"long/{number}": LONG[number:] for number in range(8)})
+    scene.fill({f"many/{number}": LONG[:5000] for number in range(500)})
     target = scene.other("copy", "file")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "antiphon.cli", "store", "cp", scene.url, target],
-        stdout=subprocess.DEVNULL,
-    )
-    folder = scene.folder / "copy"
-    wait_until(lambda: folder.is_dir() and len(os.listdir(folder)) > 250, "some keys")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run([sys.executable, "-c", KILLED, "cp", scene.url, target], check=False)
     all_of_it = content(scene.url)
     done = content(target)
 
+    assert -signal.SIGKILL == killed.returncode
     assert 0 < len(done) < len(all_of_it)
     assert all(all_of_it[key] == value for key, value in done.items())
     told = copy(scene, capsys, scene.url, target)
