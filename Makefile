@@ -50,7 +50,7 @@ chaos: $(INSTALLED)  ## kills and faults for long: messages, caches, commits (25
 fuzz: $(INSTALLED)  ## a million spoilt messages at the codec and at a bus
 	@$(BIN)/python tests/wire/fuzz_bus.py 1000000 $(ARGS)
 
-compose-test: $(INSTALLED)  ## run docker-compose.yml for real, and check it (3 to 5 minutes)
+compose-test: $(INSTALLED)  ## run docker-compose.yml for real, and check it (5 to 8 minutes)
 	@$(BIN)/python -m tests.compose $(ARGS)
 
 # Of each library of the image one version, by hash, for every Python from 3.11 on.

@@ -157,8 +157,12 @@ class Stack:
     def rotate(self, account: str) -> None:
         """Give an account other passwords; who is connected stays so."""
         self.run("passwords", "rotate", account)
-        self._shown.clear()
+        self.forget()
         self.execute("rabbitmq", "rabbitmqctl", "import_definitions", "/secrets/definitions.json")
+
+    def forget(self) -> None:
+        """Ask for passwords anew when they are needed."""
+        self._shown.clear()
 
     @contextlib.contextmanager
     def followed(self, service: str, *words: str) -> Iterator[IO[str]]:
