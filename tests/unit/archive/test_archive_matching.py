@@ -43,6 +43,28 @@ def test_a_large_content_is_no_slow_one() -> None:
     assert not Matcher("x+y").matches("x" * 1000 + "a" * 20_000_000)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a+)+b",
+        "(a|aa)+$",
+        "(a|b|ab)*$",
+        "^(([a-z])+.)+[A-Z]([a-z])+$",
+        "(?:(?:a{1,50}){1,50}){1,50}c",
+        "(.*)(.*)(.*)(.*)(.*)[0-9]",
+        "(a?){40}a{40}x?$",
+    ],
+)
+def test_a_pattern_that_would_never_end_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """Those by which others were brought to a halt, among them."""
+    monkeypatch.setattr(matching, "CONTENT_S", 0.02)
+
+    with pytest.raises(MatchTooSlow):
+        Matcher(pattern).matches("a" * 5000 + "!")
+
+
 def test_many_contents_are_no_slow_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gives the time that an honest pattern takes, so that scans may be long."""
     monkeypatch.setattr(matching, "SEARCH_S", 0.05)
