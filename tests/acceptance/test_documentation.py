@@ -15,6 +15,9 @@ import pytest
 
 from tests.snippets import DOCUMENTS, ROOT, snippets
 
+#: The build takes ten seconds of two idle cores, and waits where others have them.
+pytestmark = pytest.mark.timeout(300)
+
 #: What programs import from.
 PACKAGES = (
     "antiphon",
@@ -68,7 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert 0 == done.returncode, done.stderr
     return made / "site"
