@@ -42,9 +42,9 @@ class Names:
             if number is None:
                 number = self.number_of(connection, name)
             if number is None:
-                (number,) = connection.execute(
-                    "INSERT INTO names (name, events) VALUES (?, 0) RETURNING number", (name,)
-                ).fetchone()
+                # (RETURNING would say it, but not in the sqlite of every distribution.)
+                row = connection.execute("INSERT INTO names (name, events) VALUES (?, 0)", (name,))
+                number = int(row.lastrowid or 0)
             found[name] = number
         return found
 
