@@ -30,7 +30,7 @@ FOLLOWED = (
 RUN = ("sh", "console", "python")
 
 #: Seconds for a document, and for what the background shall print.
-TIMEOUT_S = 100
+TIMEOUT_S = 160
 PATIENCE_S = 30
 
 #: What is another one at each run: a time, and a version of a key.
@@ -77,17 +77,24 @@ def run(
     """
     session = folder / "session"
     session.mkdir()
-    done = subprocess.run(
+    shell = subprocess.Popen(
         ["bash", "-c", script],
         cwd=folder,
         env={**environment, "SESSION": str(session)},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout_s,
     )
-    assert 0 == done.returncode, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    assert not re.search(r"Traceback|Warning|Error\b", done.stderr), done.stderr[-3000:]
-    return done.stdout
+    with shell:
+        try:
+            printed, complaints = shell.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            shell.terminate()  # it ends what it has in the background
+            printed, complaints = shell.communicate(timeout=10)
+    assert 0 == shell.returncode, f"{printed[-3000:]}\n{complaints[-3000:]}"
+    assert not re.search(r"Traceback|Warning|Error\b", complaints), complaints[-3000:]
+    return printed
 
 
 def missing(document: str, printed: str) -> list[str]:

@@ -12,6 +12,7 @@ from tests import sessions
 from tests.snippets import ROOT
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("document", sessions.FOLLOWED)
 def test_documents_can_be_followed(
     document: str, amqp_url: str, redis_url: str, tmp_path: Path
