@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -55,7 +56,7 @@ def recorded(
         received: when it came into the archive, in seconds since the epoch.
         indexed: names of attributes whose values become tags, ``key:prices/eur``.
 
-    Its tags are the names of its class and of all its bases (``class_tag``), its
+    Its tags are the names of its class and of all its bases (``class_tags``), its
     origin (``origin_tag``) and what *indexed* names, so that a search by one of
     them need look at nothing else.  The content is a line of JSON.
     """
@@ -63,7 +64,7 @@ def recorded(
     if delivery is None:
         raise CorruptMessage(f"{type(event).__name__} did not come from a broker: it has no id yet")
     origin = delivery.origin
-    tags = [class_tag(name) for name in default_registry.names_of(type(event))]
+    tags = list(class_tags(default_registry.names_of(type(event))))
     if origin is not None:
         tags.append(origin_tag(origin))
     attributes = attributes_of(event)
@@ -93,9 +94,24 @@ def recorded(
 def class_tag(name: str) -> str:
     """Return the tag of events of the class with *name* on the wire, and of its subclasses.
 
-    ``StoreSetEvent`` for a class of this package, ``myapp:Saved`` for another.
+    ``StoreSetEvent`` for a class of this package, ``myapp:Saved`` for another.  The
+    bare ``Saved`` is a tag as well, of all classes that are called so.
     """
     return _clean(name.removeprefix(_OWN_PREFIX))
+
+
+@functools.lru_cache(maxsize=256)
+def class_tags(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tags of events whose class and bases have *names* on the wire, each once.
+
+    ``myapp:Saved`` is found under that name and as ``Saved``, a class within another,
+    ``myapp:Outer.Saved``, also as ``Outer.Saved``.
+    """
+    tags = []
+    for name in map(class_tag, names):
+        bare = name.rpartition(":")[2]
+        tags += [name, bare, bare.rpartition(".")[2]]
+    return tuple(tag for tag in dict.fromkeys(tags) if tag)
 
 
 def origin_tag(origin: str) -> str:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from antiphon.archive.event import Event
-from antiphon.archive.recorded import INDEXED, class_tag, recorded
+from antiphon.archive.recorded import INDEXED, class_tags, recorded
 from antiphon.errors import EventStoreException, InvalidEvent
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.origin import OriginSpec
@@ -298,6 +298,4 @@ def note_of(event: BaseEvent) -> Event:
     names = default_registry.names_of(type(event))
     content = to_json({"class": name, "attributes": attributes_of(event)}, ascii_only=False)
     now = time.time()
-    return Event(
-        str(uuid.uuid4()), "", now, [class_tag(one) for one in names], content, received=now
-    )
+    return Event(str(uuid.uuid4()), "", now, list(class_tags(names)), content, received=now)

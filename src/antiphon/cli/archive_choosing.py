@@ -92,7 +92,7 @@ def _options(has_end: bool) -> list[Callable[[F], F]]:
             "--class",
             "cls",
             metavar="NAME",
-            help="Events of this class and its subclasses: StoreSetEvent, myapp:Saved.",
+            help="Events of this class and its subclasses: StoreSetEvent, Saved, myapp:Saved.",
         ),
         click.option("--origin", metavar="ORIGIN", help="Events from exactly this origin."),
         click.option("--key", metavar="KEY", help="Events about this key of a store."),
@@ -156,10 +156,7 @@ def _hint(store: EventStore, choice: Choice) -> str:
     for name in choice.names:
         if name in known:
             continue
-        # A class of somebody's own has its package before its name.
-        bare = {tag.rpartition(":")[2]: tag for tag in known if not tag.startswith("origin:")}
-        near = difflib.get_close_matches(name, [*bare, *known], 1, 0.75)
-        if near:
-            meant = bare.get(near[0], near[0])
-            return f": no event has the class '{name}'; did you mean '{meant}'?"
+        tags = [tag for tag in known if not tag.startswith("origin:")]
+        if near := difflib.get_close_matches(name, tags, 1, 0.75):
+            return f": no event has the class '{name}'; did you mean '{near[0]}'?"
     return ""

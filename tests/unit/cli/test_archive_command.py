@@ -84,6 +84,7 @@ def keys(found: list[dict[str, Any]]) -> list[str]:
         (["--class", "StoreModificationEvent"], ["prices/eur", "prices/usd"]),
         (["--class", "antiphon:StoreSetEvent"], ["prices/eur", "prices/usd"]),
         (["--class", "shop:CliPaid"], ["shop:CliPaid"]),
+        (["--class", "CliPaid"], ["shop:CliPaid"]),
         (["--origin", "shop.berlin"], ["shop:CliPaid"]),
         (["--origin", "shop"], []),
         (["--key", "prices/usd"], ["prices/usd"]),
@@ -160,8 +161,7 @@ def test_what_a_recorder_noted(url: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("CliPaid", "shop:CliPaid"),
-        ("CliPayd", "shop:CliPaid"),
+        ("CliPayd", "CliPaid"),
         ("shp:CliPaid", "shop:CliPaid"),
         ("StoreSetEvnt", "StoreSetEvent"),
     ],
