@@ -23,10 +23,15 @@ def locked(name: str) -> dict[str, str]:
 
 
 def wanted() -> list[Requirement]:
-    """Return what the services need."""
-    extras = PROJECT["optional-dependencies"]
-    texts = [*PROJECT["dependencies"], *extras["server"], *extras["services"]]
-    return [each for text in texts if (each := Requirement(text)).name != PROJECT["name"]]
+    """Return what the services need, those of their extras included."""
+    found, texts = [], [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["services"]]
+    for text in texts:  # which grows
+        requirement = Requirement(text)
+        if requirement.name == PROJECT["name"]:
+            texts += [t for e in requirement.extras for t in PROJECT["optional-dependencies"][e]]
+        else:
+            found.append(requirement)
+    return found
 
 
 @pytest.mark.parametrize("requirement", wanted(), ids=str)
