@@ -45,7 +45,9 @@ def test_a_url_has_one_kind_of_credentials(scheme: str, token_file: Path) -> Non
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "hint"), [(b"", "is empty"), (b"t\xc3\xb6p-secret", "no ASCII")])
+@pytest.mark.parametrize(
+    ("content", "hint"), [(b"", "is empty"), (b"t\xc3\xb6p-secret", "no ASCII")]
+)
 def test_a_file_without_a_token(content: bytes, hint: str, token_file: Path) -> None:
     """The error names the file, and nothing that is in it."""
     token_file.write_bytes(content)
