@@ -16,6 +16,7 @@ import pytest
 
 from antiphon.events import package_globals
 from antiphon.testing.servers import RabbitMQ, Redis, Servers, ServersUnavailable, rabbitmq, redis
+from completeness import Completeness
 
 #: Seconds that threads and files of a test get to go away by themselves.
 LEAK_GRACE_S = 5.0
@@ -33,7 +34,6 @@ WAITING_FIXTURES = SERVER_FIXTURES | {"settled_servers"}
 _ANONYMOUS = ("pipe:", "socket:")
 
 TESTS = Path(__file__).parent
-MINIMUM_FILE = TESTS / "collected_minimum.txt"
 
 
 # -- Servers -------------------------------------------------------------------
@@ -197,42 +197,11 @@ def _files() -> dict[int, str]:
 # -- Every test runs -----------------------------------------------------------
 
 
-class Completeness:
-    """Checks a run of everything: nothing was forgotten, deselected or skipped."""
-
-    def __init__(self) -> None:
-        self.collected = 0
-        self.deselected = 0
-        self.files: set[Path] = set()
-        self.outcomes: dict[str, str] = {}
-
-    def note(self, report: pytest.TestReport) -> None:
-        """Keep the outcome of a test: of its call, or of the phase that prevented it."""
-        if report.when == "call" or report.outcome != "passed":
-            is_expected = hasattr(report, "wasxfail")
-            outcome = "expected to fail" if is_expected else report.outcome
-            self.outcomes[report.nodeid] = outcome
-
-    def problems(self) -> list[str]:
-        """Return what is missing, one sentence each."""
-        minimum = int(MINIMUM_FILE.read_text())
-        found = []
-        if self.collected < minimum:
-            found.append(f"{self.collected} tests were collected; {MINIMUM_FILE} says {minimum}")
-        for path in sorted(_test_files() - self.files):
-            found.append(f"{path} has no test that was collected")
-        if self.deselected:
-            found.append(f"{self.deselected} tests were deselected")
-        if len(self.outcomes) < self.collected:
-            found.append(f"only {len(self.outcomes)} of {self.collected} tests ran")
-        for nodeid, outcome in self.outcomes.items():
-            if outcome not in ("passed", "failed"):
-                found.append(f"{nodeid} was {outcome}")
-        return found
-
-
-def _test_files() -> set[Path]:
-    return {path for pattern in ("test_*.py", "*_test.py") for path in TESTS.rglob(pattern)}
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option with which ``run_all.py`` runs a part of the tests."""
+    parser.addoption(
+        "--ran", type=Path, help="write what ran to this file, for another process to judge"
+    )
 
 
 _completeness = Completeness()
@@ -263,6 +232,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a run that is not complete fails, even if all that ran has passed."""
+    ran: Path | None = session.config.getoption("ran", None)
+    if ran is not None:
+        _completeness.write(ran)
     if _must_be_complete(session.config) and _completeness.problems() and not session.exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -279,4 +251,5 @@ def pytest_terminal_summary(
 
 
 def _must_be_complete(config: pytest.Config) -> bool:
-    return bool(os.environ.get("CI")) and not config.option.collectonly
+    is_all = not config.option.collectonly and config.getoption("ran", None) is None
+    return is_all and bool(os.environ.get("CI"))

@@ -1,20 +1,27 @@
-"""What ``make test`` does: lint, types and every test, beside servers that start.
+"""What ``make test`` does: lint, types and every test.
 
-One process does it all, so that the servers start once, in the background, and
-are there when the first test asks for them.  Arguments go to pytest.
+The tests run in two processes, since most of them wait most of their time: those that
+need no server, and beside them those that need some.  Whether every test ran is judged
+over both.  With arguments, which go to pytest, one process runs what they name.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from antiphon.testing.servers import Servers
+from completeness import Completeness
+from parts import Part
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +30,12 @@ CHECKS = (
     ("ruff", "check", "--no-cache", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
+)
+
+#: What runs beside each other; the last one has all that the others have not.
+PARTS = (
+    ("tests/unit", "tests/wire"),
+    ("tests", "--ignore=tests/unit", "--ignore=tests/wire"),
 )
 
 
@@ -44,26 +57,77 @@ class Run:
 def check(command: tuple[str, ...]) -> bool:
     """Run one check; return whether all was well."""
     started = time.monotonic()
-    print("$", *command, flush=True)
     program = Path(sys.executable).with_name(command[0])
-    status = subprocess.call([program, *command[1:]], cwd=ROOT)
-    print(f"  {'ok' if status == 0 else 'FAILED'} after {time.monotonic() - started:.1f} s")
-    return status == 0
+    done = subprocess.run(
+        [program, *command[1:]],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    is_good = done.returncode == 0
+    after = f"{'ok' if is_good else 'FAILED'} after {time.monotonic() - started:.1f} s"
+    print(f"$ {' '.join(command)}\n{done.stdout}  {after}", flush=True)
+    return is_good
 
 
-def main(args: list[str]) -> int:
-    """Run everything; return 0 if all of it passed."""
+def run_named(args: list[str]) -> int:
+    """Run the checks, then the tests that *args* name; return 0 if all of it passed."""
     with Servers() as servers:
         failed = [" ".join(command) for command in CHECKS if not check(command)]
         status = pytest.main([f"--rootdir={ROOT}", *args], plugins=[Run(servers, failed)])
     return int(status) or int(bool(failed))
 
 
-if __name__ == "__main__":
+def run_everything() -> int:
+    """Run all tests in parts beside the checks; return 0 if all of it passed."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, running_parts(Path(folder)) as parts:
+        failed = [" ".join(command) for command in CHECKS if not check(command)]
+        failed += [f"pytest {part.name}" for part in parts if part.wait() != 0]
+        ran, missing = Completeness(), []
+        for part in parts:
+            try:
+                ran.add(part.ran)
+            except (OSError, ValueError) as exc:
+                missing.append(f"pytest {part.name} ended early: {exc}")
+    if os.environ.get("CI"):
+        missing += ran.problems()
+    for title, found in (
+        ("what failed (see above)", failed),
+        ("this run was not complete", missing),
+    ):
+        if found:
+            print(f" {title} ".center(80, "="), *found, sep="\n")
+    print(f" {ran.counts()} in {time.monotonic() - started:.1f} s ".center(80, "="))
+    return int(bool(failed or missing))
+
+
+@contextmanager
+def running_parts(folder: Path) -> Iterator[list[Part]]:
+    """Begin all parts; none of them outlives the block."""
+    parts: list[Part] = []
+    try:
+        for number, args in enumerate(PARTS):
+            parts.append(Part(ROOT, args, ran=folder / f"{number}.json"))
+        yield parts
+    finally:
+        for part in parts:
+            part.end()
+
+
+def main(args: list[str]) -> int:
+    """Run everything, or what *args* name; return 0 if all of it passed."""
     # A shell that starts this in the background has SIGINT ignored, and every process
     # below would inherit that: tests that press Ctrl-C could not end them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        sys.exit(main(sys.argv[1:]))
+        return run_named(args) if args else run_everything()
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

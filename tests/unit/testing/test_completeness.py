@@ -21,7 +21,8 @@ def run(
     folder: Path, text: str, *args: str, minimum: int = 2, ci: str = "1"
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest with our conftest over one file of tests."""
-    shutil.copy(TESTS / "conftest.py", folder)
+    for name in ("conftest.py", "completeness.py"):
+        shutil.copy(TESTS / name, folder)
     (folder / "collected_minimum.txt").write_text(f"{minimum}\n")
     (folder / "test_sample.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
