@@ -95,7 +95,13 @@ class Relational:
 
     def __init__(self, path: Path) -> None:
         self._module = _relational()
-        self._store = self._module.create_store(f"sqlite:///{path}")
+        url = f"sqlite:///{path}"
+        self._store = self._module.create_store(url)
+        # Its search never gives connections back: with the pool that it makes, the
+        # sixteenth waits for half a minute, and fails.
+        library: Any = importlib.import_module("sqlalchemy")
+        engine = library.create_engine(url, poolclass=library.NullPool)
+        self._store.session_factory.configure(bind=engine)
 
     def save_each(self, events: Sequence[Any]) -> None:
         """Save Theia's events, one after the other."""
