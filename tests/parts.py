@@ -28,14 +28,15 @@ class Part:
     the end is kept together.
 
     Args:
-        root: the folder of the project.
+        name: for people.
         args: what pytest gets.
+        root: the folder of the project.
         ran: the file into which it writes which tests ran.
     """
 
-    def __init__(self, root: Path, args: Sequence[str], *, ran: Path) -> None:
+    def __init__(self, name: str, args: Sequence[str], *, root: Path, ran: Path) -> None:
+        self.name = name
         self.ran = ran
-        self.name = " ".join(args)
         color = ["--color=yes"] if sys.stdout.isatty() else []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest", f"--rootdir={root}", f"--ran={ran}", *color, *args],

@@ -32,11 +32,21 @@ CHECKS = (
     ("mypy",),
 )
 
-#: What runs beside each other; the last one has all that the others have not.
-PARTS = (
-    ("tests/unit", "tests/wire"),
-    ("tests", "--ignore=tests/unit", "--ignore=tests/wire"),
-)
+#: What runs beside each other; the last part has all that the others have not.
+PARTS = {
+    "tests without servers": (
+        "tests/unit",
+        "tests/wire",
+        "tests/conformance",
+        "--ignore=tests/conformance/servers",
+    ),
+    "tests with servers": (
+        "tests",
+        "--ignore=tests/unit",
+        "--ignore=tests/wire",
+        "--ignore-glob=tests/conformance/test_*.py",
+    ),
+}
 
 
 class Run:
@@ -85,13 +95,13 @@ def run_everything() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, running_parts(Path(folder)) as parts:
         failed = [" ".join(command) for command in CHECKS if not check(command)]
-        failed += [f"pytest {part.name}" for part in parts if part.wait() != 0]
+        failed += [part.name for part in parts if part.wait() != 0]
         ran, missing = Completeness(), []
         for part in parts:
             try:
                 ran.add(part.ran)
             except (OSError, ValueError) as exc:
-                missing.append(f"pytest {part.name} ended early: {exc}")
+                missing.append(f"{part.name} ended early: {exc}")
     if os.environ.get("CI"):
         missing += ran.problems()
     for title, found in (
@@ -109,8 +119,8 @@ def running_parts(folder: Path) -> Iterator[list[Part]]:
     """Begin all parts; none of them outlives the block."""
     parts: list[Part] = []
     try:
-        for number, args in enumerate(PARTS):
-            parts.append(Part(ROOT, args, ran=folder / f"{number}.json"))
+        for name, args in PARTS.items():
+            parts.append(Part(name, args, root=ROOT, ran=folder / f"{name}.json"))
         yield parts
     finally:
         for part in parts:

@@ -72,11 +72,16 @@ class ListArchive(EventStore):
             self._saved = [each for each in self._saved if each[1] != event]
 
     def _purge(
-        self, before: float | None, keep: int | None, flags: tuple[str, ...], limit: int
+        self,
+        before: float | None,
+        keep: int | None,
+        flags: tuple[str, ...],
+        unless: tuple[str, ...],
+        limit: int,
     ) -> int:
         with self._changed:
             self._check_open()
-            keys = sorted(self._keys(flags), key=attrgetter("timestamp", "place"))
+            keys = sorted(self._keys(flags, unless), key=attrgetter("timestamp", "place"))
             too_many = 0 if keep is None else max(0, len(keys) - keep)
             doomed = [
                 key
@@ -123,8 +128,12 @@ class ListArchive(EventStore):
             end = found[limit - 1] if len(found) > limit else max(place, self._head)
             return Portion([copy.deepcopy(events[n]) for n in found[:limit]], end)
 
-    def _keys(self, flags: Iterable[str]) -> list[Key]:
-        return [key for key, event in self._saved if set(flags) <= set(event.tags)]
+    def _keys(self, flags: Iterable[str], unless: Iterable[str] = ()) -> list[Key]:
+        return [
+            key
+            for key, event in self._saved
+            if set(flags) <= set(event.tags) and set(unless).isdisjoint(event.tags)
+        ]
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -16,7 +16,15 @@ from tests.patience import wait_until
 TESTS = Path(__file__).parents[2]
 OWN = ("completeness.py", "conftest.py", "parts.py", "run_all.py")
 
-GOOD = "def test_one(): pass\ndef test_two(): pass\n"
+#: Files of tests, by part.
+SAMPLES = (
+    "unit/test_sample.py",
+    "wire/test_more.py",
+    "conformance/test_here.py",
+    "conformance/servers/test_there.py",
+    "integration/test_other.py",
+)
+
 BAD = "def test_bad(): assert 'this' == 'that'\n"
 GONE = "import os\ndef test_gone(): os._exit(7)\n"
 
@@ -26,16 +34,16 @@ COMMAND = "import sys, run_all; run_all.CHECKS = {checks}; sys.exit(run_all.main
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with our way to run tests: two tests in each part."""
+    """A project with our way to run tests: a test in each folder."""
     tests = tmp_path / "tests"
-    for folder in ("unit", "wire", "integration"):
+    for folder in ("unit", "wire", "conformance/servers", "integration"):
         (tests / folder).mkdir(parents=True)
     for name in OWN:
         shutil.copy(TESTS / name, tests)
     (tests / "collected_minimum.txt").write_text("4\n")
-    (tests / "wire" / "test_wire_sample.py").write_text("def test_wire(): pass\n")
-    (tests / "unit" / "test_sample.py").write_text("def test_unit(): pass\n")
-    (tests / "integration" / "test_other.py").write_text(GOOD)
+    for name in SAMPLES:
+        (tests / name).write_text("def test_one(): pass\n")
+    (tests / "collected_minimum.txt").write_text(f"{len(SAMPLES)}\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     return tmp_path
 
@@ -69,7 +77,7 @@ def test_parts_count_together(project: Path) -> None:
     status, lines = run(project)
 
     assert 0 == status, lines
-    assert " 4 passed in " in lines[-1]
+    assert " 5 passed in " in lines[-1]
 
 
 def test_what_is_wrong_in_any_part_is_told_at_the_end(project: Path) -> None:
@@ -86,16 +94,16 @@ def test_what_is_wrong_in_any_part_is_told_at_the_end(project: Path) -> None:
     ]
     assert [
         "python -c raise SystemExit(1)",
-        "pytest tests/unit tests/wire",
-        "pytest tests --ignore=tests/unit --ignore=tests/wire",
+        "tests without servers",
+        "tests with servers",
     ] == lines[lines.index(" what failed (see above) ".center(80, "=")) + 1 :][:3]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("unit/test_sample.py", GONE, "pytest tests/unit tests/wire ended early"),
-        ("collected_minimum.txt", "5\n", "4 tests were collected"),
+        ("unit/test_sample.py", GONE, "tests without servers ended early"),
+        ("collected_minimum.txt", "6\n", "5 tests were collected"),
     ],
     ids=["gone", "too-few"],
 )
