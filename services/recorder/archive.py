@@ -32,6 +32,10 @@ LOOK_S = 5.0
 #: Seconds that a commit waits for a locked file: the service must be able to end in between.
 _LOCK_TIMEOUT_S = 2.0
 
+#: Seconds that what is under way gets to end by itself, before the archive is closed: with
+#: exceptions, a rule may look at millions of events before it deletes the first.
+_ENDING_S = 1.0
+
 
 class KeptArchive:
     """An archive that is opened in the background, again if need be, and cleared of what is old.
@@ -85,8 +89,10 @@ class KeptArchive:
         self._is_stopping = True
         self._woken.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_ENDING_S)
         self._close()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def save_many(self, events: Iterable[Event]) -> int:
         """Save events, all or none; return how many were new.

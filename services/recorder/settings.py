@@ -27,6 +27,7 @@ class RetentionSettings(BaseModel):
         max_age_s: seconds for which an event is kept.
         max_events: how many of the newest are kept.
         flags: the rule is for events that have all of these tags; a class is one.
+        unless: the rule is for no event that has one of these tags.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -34,6 +35,7 @@ class RetentionSettings(BaseModel):
     max_age_s: float | None = Field(default=None, gt=0)
     max_events: int | None = Field(default=None, ge=0)
     flags: tuple[_Word, ...] = ()
+    unless: tuple[_Word, ...] = ()
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -44,7 +46,7 @@ class RetentionSettings(BaseModel):
     @property
     def rule(self) -> Retention:
         """The rule as an archive takes it."""
-        return Retention(self.max_age_s, self.max_events, self.flags)
+        return Retention(self.max_age_s, self.max_events, self.flags, self.unless)
 
 
 class RecorderSettings(ServiceSettings):

@@ -93,6 +93,7 @@ class EventStore(ABC):
         before: float | None = None,
         keep: int | None = None,
         flags: Iterable[str] | None = None,
+        unless: Iterable[str] | None = None,
         limit: int = PURGED_AT_ONCE,
     ) -> int:
         """Delete the oldest events in one short transaction; return how many.
@@ -104,6 +105,7 @@ class EventStore(ABC):
             before: deletes what is older than this, in seconds since the epoch.
             keep: deletes what is beyond so many of the newest.
             flags: only events that have all of them are deleted, or counted.
+            unless: events that have one of them are neither deleted nor counted.
             limit: deletes so many at most.
 
         Raises:
@@ -114,7 +116,8 @@ class EventStore(ABC):
             raise InvalidSearch("purge needs before= or keep=; without them it would delete all")
         end = None if before is None else checked_time("before", before)
         most = None if keep is None else checked_count("keep", keep, 0)
-        return self._purge(end, most, checked_flags(flags), checked_count("limit", limit))
+        spared = checked_flags(unless)
+        return self._purge(end, most, checked_flags(flags), spared, checked_count("limit", limit))
 
     # -- Reading -------------------------------------------------------------
 
@@ -256,9 +259,17 @@ class EventStore(ABC):
 
     @abstractmethod
     def _purge(
-        self, before: float | None, keep: int | None, flags: tuple[str, ...], limit: int
+        self,
+        before: float | None,
+        keep: int | None,
+        flags: tuple[str, ...],
+        unless: tuple[str, ...],
+        limit: int,
     ) -> int:
-        """Delete the oldest of what is too old or too many; return how many, at most *limit*."""
+        """Delete the oldest of what is too old or too many; return how many, at most *limit*.
+
+        Those are events with all *flags* and none of *unless*; 0 says that there are no more.
+        """
 
     @abstractmethod
     def _get(self, event_id: str) -> Event:

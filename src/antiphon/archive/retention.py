@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from antiphon.archive.event_store import PURGED_AT_ONCE, EventStore
+from antiphon.archive.event_store import EventStore
 from antiphon.errors import InvalidRetention
 
 #: Seconds between two transactions that delete, at most.  It is as long as the last one took:
@@ -26,6 +26,8 @@ class Retention:
         flags: the rule is for events that have all of these among their tags; for
             every event if there is none.  The name of a class is one:
             ``flags=["StoreModificationEvent"]``.
+        unless: the rule is for no event that has one of these among its tags, and
+            does not count it.
 
     Raises:
         InvalidRetention: neither limit is given, or one makes no sense.
@@ -34,12 +36,11 @@ class Retention:
     max_age_s: float | None = None
     max_events: int | None = None
     flags: Collection[str] = ()
+    unless: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        kinds = (list, tuple, set, frozenset)
-        if not isinstance(self.flags, kinds) or not all(isinstance(f, str) for f in self.flags):
-            raise InvalidRetention(f"flags are a list of text, not {self.flags!r:.80}")
-        object.__setattr__(self, "flags", tuple(self.flags))
+        object.__setattr__(self, "flags", _words("flags", self.flags))
+        object.__setattr__(self, "unless", _words("unless", self.unless))
         if self.max_age_s is None and self.max_events is None:
             raise InvalidRetention("a retention rule needs max_age_s or max_events")
         age, count = self.max_age_s, self.max_events
@@ -76,13 +77,21 @@ def apply(
         before = None if rule.max_age_s is None else now - rule.max_age_s
         while not should_stop():
             began = time.monotonic()
-            count = store.purge(before=before, keep=rule.max_events, flags=rule.flags)
+            count = store.purge(
+                before=before, keep=rule.max_events, flags=rule.flags, unless=rule.unless
+            )
             deleted += count
             if not count:
                 break
-            if count == PURGED_AT_ONCE:  # there is more
-                time.sleep(min(time.monotonic() - began, _MAX_PAUSE_S))
+            time.sleep(min(time.monotonic() - began, _MAX_PAUSE_S))
     return deleted
+
+
+def _words(name: str, given: object) -> tuple[str, ...]:
+    kinds = (list, tuple, set, frozenset)
+    if not isinstance(given, kinds) or not all(isinstance(word, str) for word in given):
+        raise InvalidRetention(f"{name} are a list of text, not {given!r:.80}")
+    return tuple(given)
 
 
 def _is_number(value: object, *kinds: type) -> bool:

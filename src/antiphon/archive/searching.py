@@ -37,12 +37,14 @@ class Query:
         end: last second of it, inclusive; infinite if there is none.
         flags: all of them must be among an event's tags; each is here once.
         descending: latest first.
+        unless: none of them may be there.
     """
 
     start: float
     end: float
     flags: tuple[str, ...] = ()
     descending: bool = False
+    unless: tuple[str, ...] = ()
 
     def begin(self) -> Key:
         """Return the key behind which a walk begins."""

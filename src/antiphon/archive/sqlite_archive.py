@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from antiphon.archive.sqlite_file import ArchiveFile
 from antiphon.archive.sqlite_layout import is_archive, prepare
 from antiphon.archive.sqlite_names import Names
 from antiphon.archive.sqlite_reading import event_with_id, portion, statistics, step
-from antiphon.archive.sqlite_walking import Keys, keys_after
+from antiphon.archive.sqlite_sparing import Sparing, newest_but
 from antiphon.archive.sqlite_writing import (
     delete,
     insert,
@@ -35,9 +36,6 @@ TIMEOUT_S = 30.0
 
 #: Seconds between two looks for what other processes saved.
 _LOOK_S = 0.01
-
-#: Keys that are walked in one transaction where a limit has to be found.
-_COUNTED_AT_ONCE = 10_000
 
 
 class SqliteArchive(EventStore, Forked):
@@ -67,6 +65,7 @@ class SqliteArchive(EventStore, Forked):
             raise ArchiveUnusable(f"there is no archive at {self.location} to read")
         self._file = ArchiveFile(self.location, timeout_s=timeout_s, read_only=read_only)
         self._names = Names()
+        self._sparing = Sparing(self._file.read, self._write)
         self._saved = threading.Condition()
         self._renew_in_children()
         try:
@@ -110,9 +109,19 @@ class SqliteArchive(EventStore, Forked):
         self._write(lambda connection: delete(connection, event_id))
 
     def _purge(
-        self, before: float | None, keep: int | None, flags: tuple[str, ...], limit: int
+        self,
+        before: float | None,
+        keep: int | None,
+        flags: tuple[str, ...],
+        unless: tuple[str, ...],
+        limit: int,
     ) -> int:
-        last = None if keep is None or len(flags) < 2 else self._newest_but(keep, flags)
+        if unless:
+            query = Query(-math.inf, math.inf, flags, unless=unless)
+            return self._sparing.purge(before, keep, query, limit)
+        last = None
+        if keep is not None and len(flags) > 1:
+            last = newest_but(self._file.read, keep, Query(-math.inf, math.inf, flags))
 
         def work(connection: sqlite3.Connection) -> int:
             count = 0
@@ -125,23 +134,6 @@ class SqliteArchive(EventStore, Forked):
             return count
 
         return self._write(work)
-
-    def _newest_but(self, keep: int, flags: tuple[str, ...]) -> Key | None:
-        """Return the key of the newest event with all flags that is beyond so many."""
-        # Nobody counts those with several flags.  Finding the limit may take a while,
-        # so it is not done while others wait to write.
-        query = Query(float("-inf"), float("inf"), flags, descending=True)
-        part = Keys([], query.begin())
-        left = keep + 1
-        while part.after is not None:
-            part = self._keys(query, part.after, min(left, _COUNTED_AT_ONCE))
-            left -= len(part.found)
-            if left == 0:
-                return part.found[-1]
-        return None
-
-    def _keys(self, query: Query, after: Key, size: int) -> Keys:
-        return self._file.read(lambda c: keys_after(c, query, after, None, size))
 
     def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._is_read_only:
@@ -216,7 +208,10 @@ def arguments_in(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, A
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
     if not 0 <= seconds <= 86400:
         raise ValueError("write seconds, from 0 to 86400")
     return seconds

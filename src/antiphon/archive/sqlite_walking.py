@@ -64,7 +64,8 @@ def keys_after(
     numbers = _numbers(connection, query.flags)
     if numbers is None:
         return Keys([], None)
-    walk = _Walk(connection, query, numbers, _LAST_PLACE if head is None else head)
+    spared = [found for flag in query.unless for found in _numbers(connection, [flag]) or []]
+    walk = _Walk(connection, query, numbers, spared, _LAST_PLACE if head is None else head)
     return walk.go(after, size)
 
 
@@ -92,11 +93,17 @@ class _Walk:
     """One walk, within one transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, query: Query, numbers: list[int], head: int
+        self,
+        connection: sqlite3.Connection,
+        query: Query,
+        numbers: list[int],
+        spared: list[int],
+        head: int,
     ) -> None:
         self._connection = connection
         self._query = query
         self._numbers = numbers
+        self._spared = spared
         self._head = head
         order, self._beyond = ("DESC", "<") if query.descending else ("ASC", ">")
         # Only the far end: with the near one, too, sqlite begins there at each step.
@@ -107,7 +114,7 @@ class _Walk:
 
     def go(self, after: Key, size: int) -> Keys:
         """Return the next keys."""
-        if len(self._numbers) == 1:
+        if len(self._numbers) == 1 and not self._spared:
             return self._walk(after, size)
         found: list[Key] = []
         position: Key | None = after
@@ -116,7 +123,7 @@ class _Walk:
         count = _FEWEST
         leaps = True
         pause_at = time.monotonic() + _STEP_S
-        while position is not None and len(found) < size and time.monotonic() < pause_at:
+        while position is not None and len(found) < size:
             if leaps:
                 position = self._leap(position)
                 if position is None:
@@ -126,6 +133,8 @@ class _Walk:
             position = part.after
             leaps = not part.found
             count = min(2 * count, _WALKED)
+            if time.monotonic() >= pause_at:
+                break
         if len(found) > size:
             found = found[:size]
             position = found[-1]
@@ -139,6 +148,11 @@ class _Walk:
             " AND o.timestamp = f.timestamp AND o.seq = f.seq)"
             for number in others
         )
+        if self._spared:
+            also += (
+                f" AND NOT EXISTS (SELECT 1 FROM flags o WHERE o.flag IN ({_listed(self._spared)})"
+                " AND o.timestamp = f.timestamp AND o.seq = f.seq)"
+            )
         rows = self._connection.execute(
             f"SELECT timestamp, seq, 1{also} FROM flags f WHERE flag = {rarest}"
             f" AND (timestamp, seq) {self._beyond} (?, ?) AND {self._within}"
@@ -174,3 +188,7 @@ class _Walk:
 
     def _just_before(self, key: Key) -> Key:
         return Key(key.timestamp, key.place + (1 if self._query.descending else -1))
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

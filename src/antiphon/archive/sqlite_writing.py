@@ -132,6 +132,38 @@ def purge_to_key(
     return _remove_some(connection, [key for key in keys if not last.is_before(key)])
 
 
+def purge_keys(
+    connection: sqlite3.Connection, keys: Sequence[Key], end: Key, most: int
+) -> tuple[int, int]:
+    """Delete those events that are still there, as many as can be in a short time.
+
+    Args:
+        connection: within a transaction that writes.
+        keys: of the events, the oldest first.
+        end: what is older than this is deleted in any case.
+        most: of the others it deletes no more than so many, all in all.
+
+    Returns:
+        How many were deleted, and how many of the keys are done with.
+    """
+    stop_at = time.monotonic() + PURGE_S
+    count = done = 0
+    while done < len(keys) and (done == 0 or time.monotonic() < stop_at):
+        part = keys[done : done + _REMOVED_AT_ONCE]
+        there = [key for key in part if _is_there(connection, key)]
+        going = [key for n, key in enumerate(there, count) if key.is_before(end) or n < most]
+        count += _remove(connection, going) if going else 0
+        if len(going) < len(there):
+            return count, done + part.index(there[len(going)])
+        done += len(part)
+    return count, done
+
+
+def _is_there(connection: sqlite3.Connection, key: Key) -> bool:
+    row = connection.execute("SELECT 1 FROM events WHERE seq = ?", (key.place,)).fetchone()
+    return row is not None
+
+
 def _oldest(
     connection: sqlite3.Connection, flags: tuple[str, ...], end: float, limit: int
 ) -> list[Key]:

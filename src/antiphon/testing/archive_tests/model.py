@@ -67,9 +67,20 @@ class PlainArchive:
             key=lambda event: event.timestamp,
         )
 
-    def purge(self, before: float | None, keep: int | None, flags: list[str], limit: int) -> int:
+    def purge(
+        self,
+        before: float | None,
+        keep: int | None,
+        flags: list[str],
+        unless: list[str],
+        limit: int,
+    ) -> int:
         """Delete the oldest; return how many."""
-        concerned = self.find(float("-inf"), None, flags, None)
+        concerned = [
+            event
+            for event in self.find(float("-inf"), None, flags, None)
+            if set(unless).isdisjoint(event.tags)
+        ]
         doomed = [
             event
             for number, event in enumerate(concerned)
@@ -126,14 +137,24 @@ class ArchiveMachine(RuleBasedStateMachine):
         before=st.none() | _times,
         keep=st.none() | st.integers(0, 4),
         flags=_flags,
+        unless=st.just([]) | _flags,
         limit=st.sampled_from([1, 3, 1000]),
     )
-    def purge(self, before: float | None, keep: int | None, flags: list[str], limit: int) -> None:
+    def purge(
+        self,
+        before: float | None,
+        keep: int | None,
+        flags: list[str],
+        unless: list[str],
+        limit: int,
+    ) -> None:
         """Delete what is too old or too many."""
         if before is None and keep is None:
             return
-        found = self.archive.purge(before=before, keep=keep, flags=flags, limit=limit)
-        assert self.model.purge(before, keep, flags, limit) == found
+        found = self.archive.purge(
+            before=before, keep=keep, flags=flags, unless=unless, limit=limit
+        )
+        assert self.model.purge(before, keep, flags, unless, limit) == found
 
     @rule(event_id=_ids)
     def get(self, event_id: str) -> None:

@@ -92,6 +92,49 @@ class Purging(ArchiveParts):
         assert 0 == archive.purge(keep=0, flags=["A", "C"])
 
     @pytest.mark.parametrize("flags", [[], ["A"], ["A", "B"]])
+    def test_exceptions_are_neither_deleted_nor_counted(
+        self, archive: EventStore, flags: list[str]
+    ) -> None:
+        """Events that have one of these flags stay, however old and many they are."""
+        spared = {0: ["Audit"], 1: ["Legal", "Audit"], 2: ["Legal"]}
+        archive.save_many(event(n, n, "A", "B", *spared.get(n % 4, [])) for n in range(40))
+        rule: dict[str, Any] = {"flags": flags, "unless": ["Audit", "Legal", "nobody has it"]}
+
+        assert 3 == purge_all(archive, before=12.0, **rule)
+        assert 2 == purge_all(archive, keep=5, **rule)
+        assert ["e23", "e27", "e31", "e35", "e39"] == [
+            e.id for e in archive.search(0) if {"Audit", "Legal"}.isdisjoint(e.tags)
+        ]
+        assert 35 == archive.stats().events
+
+    def test_an_old_event_that_comes_late_is_too_old(
+        self, archive: EventStore, other: EventStore
+    ) -> None:
+        """Also where an earlier purge has seen nothing but exceptions."""
+        rule: dict[str, Any] = {"before": 50.0, "unless": ["Audit"]}
+        archive.save_many(event(n, n, "Audit") for n in range(20))
+        assert 0 == archive.purge(**rule)
+        other.save_many([event(20, 3), event(21, 60), event(22, 4, "Audit"), event(23, 30)])
+        assert 1 == archive.purge(before=10.0, unless=["Audit"])
+        assert 1 == archive.purge(**rule)
+        other.save_many(event(n, 7) for n in range(24, 29))
+
+        assert [2, 2, 1, 0] == [archive.purge(**rule, limit=2) for _ in range(4)]
+        assert ["e21"] == [e.id for e in archive.search(0) if e.tags == []]
+
+    @pytest.mark.parametrize("unless", [["Audit"], ["Audit", "Legal"]])
+    def test_exceptions_are_never_too_many(self, archive: EventStore, unless: list[str]) -> None:
+        """The oldest of the others go, a limit at a time, also those that came late."""
+        archive.save_many(event(n, n // 2, *(["Audit"] if n % 3 else [])) for n in range(30))
+
+        assert [3, 3, 1, 0] == [archive.purge(keep=3, unless=unless, limit=3) for _ in range(4)]
+        archive.save_many(event(n, 11) for n in range(30, 34))
+        assert [3, 1, 0] == [archive.purge(keep=3, unless=unless, limit=3) for _ in range(3)]
+        assert 2 == purge_all(archive, before=13.0, keep=1, unless=unless)
+        assert 0 == archive.purge(keep=1, unless=unless)
+        assert 21 == archive.stats().events
+
+    @pytest.mark.parametrize("flags", [[], ["A"], ["A", "B"]])
     def test_of_one_time_so_many_stay_as_were_to_be_kept(
         self, archive: EventStore, flags: list[str]
     ) -> None:
@@ -131,6 +174,8 @@ class Purging(ArchiveParts):
             {"keep": True},
             {"keep": 1, "limit": 0},
             {"keep": 1, "flags": "A"},
+            {"keep": 1, "unless": "A"},
+            {"unless": ["A"]},
         ],
     )
     def test_a_rule_that_makes_no_sense_deletes_nothing(
