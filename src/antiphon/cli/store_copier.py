@@ -254,15 +254,18 @@ class Copier:
         sizes = {value.size if data is None else len(data), found.size} - {None}
         if len(sizes) > 1 or not self._has_same_metadata(metadata, found):
             return False
-        if data is not None:
-            with found.data as there:
-                return gives_same(BytesIO(data), there)
-        # The stream of a long value may have been begun; a second look has one of its own.
-        again = self._source.get(key)
-        if self._has_metadata and not self._has_same_metadata(again.metadata, found):
-            return False
-        with again.data as here, found.data as there:
-            return gives_same(here, there)
+        try:
+            if data is not None:
+                with found.data as there:
+                    return gives_same(BytesIO(data), there)
+            # The stream of a long value may have been begun; a second look has one of its own.
+            again = self._source.get(key)
+            if self._has_metadata and not self._has_same_metadata(again.metadata, found):
+                return False
+            with again.data as here, found.data as there:
+                return gives_same(here, there)
+        except (KeyNotFound, VersionConflict):
+            return False  # one of them has changed meanwhile: writing it tells which
 
     def _has_same_metadata(self, metadata: dict[str, Any] | None, found: Any) -> bool:
         if not self._compares_metadata or metadata is None:

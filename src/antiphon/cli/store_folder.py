@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from antiphon.errors import InvalidKey, StoreFull, StoreUnavailable, VersionConflict
+from antiphon.errors import InvalidKey, KeyNotFound, StoreFull, StoreUnavailable, VersionConflict
 from antiphon.storage.abstract_store import AbstractStore
 from antiphon.storage.changes import missing
 from antiphon.storage.journal import Version
@@ -23,6 +23,9 @@ from antiphon.storage.value import Value, split_value
 _TEMPORARY = ".antiphon-"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: Also of names that no file can have.
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Folder(AbstractStore):
@@ -63,7 +66,7 @@ class Folder(AbstractStore):
         """Yield the paths of all files; nothing has metadata, so conditions match none."""
         if kwargs:
             return
-        for where, folders, files in os.walk(self.path, onerror=_raise):
+        for where, folders, files in os.walk(self.path, onerror=self._unreadable):
             folders.sort()
             for name in sorted(files):
                 path = os.path.join(where, name)
@@ -81,11 +84,13 @@ class Folder(AbstractStore):
         path = self._path(key)
         try:
             told = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except (OSError, UnicodeEncodeError) as exc:
+            if isinstance(exc, OSError) and exc.errno not in _NO_SUCH_FILE:
+                raise
             raise missing(key, self) from None
         if not stat.S_ISREG(told.st_mode):
             raise missing(key, self)
-        return _FileValue(path, told)
+        return _FileValue(path, told, missing(key, self))
 
     # -- Writing -------------------------------------------------------------
 
@@ -124,14 +129,23 @@ class Folder(AbstractStore):
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[BinaryIO, str]]:
-        path = os.path.join(self.path, _TEMPORARY + secrets.token_hex(8))
+        file, path = self._begin_file()
         try:
-            with open(path, "xb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with file:
                 yield file, path
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+    def _begin_file(self) -> tuple[BinaryIO, str]:
+        while True:
+            path = os.path.join(self.path, _TEMPORARY + secrets.token_hex(8))
+            file = open(path, "xb")  # noqa: SIM115 - the caller closes it
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                return file, path
+            # Before it was locked, another process took it for a dead one's, and removed it.
+            file.close()
 
     @contextlib.contextmanager
     def _mapping(self, key: str) -> Iterator[None]:
@@ -148,6 +162,11 @@ class Folder(AbstractStore):
                 raise StoreFull(f"{self.path} has no room for {key!r:.80}: {exc}") from exc
             raise
 
+    def _unreadable(self, error: OSError) -> None:
+        # A folder below may go while one walks, and its files with it.
+        if error.errno not in _NO_SUCH_FILE or error.filename == self.path:
+            raise error
+
     def _tidy(self) -> None:
         for name in os.listdir(self.path):
             if name.startswith(_TEMPORARY):
@@ -159,10 +178,11 @@ class Folder(AbstractStore):
 
 
 class _FileValue(Value):
-    """A file; opened when its data are asked for."""
+    """A file; opened when its data are asked for, which raises *gone* if it is not there then."""
 
-    def __init__(self, path: str, told: os.stat_result) -> None:
+    def __init__(self, path: str, told: os.stat_result, gone: KeyNotFound) -> None:
         self._path = path
+        self._gone = gone
         self._file: BinaryIO | None = None
         self.size = told.st_size
         self.modified = told.st_mtime
@@ -170,7 +190,10 @@ class _FileValue(Value):
     @property
     def data(self) -> BinaryIO:
         if self._file is None:
-            self._file = open(self._path, "rb")  # noqa: SIM115 - the reader closes it
+            try:
+                self._file = open(self._path, "rb")  # noqa: SIM115 - the reader closes it
+            except (FileNotFoundError, NotADirectoryError):
+                raise self._gone from None
         return self._file
 
     @property
@@ -192,7 +215,3 @@ def _move_new(temporary: str, path: str, key: str, store: object) -> None:
         except FileExistsError:
             raise VersionConflict(f"{key!r:.80} is in {store!r} already") from None
         os.replace(temporary, path)
-
-
-def _raise(error: OSError) -> None:
-    raise error
