@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -22,6 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Where the archive is, if no option says so.
 ARCHIVE_URL = "ANTIPHON_ARCHIVE_URL"
+
+#: What tags of an origin, and of the key of a store, begin with.
+_ORIGIN, _KEY = origin_tag(""), attribute_tag("key", "")
 
 #: The beginning of time.
 BEGINNING = float("-inf")
@@ -153,10 +156,28 @@ def _hint(store: EventStore, choice: Choice) -> str:
         known = store.stats().flags
     except AntiphonError:
         return ""
-    for name in choice.names:
-        if name in known:
-            continue
-        tags = [tag for tag in known if not tag.startswith("origin:")]
-        if near := difflib.get_close_matches(name, tags, 1, 0.75):
-            return f": no event has the class '{name}'; did you mean '{near[0]}'?"
+    for tag in choice.flags:
+        if tag not in known:
+            return f": no event has {_described(tag, choice)}{_near(tag, known)}"
     return ""
+
+
+def _described(tag: str, choice: Choice) -> str:
+    """Return a tag as the user has given it."""
+    if tag in choice.names:
+        return f"the class '{tag}'"
+    if tag.startswith(_ORIGIN):
+        return f"the origin '{tag.removeprefix(_ORIGIN)}'"
+    if tag.startswith(_KEY):
+        return f"the key '{tag.removeprefix(_KEY)}'"
+    return f"the tag '{tag}'"
+
+
+def _near(tag: str, known: Iterable[str]) -> str:
+    """Return a question after a tag of the same kind that is like *tag*."""
+    kind = next((kind for kind in (_ORIGIN, _KEY) if tag.startswith(kind)), "")
+    names = [each.removeprefix(kind) for each in known if each.startswith(kind)]
+    if not kind:
+        names = [name for name in names if not name.startswith((_ORIGIN, _KEY))]
+    near = difflib.get_close_matches(tag.removeprefix(kind), names, 1, 0.75)
+    return f"; did you mean '{near[0]}'?" if near else ""

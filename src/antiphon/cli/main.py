@@ -89,10 +89,20 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.Abort:
         click.echo("antiphon: given up", err=True)
         return FAILED
-    except (AntiphonError, OSError) as exc:
+    except AntiphonError as exc:
         click.echo(f"antiphon: {exc}", err=True)
         return FAILED
+    except OSError as exc:
+        click.echo(f"antiphon: {_in_words(exc)}", err=True)
+        return FAILED
     return result if isinstance(result, int) else 0
+
+
+def _in_words(exc: OSError) -> str:
+    """Return what the system refuses, without its numbers."""
+    if exc.strerror is None:
+        return str(exc)
+    return exc.strerror if exc.filename is None else f"{exc.filename}: {exc.strerror}"
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -176,6 +176,24 @@ def test_a_class_that_nobody_has(
 
 
 @pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        (["--class", "Refunded"], "the class 'Refunded'"),
+        (["--origin", "catalog"], "the origin 'catalog'; did you mean 'catalogue'?"),
+        (["--key", "prices/eru"], "the key 'prices/eru'; did you mean 'prices/eur'?"),
+        (["--flag", "errors"], "the tag 'errors'; did you mean 'error'?"),
+        (["--flag", "origin:x", "--class", "CliPaid"], "the origin 'x'"),
+    ],
+)
+def test_what_no_event_has_is_named(
+    url: str, capsys: pytest.CaptureFixture[str], choice: list[str], told: str
+) -> None:
+    """So that a slip is not taken for an empty archive."""
+    assert 0 == run(["archive", "search", *choice])
+    assert ("", f"antiphon: no such events: no event has {told}\n") == capsys.readouterr()
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
         (["search", "--since", "soon"], 2, "'soon' is no time"),
@@ -188,7 +206,10 @@ def test_a_class_that_nobody_has(
         (["replay", "--all"], 2, "say where to"),
         (["replay", "--to", "a", "--queue", "b", "--all"], 2, "say where to"),
         (["replay", "--to", "a"], 2, "say which"),
-        (["import", "/nowhere/lines"], 1, "/nowhere/lines"),
+        (["import", "/nowhere/lines"], 1, "antiphon: /nowhere/lines: No such file or directory\n"),
+        (["search", "--archive", "sqlite:///usr"], 1, "/usr is a folder"),
+        (["search", "--archive", "sqlite:a?timeout_s=x"], 1, "timeout_s='x' in"),
+        (["search", "--archive", "sqlite:a?timeout_s=x"], 1, "write seconds, from 0"),
     ],
 )
 def test_wrong_calls(
