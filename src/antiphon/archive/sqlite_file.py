@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -49,7 +50,7 @@ class ArchiveFile(Medium):
             location,
             timeout_s=timeout_s,
             read_only=read_only,
-            errors=_ArchiveErrors(location, timeout_s),
+            errors=_ArchiveErrors(location, timeout_s, read_only=read_only),
         )
 
     def write_settling(self, work: Work[_T]) -> _T:
@@ -157,6 +158,10 @@ def _data_version(connection: sqlite3.Connection) -> int:
 class _ArchiveErrors(MediumErrors):
     """Errors of an archive."""
 
+    def __init__(self, location: str, timeout_s: float, *, read_only: bool) -> None:
+        super().__init__(location, timeout_s)
+        self.read_only = read_only
+
     def of(self, exc: sqlite3.Error) -> AntiphonError:
         code, where = code_of(exc), self.location
         if code in BUSY:
@@ -164,16 +169,25 @@ class _ArchiveErrors(MediumErrors):
         if code == sqlite3.SQLITE_FULL:
             return ArchiveFull(f"no room for {where}: nothing was written; free some space")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+            if self.read_only:
+                # sqlite makes two files beside one that it reads, unless a writer has.
+                return ArchiveUnusable(
+                    f"{where} cannot be read by this user while nobody writes to it: the files"
+                    f" {where}-wal and {where}-shm cannot be made or opened; read it as the user"
+                    " who owns it, or let this one write into its folder"
+                )
             return EventWriteException(
                 f"{where} cannot be written: {exc}; see its permissions, or open it with"
                 " read_only=1 to read"
             )
-        if code == sqlite3.SQLITE_CANTOPEN:
+        if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(where):
             return ArchiveUnusable(
                 f"cannot open {where}: {exc}; its folder must be there, and open to this user"
             )
         if code == sqlite3.SQLITE_TOOBIG:
             return InvalidEvent(f"an event is too large for sqlite in {where}: {exc}")
+        if os.path.isdir(where):
+            return ArchiveUnusable(f"{where} is a folder; name the file of the archive in it")
         if code == sqlite3.SQLITE_IOERR:
             return ArchiveUnusable(f"cannot read or write {where}: {exc}; look at its disk")
         return ArchiveUnusable(

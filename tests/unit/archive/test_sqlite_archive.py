@@ -129,6 +129,24 @@ def test_reading_only_makes_no_file(path: Path) -> None:
         open_archive(f"sqlite://{path}?read_only=1")
 
 
+def test_who_may_not_make_files_beside_it_is_told(
+    archive: EventStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sqlite calls it a database that cannot be written, even if nobody wants to write."""
+    archive.save(event(1))
+    refusal = sqlite3.OperationalError("attempt to write a readonly database")
+    refusal.sqlite_errorcode = sqlite3.SQLITE_READONLY
+
+    def refuse(*_arguments: object) -> None:
+        raise refusal
+
+    with open_archive(f"sqlite://{path}?read_only=1") as reader:
+        monkeypatch.setattr("antiphon.archive.sqlite_archive.event_with_id", refuse)
+
+        with pytest.raises(ArchiveUnusable, match="cannot be read by this user while nobody"):
+            reader.get("e1")
+
+
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     """And stays as it is."""
     path.write_bytes(b"no database at all" * 500)
