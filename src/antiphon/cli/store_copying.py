@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,17 +15,24 @@ from antiphon.cli.output import write_line
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_copier import Copier, CopyOptions, Tally
 from antiphon.cli.store_folder import Folder
-from antiphon.cli.store_opening import event_options, reading, store_argument, url_of, writing
+from antiphon.cli.store_opening import (
+    NOT_SO,
+    event_options,
+    reading,
+    store_argument,
+    url_of,
+    writing,
+)
 from antiphon.cli.store_words import (
     chosen_keys,
     count_text,
     escaped,
     parse_conditions,
 )
-from antiphon.errors import AntiphonError, KeyNotFound
+from antiphon.errors import AntiphonError
 from antiphon.schemes import scheme_of
 from antiphon.storage.abstract_store import AbstractReadOnlyStore, AbstractStore
-from antiphon.storage.opening_hints import is_sqlite
+from antiphon.storage.opening_hints import is_database, is_sqlite
 from antiphon.terminal.transfer_bars import batch
 from antiphon.terminal.utils import size_text
 
@@ -103,7 +111,10 @@ def cp(
     with _source(source) as here:
         if filters and isinstance(here, Folder):
             raise click.UsageError("files have no metadata, so --filter finds none")
-        _check_named(here, keys)
+        if lacking := [key for key in keys if not here.exists(key)]:
+            named = ", ".join(repr(key) for key in lacking[:10])
+            click.echo(f"antiphon: no key {named} in {here!r}; nothing was copied", err=True)
+            return NOT_SO
         chosen = list(dict.fromkeys(keys)) or list(chosen_keys(here, prefix, conditions))
         with _target(target, url, system, is_dry) as there:
             tally = _copy(here, there, chosen, options, is_json)
@@ -172,12 +183,6 @@ def _tell(tally: Tally, options: CopyOptions, is_json: bool) -> None:
     write_line("; ".join(parts))
 
 
-def _check_named(store: AbstractReadOnlyStore, keys: tuple[str, ...]) -> None:
-    if lacking := [key for key in keys if not store.exists(key)]:
-        named = ", ".join(repr(key) for key in lacking[:10])
-        raise KeyNotFound(f"no key {named} in {store!r}; nothing was copied")
-
-
 @contextlib.contextmanager
 def _source(name: str) -> Iterator[AbstractReadOnlyStore]:
     with Folder(name) if _is_folder(name) else reading(name) as opened:
@@ -196,6 +201,17 @@ def _target(name: str, broker: str | None, system: str, is_dry: bool) -> Iterato
 
 
 def _is_folder(name: str) -> bool:
-    """Whether *name* is a path, and not that of a sqlite file by mistake."""
+    """Whether *name* is a path, and not that of a sqlite file by mistake.
+
+    Raises:
+        click.UsageError: it is the path of some other file.
+    """
     text = url_of(name)
-    return not scheme_of(text) and not is_sqlite(text)
+    if scheme_of(text):
+        return False
+    if os.path.isfile(text) and not is_database(text):
+        raise click.UsageError(
+            f"'{text}' is a file, and cp copies stores and folders; one value is stored with"
+            f" 'antiphon store set STORE KEY {text}', and written with 'antiphon store get'"
+        )
+    return not is_sqlite(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from urllib.parse import quote
 
@@ -9,6 +10,9 @@ from antiphon.schemes import scheme_of
 
 #: Ends of the names of files that hold a sqlite database.
 _SQLITE_ENDS = (".db", ".db3", ".sqlite", ".sqlite3")
+
+#: What sqlite's files begin with.
+_SQLITE_START = b"SQLite format 3\0"
 
 
 def store_hint(url: str) -> str | None:
@@ -38,6 +42,15 @@ def _is_path(text: str) -> bool:
 def is_sqlite(path: str) -> bool:
     """Whether *path* is, by its name or by what is there, that of a sqlite file."""
     return path.endswith(_SQLITE_ENDS) or os.path.isfile(path)
+
+
+def is_database(path: str) -> bool:
+    """Whether the file at *path* is called like a sqlite file, or begins like one."""
+    if path.endswith(_SQLITE_ENDS):
+        return True
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(len(_SQLITE_START)) == _SQLITE_START
+    return False
 
 
 def _kind(path: str) -> str:

@@ -161,8 +161,23 @@ def test_a_store_is_copied_into_itself(scene: Scene) -> None:
 
 def test_a_missing_key_that_is_named_stops_all(scene: Scene) -> None:
     """Nothing is copied then, and no store is made."""
-    assert 1 == scene.run("cp", scene.url, scene.other("copy"), "logo", "none")
+    assert 3 == scene.run("cp", scene.url, scene.other("copy"), "logo", "none")
     assert ["shop.db"] == os.listdir(scene.folder)
+
+
+@pytest.mark.parametrize("is_source", [True, False])
+def test_one_file_is_no_folder(
+    scene: Scene, capsys: pytest.CaptureFixture[str], is_source: bool
+) -> None:
+    """Who means the value of one key is told how that is done."""
+    file = f"{scene.folder}/note.txt"
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write("hello")
+
+    assert 2 == scene.run("cp", *((file, scene.url) if is_source else (scene.url, file)))
+    assert f"'{file}' is a file, and cp copies stores and folders" in capsys.readouterr().err
+    with open(file, encoding="utf-8") as stream:
+        assert "hello" == stream.read()
 
 
 def test_files_are_not_found_by_metadata(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
