@@ -34,7 +34,8 @@ def main(argv: list[str]) -> int:
         with exc:
             sys.stdout.write(exc.read().decode(errors="replace") + "\n")
     except OSError as exc:
-        sys.stdout.write(f"{url}: {exc}\n")
+        reason = getattr(exc, "reason", exc)  # a URLError has the one that says more
+        sys.stdout.write(f"{url}: nobody answers: {getattr(reason, 'strerror', None) or reason}\n")
     return 1
 
 

@@ -50,11 +50,14 @@ def problems_in(
         if problem["type"] == "extra_forbidden":
             message = f"there is no such setting{_hint(place, settings_class)}; take it out"
         elif problem["type"] == "missing":
-            message = "it is missing: add it to the file"
+            message = f"it is missing: add it to {_where_to(place)}"
         elif problem["type"] == "too_short" and isinstance(problem["input"], list | tuple):
             message = "at least one is needed"
         elif problem["type"] == "tuple_type" and isinstance(problem["input"], dict):
             message = f"it is one table: begin each with [[{_name(place)}]]"
+        elif problem["type"] == "tuple_type":
+            shown = _value(place, problem["input"], secrets)
+            message = f"it is a list, written in [ ]{shown}"
         else:
             message += _value(place, problem["input"], secrets)
         found.append(f"{with_variable(_name(place))}: {message}" if place else message)
@@ -85,6 +88,13 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         if found == secret or len(secret) >= SHORTEST_SECRET:
             found = found.replace(secret, MASK)
     return found
+
+
+def _where_to(place: Place) -> str:
+    """Return where a setting can be written; one in a table, only in the file."""
+    if len(place) > 1:
+        return "the file"
+    return f"the settings file, or set {PREFIX}{str(place[0]).upper()}"
 
 
 def _name(place: Place) -> str:

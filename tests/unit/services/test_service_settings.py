@@ -135,7 +135,11 @@ def test_the_password_of_the_environment_is_a_secret(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "caches: it is missing: add it to the file"),
+        (
+            "",
+            "caches: it is missing: add it to the settings file, or set ANTIPHON_CACHES",
+        ),
+        ("caches = 'x'", "caches: it is a list, written in [ ] (it is 'x')"),
         ("caches = []", "caches: at least one is needed"),
         ("colour = 1", "colour: there is no such setting"),
         (
