@@ -148,9 +148,13 @@ class FileSystemStore(BackendStore):
 
     def _check_directory(self) -> None:
         if not os.path.isdir(self.path):
-            state = "is not a directory" if os.path.exists(self.path) else "does not exist"
+            if os.path.exists(self.path):
+                raise StoreUnavailable(
+                    f"{self.path} is not a directory, as a store of files has to be; name another"
+                    " path"
+                )
             raise StoreUnavailable(
-                f"{self.path} {state}; init_shared_store(path) makes a directory for a store"
+                f"{self.path} does not exist; init_shared_store(path) makes a directory for a store"
             )
         if not os.path.exists(os.path.join(self.path, self._magic_fname)):
             raise IncompatibleStore(
