@@ -87,6 +87,7 @@ class ArchiveStats:
         newest: the latest, likewise.
         bytes: what it takes on its medium.
         flags: how many events have each flag; the most frequent ones, in that order.
+            Of flags that are rare, not all are looked at if there are many of them.
     """
 
     events: int

@@ -22,6 +22,9 @@ APPLICATION_ID = 0x616E7469
 #: The flag that every event has.
 ALL = 0
 
+#: Events of a flag from which on it is among the frequent ones, which ``stats`` finds at once.
+FREQUENT = 1000
+
 _TABLES = (
     # ``forgotten`` counts up when names were deleted, so that writers drop what they remember.
     """CREATE TABLE archive(
@@ -42,6 +45,8 @@ _TABLES = (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         events INTEGER NOT NULL)""",
+    # Not of all: there may be a flag for each event, and counts change with each commit.
+    f"CREATE INDEX frequent ON names(events) WHERE events >= {FREQUENT}",
     """CREATE TABLE flags(
         flag INTEGER NOT NULL,
         timestamp REAL NOT NULL,

@@ -8,6 +8,7 @@ from typing import Any
 
 from antiphon.archive.event import Event
 from antiphon.archive.searching import ArchiveStats, Key, Portion, Query, Step
+from antiphon.archive.sqlite_layout import FREQUENT
 from antiphon.archive.sqlite_names import Names, unpacked
 from antiphon.archive.sqlite_walking import keys_after
 from antiphon.errors import InvalidEvent
@@ -27,8 +28,9 @@ STEP_BYTES = 8_000_000
 #: Events that one portion looks at, at most, if few have the flags.
 _LOOKED_AT = 10_000
 
-#: Flags that ``stats`` counts.
+#: Flags that ``stats`` counts, and those it looks at if fewer than that are frequent.
 _COUNTED_FLAGS = 1000
+_RARE_FLAGS = 10_000
 
 
 def event_with_id(connection: sqlite3.Connection, names: Names, event_id: str) -> Event | None:
@@ -82,11 +84,23 @@ def statistics(connection: sqlite3.Connection, log_bytes: int) -> ArchiveStats:
     (newest,) = connection.execute("SELECT max(timestamp) FROM flags WHERE flag = 0").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-    flags = connection.execute(
-        "SELECT name, events FROM names WHERE events > 0 ORDER BY events DESC, name LIMIT ?",
+    flags = _flags(connection)
+    return ArchiveStats(events, oldest, newest, pages * page_bytes + log_bytes, flags)
+
+
+def _flags(connection: sqlite3.Connection) -> dict[str, int]:
+    # The number is written out: with a parameter sqlite does not see that the index will do.
+    found = connection.execute(
+        f"SELECT name, events FROM names WHERE events >= {FREQUENT}"
+        " ORDER BY events DESC, name LIMIT ?",
         (_COUNTED_FLAGS,),
-    )
-    return ArchiveStats(events, oldest, newest, pages * page_bytes + log_bytes, dict(flags))
+    ).fetchall()
+    rare = connection.execute(
+        f"SELECT name, events FROM names WHERE events BETWEEN 1 AND {FREQUENT - 1} LIMIT ?",
+        (_RARE_FLAGS if len(found) < _COUNTED_FLAGS else 0,),
+    ).fetchall()
+    rare.sort(key=lambda row: (-row[1], row[0]))
+    return dict((found + rare)[:_COUNTED_FLAGS])
 
 
 def _events_at(connection: sqlite3.Connection, names: Names, places: list[int]) -> list[Event]:

@@ -107,8 +107,10 @@ class _Walk:
         self._head = head
         order, self._beyond = ("DESC", "<") if query.descending else ("ASC", ">")
         # Only the far end: with the near one, too, sqlite begins there at each step.
-        self._within, self._end = (
-            ("timestamp >= ?", query.start) if query.descending else ("timestamp <= ?", query.end)
+        self._within, self._last = (
+            ("timestamp >= ?", Key(query.start, -1))
+            if query.descending
+            else ("timestamp <= ?", Key(query.end, _LAST_PLACE))
         )
         self._order = f"ORDER BY timestamp {order}, seq {order} LIMIT ?"
 
@@ -142,25 +144,38 @@ class _Walk:
 
     def _walk(self, after: Key, count: int) -> Keys:
         """Look at the next *count* keys of the rarest flag."""
-        rarest, *others = self._numbers
         also = "".join(
             f" AND EXISTS (SELECT 1 FROM flags o WHERE o.flag = {number}"
             " AND o.timestamp = f.timestamp AND o.seq = f.seq)"
-            for number in others
+            for number in self._numbers[1:]
         )
         if self._spared:
             also += (
                 f" AND NOT EXISTS (SELECT 1 FROM flags o WHERE o.flag IN ({_listed(self._spared)})"
                 " AND o.timestamp = f.timestamp AND o.seq = f.seq)"
             )
+        if not also:
+            found = self._rows("", after, self._last, count)
+            return Keys(found, found[-1] if len(found) == count else None)
+        # First where it ends: keys that the other flags lack need not leave sqlite then.
+        (after_it,) = self._rows("", after, self._last, 1, count - 1) or (None,)
+        found = self._rows(also, after, after_it or self._last, count)
+        return Keys(found, after_it)
+
+    def _rows(self, also: str, after: Key, last: Key, count: int, passed: int = 0) -> list[Key]:
+        """Return keys of the rarest flag behind *after*, up to *last* inclusive."""
         rows = self._connection.execute(
-            f"SELECT timestamp, seq, 1{also} FROM flags f WHERE flag = {rarest}"
+            f"SELECT timestamp, seq FROM flags f WHERE flag = {self._numbers[0]}"
             f" AND (timestamp, seq) {self._beyond} (?, ?) AND {self._within}"
-            f" AND seq <= ? {self._order}",
-            (after.timestamp, after.place, self._end, self._head, count),
-        ).fetchall()
-        found = [Key(timestamp, seq) for timestamp, seq, has_all in rows if has_all]
-        return Keys(found, Key(*rows[-1][:2]) if len(rows) == count else None)
+            f" AND NOT (timestamp, seq) {self._beyond} (?, ?)"
+            f" AND seq <= ?{also} {self._order} OFFSET ?",
+            (
+                *(after.timestamp, after.place),
+                *(last.timestamp, last.timestamp, last.place),
+                *(self._head, count, passed),
+            ),
+        )
+        return [Key(*row) for row in rows.fetchall()]
 
     def _leap(self, after: Key) -> Key | None:
         """Return a key behind which nothing was left out; None if no event has all flags."""
@@ -182,7 +197,7 @@ class _Walk:
         row = self._connection.execute(
             f"SELECT timestamp, seq FROM flags WHERE flag = {number}"
             f" AND (timestamp, seq) {self._beyond}{also} (?, ?) AND {self._within} {self._order}",
-            (key.timestamp, key.place, self._end, 1),
+            (key.timestamp, key.place, self._last.timestamp, 1),
         ).fetchone()
         return None if row is None else Key(*row)
 
