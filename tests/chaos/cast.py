@@ -23,6 +23,9 @@ class Player(Conducted):
         common: settings that all players share: url, system, seed.
     """
 
+    #: What its processes run.
+    module = "tests.chaos.player"
+
     def __init__(self, part: Part, folder: Path, network: Network, common: dict[str, Any]) -> None:
         super().__init__(part.name, folder)
         self.part, self.network, self.common = part, network, common
@@ -48,7 +51,7 @@ class Player(Conducted):
             "slow_share": self.part.slow_share,
             "failing_share": self.part.failing_share,
         }
-        command = [sys.executable, "-m", "tests.chaos.player", json.dumps(settings)]
+        command = [sys.executable, "-m", self.module, json.dumps(settings)]
         self._launch([*self.network.prefix, *command])
 
     def _options(self) -> dict[str, Any]:

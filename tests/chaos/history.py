@@ -225,7 +225,7 @@ def read_publisher(path: Path, run: PublisherRun) -> PublisherRun:
     """Fill *run* with what its process wrote."""
     by_number: dict[int, Emission] = {}
     unconfirmed = 0
-    for at, kind, words in _facts(path):
+    for at, kind, words in read_facts(path):
         if kind == "emit":
             number = int(words[0])
             emission = Emission(run.name, number, run.run, words[1], words[2], at)
@@ -255,7 +255,7 @@ def read_publisher(path: Path, run: PublisherRun) -> PublisherRun:
 
 def read_subscriber(path: Path, run: SubscriberRun) -> SubscriberRun:
     """Fill *run* with what its process wrote."""
-    for at, kind, words in _facts(path):
+    for at, kind, words in read_facts(path):
         if kind == "heard":
             run.heard.append(Hearing(at, words[0], int(words[1]), words[2], words[3]))
         elif kind == "failed":
@@ -283,7 +283,8 @@ def read_subscriber(path: Path, run: SubscriberRun) -> SubscriberRun:
     return run
 
 
-def _facts(path: Path) -> list[tuple[float, str, list[str]]]:
+def read_facts(path: Path) -> list[tuple[float, str, list[str]]]:
+    """Return the lines of a player's file: when, what, and the other words."""
     if not path.exists():  # killed before its first word
         return []
     facts = []

@@ -27,7 +27,7 @@ class Part:
 
     Attributes:
         name: of the player.
-        role: publisher or subscriber.
+        role: publisher or subscriber; other plays have more.
         network: index of the network that it lives in.
         mode: of a subscriber: connect, broadcast, group or single.
         subscription: of a subscriber: name of its durable subscription.
@@ -114,6 +114,12 @@ def keep(
     (folder / _NAME).write_text(json.dumps(play, indent=1))
 
 
+def read_parts(folder: Path) -> list[tuple[Part, range]]:
+    """Return who played, each with the numbers of its processes, as ``keep`` has left that."""
+    players = json.loads((folder / _NAME).read_text())["players"]
+    return [(Part(**kept), range(last + 1)) for kept, last, _ in players]
+
+
 def read(folder: Path) -> History:
     """Return the history that ``keep`` and the players have left in *folder*."""
     play = json.loads((folder / _NAME).read_text())
@@ -125,6 +131,6 @@ def read(folder: Path) -> History:
         runs = range(last + 1)
         if part.role == "publisher":
             history.publishers += publisher_runs(folder, part, runs, killed)
-        else:
+        elif part.role == "subscriber":
             history.subscribers += subscriber_runs(folder, part, runs, killed)
     return history

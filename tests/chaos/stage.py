@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.chaos.broker import start_broker
+from tests.chaos.broker import ChaosBroker, start_broker
 from tests.chaos.cast import Player
 from tests.chaos.checker import check, summary
 from tests.chaos.faults import Step, Victims, carry_out
 from tests.chaos.history import History, Trouble
 from tests.chaos.keeping import Part, keep, read
-from tests.chaos.network import Network, make_networks
+from tests.chaos.network import Network, ProxyNetwork, make_networks
 from tests.chaos.verdict import Verdict
 
 #: Seconds without a new event after which a subscription is taken to have everything.
@@ -38,12 +38,13 @@ class Stage:
         parts: who plays.
         seed: of the players' own dice.
         networks: how many there are; parts name theirs by index.
+        broker: one that may be tormented, on the loopback interface; None starts one.
+        system: of all buses.
         report: takes lines about what goes on.
 
     Attributes:
         broker: the broker.
         networks: the ways to it.
-        system: the system of all buses.
         folder: where histories are.
         troubles: what was done so far.
         is_kept: whether histories stay although nothing was wrong.
@@ -55,9 +56,11 @@ class Stage:
         seed: int,
         *,
         networks: int = 2,
+        broker: Any = None,
+        system: str = "chaos",
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.system = "chaos"
+        self.system = system
         self.troubles: list[Trouble] = []
         self.is_kept = False
         self._dead = 0
@@ -65,25 +68,33 @@ class Stage:
         self._never = threading.Event()
         self._began = self._declared_at = time.monotonic()
         self.folder = Path(tempfile.mkdtemp(prefix="antiphon-chaos-"))
-        self.networks: list[Network] = make_networks(networks)
+        self._is_broker_given = broker is not None
+        self.networks: list[Network] = (
+            [ProxyNetwork() for _ in range(networks)] if broker else make_networks(networks)
+        )
         self.players: list[Player] = []
         try:
-            addresses = [one.address for one in self.networks if one.address is not None]
-            self.broker = start_broker(addresses)
-            for network in self.networks:
-                if network.removal:
-                    self.broker.at_end(network.removal)
+            self.broker = broker or self._start_broker()
+            self._port = int(self.broker.url.rpartition(":")[2].partition("/")[0])
         except BaseException:
             self._clean_up()
             raise
         for part in parts:
             network = self.networks[part.network]
             common: dict[str, Any] = {
-                "url": network.url(self.broker.port),
+                "url": network.url(self._port),
                 "system": self.system,
                 "seed": seed,
             }
             self.players.append(Player(part, self.folder, network, common))
+
+    def _start_broker(self) -> ChaosBroker:
+        addresses = [one.address for one in self.networks if one.address is not None]
+        broker = start_broker(addresses)
+        for network in self.networks:
+            if network.removal:
+                broker.at_end(network.removal)
+        return broker
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +107,8 @@ class Stage:
     ) -> None:
         for player in self.players:
             player.end()
-        self.broker.stop()
+        if not self._is_broker_given:
+            self.broker.stop()
         self._clean_up(keep=self.is_kept or error is not None)
 
     def _clean_up(self, *, keep: bool = False) -> None:

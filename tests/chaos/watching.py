@@ -36,7 +36,7 @@ def watch_publishing(recorder: Recorder) -> None:
 def watch_queues(recorder: Recorder, queue: str, decode: Decode) -> None:
     """Note each end of consuming from *queue* ("" the broadcast one), and what is sent on."""
     _watch_cuts(recorder, queue or BROADCAST)
-    _watch_moves(recorder, decode)
+    watch_moves(recorder, decode)
     _watch_returns(recorder)
     opened = Probe.opened
 
@@ -77,7 +77,8 @@ def _isolation(queue: str) -> str:
     return queue.replace(".sub.", ".retry.", 1)
 
 
-def _watch_moves(recorder: Recorder, decode: Decode) -> None:
+def watch_moves(recorder: Recorder, decode: Decode) -> None:
+    """Note which events are sent on to another queue."""
     move, isolate, put_aside = Mover.move, Mover.isolate, Mover.put_aside
 
     def note(events: Iterable[Any]) -> None:

@@ -8,12 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Bytes of the disk.
+#: Bytes of the disk, unless told otherwise.
 DISK_BYTES = 16 << 20
 
 
 class SmallDisk:
-    """A folder on a disk of ``DISK_BYTES``.
+    """A folder on a small disk.
 
     Attributes:
         folder: where to write.
@@ -45,9 +45,9 @@ class SmallDisk:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[SmallDisk]:
+def small_disk(folder: Path, size_bytes: int = DISK_BYTES) -> Iterator[SmallDisk]:
     """Mount a small file system at *folder*, or limit what is there."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
     try:
         is_real = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
