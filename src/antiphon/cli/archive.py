@@ -23,7 +23,7 @@ from antiphon.cli.archive_moving import export, import_, replay
 from antiphon.cli.archive_printing import archived_details, archived_json, archived_line
 from antiphon.cli.broker import examples
 from antiphon.cli.moments import told
-from antiphon.cli.output import check_reader, has_reader, write_line, write_lines
+from antiphon.cli.output import check_reader, has_reader, say, write_line, write_lines
 from antiphon.cli.printing import to_json
 from antiphon.terminal.tables import Column, table
 
@@ -183,7 +183,7 @@ def _follow(items: Tail, line_of: Callable[[Event], str], count: int | None) -> 
     done = 0
     for item in items:
         if item is CAUGHT_UP:
-            click.echo("antiphon: caught up", err=True)
+            say("caught up")
             continue
         write_line(line_of(item))
         done += 1

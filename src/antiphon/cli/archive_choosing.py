@@ -14,6 +14,7 @@ import click
 from antiphon.archive import EventStore, open_archive
 from antiphon.archive.recorded import attribute_tag, class_tag, origin_tag
 from antiphon.cli.moments import FORMS, Moment, told
+from antiphon.cli.output import say
 from antiphon.environment import read_variable
 from antiphon.errors import AntiphonError
 from antiphon.schemes import scheme_of
@@ -148,7 +149,7 @@ def opened(url: str | None, *, read_only: bool = True) -> EventStore:
 
 def tell_nothing_found(store: EventStore, choice: Choice) -> None:
     """Say on standard error that nothing was found, and what may have been meant."""
-    click.echo(f"antiphon: no such events{_hint(store, choice)}", err=True)
+    say(f"no such events{_hint(store, choice)}")
 
 
 def _hint(store: EventStore, choice: Choice) -> str:

@@ -18,7 +18,7 @@ from antiphon.cli.archive_choosing import (
 )
 from antiphon.cli.broker import broker_options, examples, given_url
 from antiphon.cli.moments import told
-from antiphon.cli.output import write_line, write_lines
+from antiphon.cli.output import say, write_line, write_lines
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_output import STANDARD, opened_input, replaced_file
 from antiphon.messaging.bus import BusOptions, open_bus
@@ -182,7 +182,7 @@ class _SoFar:
         latest = self._done.latest
         if latest is not None:
             where = f"{self._done.sent} events were sent, up to {told(latest)}"
-            click.echo(f"antiphon: {where}; go on with --since @{latest!r}", err=True)
+            say(f"{where}; go on with --since @{latest!r}")
 
 
 def _tell_replayed(done: Replayed, where: str, is_json: bool) -> None:

@@ -11,7 +11,8 @@ from antiphon.archive import Event
 from antiphon.archive.recorded import class_tag, decode_recorded
 from antiphon.cli.colours import painted
 from antiphon.cli.moments import told
-from antiphon.cli.printing import as_line, attributes_line, event_parts, safe, to_json
+from antiphon.cli.output import escaped
+from antiphon.cli.printing import as_line, attributes_line, event_parts, to_json
 from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 
@@ -26,12 +27,12 @@ def archived_line(event: Event) -> str:
         return as_line(found, has_date=True)
     parts = [painted(told(event.timestamp), dim=True)]
     if (noted := _noted(event)) is not None:
-        parts.append(painted(safe(class_tag(noted["class"])), "cyan", bold=True))
+        parts.append(painted(escaped(class_tag(noted["class"])), "cyan", bold=True))
         parts.append(attributes_line(noted["attributes"]))
     else:
-        parts.append(painted(safe(event.source), "green"))
-        parts.append(painted(safe(" ".join(event.tags)), "cyan"))
-        parts.append(safe(event.content))
+        parts.append(painted(escaped(event.source), "green"))
+        parts.append(painted(escaped(" ".join(event.tags)), "cyan"))
+        parts.append(escaped(event.content))
     return "  ".join(filter(None, parts))
 
 
@@ -81,11 +82,13 @@ def archived_details(event: Event) -> list[str]:
         "bytes": None if event.message is None else len(event.message),
     }
     lines = [
-        f"{painted(f'{name:8}', dim=True)}  {safe(str(value))}"
+        f"{painted(f'{name:8}', dim=True)}  {escaped(str(value))}"
         for name, value in shown.items()
         if value not in (None, "", False)
     ]
-    return lines + [f"    {safe(name)} = {safe(repr(one))}" for name, one in attributes.items()]
+    return lines + [
+        f"    {escaped(name)} = {escaped(repr(one))}" for name, one in attributes.items()
+    ]
 
 
 def _decoded(event: Event) -> BaseEvent | None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import click
 
+from antiphon.cli.output import say
 from antiphon.errors import AntiphonError
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.origin import OriginSpec, Prefix
@@ -65,8 +66,7 @@ def tell_slip(name: str) -> None:
     known = {cls.__name__ for cls in known_classes().values()}
     near = [] if ":" in name or name in known else difflib.get_close_matches(name, known, 1, 0.8)
     if near:
-        told = f"antiphon: no class '{name}' is known here; did you mean '{near[0]}'?"
-        click.echo(told, err=True)
+        say(f"no class '{name}' is known here; did you mean '{near[0]}'?")
 
 
 def known_classes() -> dict[str, type[BaseEvent]]:

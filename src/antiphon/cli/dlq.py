@@ -10,7 +10,7 @@ import click
 
 from antiphon.cli.broker import broker_options, examples, given_url
 from antiphon.cli.dead_letters import DeadLetter, DeadLetters, Fate
-from antiphon.cli.output import write_line
+from antiphon.cli.output import say, write_line
 from antiphon.cli.printing import to_json
 from antiphon.errors import DeadLetterNotFound
 from antiphon.messaging.browser import open_browser
@@ -95,7 +95,7 @@ def ls(url: str | None, system: str, subscription: str | None, limit: int, is_js
     else:
         _print_list(letters, subscription)
     if count > limit:
-        click.echo(f"antiphon: looked at {limit} of {count}; --limit for more", err=True)
+        say(f"looked at {limit} of {count}; --limit for more")
 
 
 @dlq.command(epilog=examples("antiphon dlq show 0f6a91c2b3d4e5f60718293a-42"))
@@ -279,15 +279,11 @@ def _tell_replay(letter: DeadLetter, is_sent: bool, is_json: bool) -> None:
         write_line(f"replayed {letter.id} to {printable(letter.subscription)}")
     elif letter.subscription in (None, "broadcast"):
         # What every process got, and none could read.
-        click.echo(
-            f"antiphon: kept {letter.id}: it belongs to no subscription that it could be sent to",
-            err=True,
-        )
+        say(f"kept {letter.id}: it belongs to no subscription that it could be sent to")
     else:
-        click.echo(
-            f"antiphon: kept {letter.id}: subscription '{printable(letter.subscription)}' has no "
-            "queue any more; subscribe again first",
-            err=True,
+        say(
+            f"kept {letter.id}: subscription '{printable(letter.subscription)}' has no "
+            "queue any more; subscribe again first"
         )
 
 

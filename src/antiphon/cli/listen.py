@@ -18,6 +18,7 @@ from antiphon.cli.choosing import (
     tell_slip,
     wire_names,
 )
+from antiphon.cli.output import say
 from antiphon.cli.printing import as_json, as_line
 from antiphon.cli.waiting import Waiting
 from antiphon.events.abstract_event_manager import BaseEvent, Filter
@@ -181,12 +182,10 @@ def _subscribe(
 def tell_missing(event: EventsMayBeMissing) -> None:
     """Say on standard error that events may be missing, and why."""
     moment = "" if event.since is None else f" since {datetime.fromtimestamp(event.since):%H:%M:%S}"
-    click.echo(
-        f"antiphon: events may be missing{moment} ({event.subscription}): {event.reason}", err=True
-    )
+    say(f"events may be missing{moment} ({event.subscription}): {event.reason}")
 
 
 def _announce(bus: BrokerEventManager, subscription: str | None, what: str) -> None:
     # What happens to the connection from here on is logged by the bus, and so shown.
     under = f", subscription {subscription}" if subscription else ""
-    click.echo(f"antiphon: listening on {bus.url}, system {bus.system}{under}: {what}", err=True)
+    say(f"listening on {bus.url}, system {bus.system}{under}: {what}")

@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from antiphon import __version__
-from antiphon.cli.output import prepare
+from antiphon.cli.output import escaped, prepare, say
 from antiphon.errors import AntiphonError
 
 #: Exit status of a command that failed; one that was called wrongly has 2.
@@ -59,7 +59,7 @@ class _OneLine(logging.Formatter):
     """What the library logs, for people: a line, and no traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"antiphon: {record.getMessage()}"
+        return f"antiphon: {escaped(record.getMessage())}"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -87,13 +87,13 @@ def run(arguments: Sequence[str] | None) -> int:
         exc.show()
         return exc.exit_code
     except click.Abort:
-        click.echo("antiphon: given up", err=True)
+        say("given up")
         return FAILED
     except AntiphonError as exc:
-        click.echo(f"antiphon: {exc}", err=True)
+        say(str(exc))
         return FAILED
     except OSError as exc:
-        click.echo(f"antiphon: {_in_words(exc)}", err=True)
+        say(_in_words(exc))
         return FAILED
     return result if isinstance(result, int) else 0
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import click
 
 from antiphon.cli.choosing import known_classes, value_of
+from antiphon.cli.output import escaped
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.delivery import Delivery
 from antiphon.events.event_id import next_event_id
@@ -31,7 +32,7 @@ class NoEvent(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Say so in one line."""
-        click.echo(f"antiphon: {self.message}", file=file, err=file is None)
+        click.echo(f"antiphon: {escaped(self.message)}", file=file, err=file is None)
 
 
 def class_of(name: str, bases: Sequence[str] = ()) -> type[BaseEvent]:

@@ -39,6 +39,20 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def escaped(text: str) -> str:
+    """Return *text* on one line, with nothing in it that a terminal would obey."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def say(text: str) -> None:
+    """Say *text*, on one line of standard error, in the name of the command.
+
+    Whoever made up a key, a file's name or an answer may have thought of terminals: what they
+    would obey is escaped.
+    """
+    click.echo(f"antiphon: {escaped(text)}", err=True)
+
+
 def write_line(line: str) -> None:
     """Write *line* at once.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.cli.colours import painted
+from antiphon.cli.output import escaped
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.delivery import delivery_of
 from antiphon.wire.describing import (
@@ -24,7 +25,6 @@ __all__ = [
     "attributes_line",
     "event_parts",
     "jsonable",
-    "safe",
     "to_json",
 ]
 
@@ -43,13 +43,13 @@ def as_line(event: BaseEvent, *, has_date: bool = False) -> str:
     name = default_registry.name_of(type(event)).removeprefix(_OWN_PREFIX)
     date = "%Y-%m-%d " if has_date else ""
     moment = f"{moment_of(delivery).astimezone():{date}%H:%M:%S.%f}"[:-3]
-    parts = [painted(moment, dim=True), painted(safe(name), "cyan", bold=True)]
+    parts = [painted(moment, dim=True), painted(escaped(name), "cyan", bold=True)]
     if delivery is not None and delivery.origin is not None:
-        parts.append(painted(safe(delivery.origin), "green"))
+        parts.append(painted(escaped(delivery.origin), "green"))
     if attributes := attributes_of(event):
         parts.append(attributes_line(attributes))
     if event.source is not None:
-        parts.append(painted(f"[{safe(_source_text(event.source))}]", dim=True))
+        parts.append(painted(f"[{escaped(_source_text(event.source))}]", dim=True))
     if delivery is not None and delivery.replayed:
         parts.append(painted("(replayed)", "yellow"))
     return "  ".join(parts)
@@ -62,12 +62,7 @@ def as_json(event: BaseEvent) -> str:
 
 def attributes_line(attributes: Mapping[str, Any]) -> str:
     """Return *attributes* as a line has them."""
-    return " ".join(f"{safe(name)}={safe(repr(one))}" for name, one in attributes.items())
-
-
-def safe(text: str) -> str:
-    """Return *text* with what a terminal would obey escaped."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    return " ".join(f"{escaped(name)}={escaped(repr(one))}" for name, one in attributes.items())
 
 
 def _source_text(source: Any) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from antiphon.cli.colours import painted
+from antiphon.cli.output import escaped
 from antiphon.cli.printing import to_json
-from antiphon.cli.store_words import escaped, metadata_text
+from antiphon.cli.store_words import metadata_text
 from antiphon.errors import AntiphonError
 from antiphon.events.delivery import delivery_of
 from antiphon.storage.events import StoreModificationEvent
@@ -98,7 +99,7 @@ def change_line(change: Change) -> str:
 def change_json(change: Change) -> str:
     """Return *change* as a line of JSON."""
     position = change.position
-    told = {
+    told: dict[str, Any] = {
         "time": change.time.isoformat(),
         "action": change.action,
         "key": change.key,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from antiphon.cli.broker import examples
-from antiphon.cli.output import write_line
+from antiphon.cli.output import escaped, say, write_line
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_copier import Copier, CopyOptions, Tally
 from antiphon.cli.store_folder import Folder
@@ -26,7 +26,6 @@ from antiphon.cli.store_opening import (
 from antiphon.cli.store_words import (
     chosen_keys,
     count_text,
-    escaped,
     parse_conditions,
 )
 from antiphon.errors import AntiphonError
@@ -113,7 +112,7 @@ def cp(
             raise click.UsageError("files have no metadata, so --filter finds none")
         if lacking := [key for key in keys if not here.exists(key)]:
             named = ", ".join(repr(key) for key in lacking[:10])
-            click.echo(f"antiphon: no key {named} in {here!r}; nothing was copied", err=True)
+            say(f"no key {named} in {here!r}; nothing was copied")
             return NOT_SO
         chosen = list(dict.fromkeys(keys)) or list(chosen_keys(here, prefix, conditions))
         with _target(target, url, system, is_dry) as there:
@@ -134,7 +133,7 @@ def _copy(
         nonlocal told
         told += 1
         if told <= _TOLD:
-            click.echo(f"antiphon: not copied: {escaped(key)}: {error}", err=True)
+            say(f"not copied: {key}: {error}")
 
     def tell_copied(key: str) -> None:
         if options.is_dry and not is_json:
@@ -155,13 +154,10 @@ def _copy(
             copier.copy(keys)
     except (AntiphonError, OSError, SystemExit):
         done = tally.copied + tally.same + tally.present
-        click.echo(
-            f"antiphon: {done} of {len(keys)} keys are there; the same command goes on from here",
-            err=True,
-        )
+        say(f"{done} of {len(keys)} keys are there; the same command goes on from here")
         raise
     if told > _TOLD:
-        click.echo(f"antiphon: not copied: {told - _TOLD} more", err=True)
+        say(f"not copied: {told - _TOLD} more")
     _tell(tally, options, is_json)
     return tally
 

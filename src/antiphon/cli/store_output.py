@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import click
 
-from antiphon.cli.output import ReaderGone, forget_output
+from antiphon.cli.output import ReaderGone, forget_output, say
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 
 #: In place of the name of a file: standard input or output.
@@ -31,7 +31,7 @@ def opened_input(path: str | None) -> Iterator[BinaryIO]:
     if sys.stdin is None:
         raise click.UsageError("standard input is closed; name a file")
     if sys.stdin.isatty():
-        click.echo("antiphon: reading the data from the terminal, up to Ctrl-D", err=True)
+        say("reading the data from the terminal, up to Ctrl-D")
     yield sys.stdin.buffer
 
 

@@ -9,14 +9,13 @@ from typing import Any, BinaryIO
 import click
 
 from antiphon.cli.broker import examples
-from antiphon.cli.output import write_line
+from antiphon.cli.output import escaped, say, write_line
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_opening import NOT_SO, reading, store_argument
 from antiphon.cli.store_output import STANDARD, TerminalGuard, replaced_file, write_bytes
 from antiphon.cli.store_rows import long_row
 from antiphon.cli.store_words import (
     chosen_keys,
-    escaped,
     facts,
     metadata_text,
     parse_conditions,
@@ -59,7 +58,7 @@ def get(store: str, key: str, file: str | None, is_meta: bool, span: str | None)
         try:
             value = opened.get(key)
         except KeyNotFound as exc:
-            click.echo(f"antiphon: {exc}", err=True)
+            say(str(exc))
             return NOT_SO
         if is_meta:
             _write_metadata(value, file)

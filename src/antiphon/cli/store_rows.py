@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from antiphon.cli.colours import painted
-from antiphon.cli.store_words import escaped, metadata_text
+from antiphon.cli.output import escaped
+from antiphon.cli.store_words import metadata_text
 from antiphon.terminal.tables import columns_of_terminal
 from antiphon.terminal.utils import size_text
 

@@ -11,7 +11,7 @@ import click
 
 from antiphon.cli.broker import broker_options, examples, given_url
 from antiphon.cli.listen import tell_missing
-from antiphon.cli.output import check_reader, write_line
+from antiphon.cli.output import check_reader, say, write_line
 from antiphon.cli.store_changes import (
     Change,
     change_json,
@@ -205,7 +205,7 @@ def _told_at_end(printed: _Printed) -> Iterator[None]:
             f"{exc}; watch again without --since, and look at all keys (antiphon store ls --long)"
         ) from None
     finally:
-        click.echo(f"antiphon: go on with --since {printed.upto}", err=True)
+        say(f"go on with --since {printed.upto}")
 
 
 class _Patience:
@@ -221,12 +221,12 @@ class _Patience:
             yield
         except StoreUnavailable as exc:
             if not self._is_away:
-                click.echo(f"antiphon: {exc}; trying again", err=True)
+                say(f"{exc}; trying again")
             self._is_away = True
             pause(RETRY_S)
         else:
             if self._is_away:
-                click.echo("antiphon: the store is back", err=True)
+                say("the store is back")
             self._is_away = False
 
 
@@ -251,7 +251,7 @@ def _print_events(
         listener = _listener(waiting, prefix)
         bus.connect(StoreModificationEvent, listener, {"source.store_id": store_id})
         _announce(f"the events of {name} on {bus.url}, system {bus.system}")
-        waiting.print_all(lambda event: line_of(change_of_event(event)), count)
+        waiting.print_all(_of_events(line_of), count)
 
 
 def _print_polled(
@@ -273,7 +273,7 @@ def _print_polled(
         store.event_manager = EventManager()
         store.event_manager.connect(StoreModificationEvent, _listener(waiting, prefix))
         _announce(f"{name}, looked at every {store.poll:g} s (?poll= in the URL)")
-        waiting.print_all(lambda event: line_of(change_of_event(event)), count)
+        waiting.print_all(_of_events(line_of), count)
 
 
 def _listener(waiting: Waiting, prefix: str) -> Callable[[BaseEvent], None]:
@@ -285,5 +285,9 @@ def _listener(waiting: Waiting, prefix: str) -> Callable[[BaseEvent], None]:
     return hear
 
 
+def _of_events(line_of: Callable[[Change], str]) -> Callable[[Any], str]:
+    return lambda event: line_of(change_of_event(event))
+
+
 def _announce(what: str) -> None:
-    click.echo(f"antiphon: watching {what}", err=True)
+    say(f"watching {what}")

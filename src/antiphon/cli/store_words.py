@@ -139,11 +139,6 @@ def count_text(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def escaped(text: str) -> str:
-    """Return *text* on one line, with nothing in it that a terminal would obey."""
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
 def _iso(seconds: float | None) -> str | None:
     if seconds is None:
         return None

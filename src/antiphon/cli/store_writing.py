@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from antiphon.cli.broker import examples
-from antiphon.cli.output import write_line
+from antiphon.cli.output import escaped, say, write_line
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_opening import (
     NOT_SO,
@@ -24,7 +24,6 @@ from antiphon.cli.store_output import STANDARD, Counted, opened_input, size_of
 from antiphon.cli.store_words import (
     chosen_keys,
     count_text,
-    escaped,
     parse_conditions,
     parse_entries,
     parse_metadata,
@@ -122,7 +121,7 @@ def set_(
                     version = _put(opened, key, counted, metadata, expect)
                 size = counted.count
         except (VersionConflict, KeyNotFound) as exc:
-            click.echo(f"antiphon: {exc}", err=True)
+            say(str(exc))
             return NOT_SO
     _tell_set(key, size, version, is_json)
     return 0
@@ -250,10 +249,7 @@ def rm(
             if missing and not missing_ok:
                 named = ", ".join(repr(key) for key in missing[:10])
                 more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-                click.echo(
-                    f"antiphon: no key {named}{more} in {shown_name(store)}; nothing was deleted",
-                    err=True,
-                )
+                say(f"no key {named}{more} in {shown_name(store)}; nothing was deleted")
                 return NOT_SO
         else:
             doomed = list(chosen_keys(opened, prefix, conditions))
@@ -263,7 +259,7 @@ def rm(
         try:
             count = _delete_one(opened, doomed[0], expect) if expect else _delete(opened, doomed)
         except VersionConflict as exc:
-            click.echo(f"antiphon: {exc}", err=True)
+            say(str(exc))
             return NOT_SO
     write_line(f"deleted {count_text(count, 'key')}")
     return 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
 from antiphon.cli import output
-from antiphon.cli.output import write_lines
+from antiphon.cli.main import _OneLine, run
+from antiphon.cli.output import say, write_lines
+from antiphon.errors import StoreError
 
 
 class Written:
@@ -71,3 +74,38 @@ def test_what_comes_before_an_error_is_written(written: Written) -> None:
     with pytest.raises(ValueError, match="no more"):
         write_lines(lines())
     assert ["a\n"] == written.pieces
+
+
+HOSTILE = "a\x1b[31m\nantiphon: b\x9b2J"
+
+
+def test_what_is_said_is_one_line_that_no_terminal_obeys(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Names of keys and files, and answers of servers, are somebody else's."""
+    say(f"no key {HOSTILE}")
+
+    assert "antiphon: no key a\\x1b[31m\\nantiphon: b\\x9b2J\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [StoreError(HOSTILE), OSError(2, "is not there", HOSTILE)])
+def test_errors_are_said_so(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a command ends with."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("antiphon.cli.main.cli.main", fail)
+    status = run([])
+
+    assert 1 == status
+    assert capsys.readouterr().err[:-1].isprintable()
+
+
+def test_logs_are_said_so() -> None:
+    """What the library logs may name a key."""
+    record = logging.LogRecord("antiphon", 30, "", 0, "lost %s", (HOSTILE,), None)
+
+    assert _OneLine().format(record).isprintable()

@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_a_file_alone(
     monkeypatch.setattr("os.fsync", fail)
 
     assert 1 == scene.run("get", scene.url, "k", file)
-    assert f"No space left on device: '{file}'" in capsys.readouterr().err
+    assert f"{file}: No space left on device" in capsys.readouterr().err
     assert b"old" == file.read_bytes()
     assert {"out", "shop.db"} == set(os.listdir(scene.folder))
 
