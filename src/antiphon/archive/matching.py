@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from antiphon.archive.repeats import check_repeats
 from antiphon.errors import InvalidSearch, MatchTooSlow
 
 #: Seconds (of processor time) that a pattern may take on one content, and characters
@@ -54,7 +55,7 @@ class Matcher:
         began = time.thread_time()
         try:
             found = self._compiled.search(content, timeout=allowed) is not None
-        except TimeoutError:
+        except (TimeoutError, MemoryError):
             raise self._too_slow(len(content)) from None
         self._left_s -= time.thread_time() - began
         if self._left_s <= 0:
@@ -75,11 +76,13 @@ def _compiled(pattern: str) -> Any:
         raise InvalidSearch(
             f"match has {len(pattern)} characters; a pattern has at most {MAX_PATTERN}"
         )
+    check_repeats(pattern)
     # Not on top: importing this package needs no library.
     import regex  # type: ignore[import-untyped]
 
     try:
-        return regex.compile(pattern)
+        # Not kept by the library, which would hold hundreds of them, of megabytes each.
+        return regex.compile(pattern, cache_pattern=False)
     except regex.error as exc:
         where = "" if exc.pos is None else f" at position {exc.pos}"
         raise InvalidSearch(f"match {pattern!r:.200} is no pattern: {exc.msg}{where}") from exc

@@ -38,6 +38,58 @@ def test_what_is_no_pattern_is_told(pattern: str) -> None:
         Matcher(pattern)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a{1000000}",
+        "(a{1000,}){1000}",
+        "((a{1000}){1000}){1000}",
+        "(?:(?:a?){65000}){65000}",
+        "a{1000}{1000}",
+        "(?:(?:a{1000})?){0,5}{1000}",
+        "(a{1000}[(]){1000}",
+        "(a{1000}[^](]){1000}",
+        r"(a{1000}\(){1000}",
+        "([)]a{1000}){1000}",
+        "a{1000}){1000}",
+        "(?x)(a{1000}# (\n){1000}",
+        r"(a{1000}(?#\)){1000}",
+        "(a{300}[[:alpha:](]){300}",
+        "|".join(["(?:x{100}){100}"] * 300),
+    ],
+)
+def test_a_pattern_too_large_to_be_written_out_is_refused(pattern: str) -> None:
+    """It would take the memory of the machine before its time has begun."""
+    with pytest.raises(InvalidSearch, match="repeats too much"):
+        Matcher(pattern)
+
+
+def test_honest_counts_are_fine() -> None:
+    """Dates, ids and long words."""
+    pattern = (
+        r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2} [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} [a-z]{1,9999}"
+    )
+
+    assert Matcher(pattern + " [^]()]{9}").matches(
+        "2026-11-21T10:00 01234567-0123-0123-0123-0123456789ab abc 123456789"
+    )
+    assert Matcher("(?:[0-9a-f]{2}:){15}[0-9a-f]{2}.{0,1000000}$").matches("00:" * 15 + "00")
+
+
+def test_a_pattern_that_takes_all_memory_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library has a limit of its own for what it has to remember."""
+    matcher = Matcher("a")
+
+    class Full:
+        def search(self, *_: object, **__: object) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr(matcher, "_compiled", Full())
+
+    with pytest.raises(MatchTooSlow):
+        matcher.matches("a")
+
+
 def test_a_large_content_is_no_slow_one() -> None:
     """It gets time for its length."""
     assert not Matcher("x+y").matches("x" * 1000 + "a" * 20_000_000)
