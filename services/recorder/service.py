@@ -88,9 +88,17 @@ class RecorderService(Service):
         """The bus works, it is subscribed, and the archive takes what comes."""
         return {
             "bus": self._watched.problem(),
-            "subscription": self._problem,
+            "subscription": self._problem or self._not_subscribed(),
             "archive": self._recorder.problem() or self._archive.problem(),
         }
+
+    def _not_subscribed(self) -> str | None:
+        """Return why the broker does not keep for it what is emitted, or None if it does."""
+        try:
+            is_subscribed = self._recorder.is_subscribed()
+        except AntiphonError as exc:
+            return str(exc)
+        return None if is_subscribed else "its queue does not stand at the broker yet"
 
     def failure(self) -> str | None:
         """A thread that has ended does not come back; a bus that does not heal may not, either."""

@@ -187,6 +187,17 @@ class Recorder:
         """
         return self._problem
 
+    def is_subscribed(self) -> bool:
+        """Return whether the broker keeps for it what is emitted from now on.
+
+        Until its queue stands, which begins with the bus's first connection, nothing does.
+
+        Raises:
+            SubscriptionConflict, BrokerRefused: as for ``start``.
+        """
+        subscription = self._subscription
+        return subscription is not None and subscription.wait_ready(0)
+
     def is_alive(self) -> bool:
         """Return False if a thread of it has ended that was not to."""
         subscription = self._subscription

@@ -17,6 +17,7 @@ import pytest
 from antiphon import BaseEvent, open_archive, open_bus
 from antiphon.errors import ArchiveUnusable
 from antiphon.messaging.bus import BrokerEventManager
+from antiphon.messaging.memory import MemoryBroker
 from patience import wait_until
 from services.recorder.service import RecorderService
 from services.recorder.settings import RecorderSettings, RetentionSettings
@@ -117,6 +118,20 @@ def test_a_recorder_ends_cleanly(
     service.stop()
 
     assert [] == [one.message for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+def test_a_recorder_without_a_queue_is_not_ready(
+    memory_url: str, service_of: Callable[..., RecorderService]
+) -> None:
+    """Whoever waits for it before the first event loses none."""
+    broker = MemoryBroker.named(memory_url.removeprefix("memory://"))
+    broker.stop()
+    service = service_of()
+    problem = service.readiness()["subscription"]
+    broker.start()
+    wait_ready(service)
+
+    assert "its queue does not stand at the broker yet" == problem
 
 
 def test_an_archive_that_is_not_there_yet_is_waited_for(
