@@ -32,18 +32,26 @@ CHECKS = (
     ("mypy",),
 )
 
+#: What needs no server.
+ALONE = (
+    "tests/unit",
+    "tests/wire",
+    "tests/acceptance/test_documentation.py",
+    "tests/acceptance/test_encore_reference.py",
+    "tests/acceptance/test_encore_suite.py",
+    "tests/acceptance/test_wheel.py",
+)
+
 #: What runs beside each other; the last part has all that the others have not.
 PARTS = {
     "tests without servers": (
-        "tests/unit",
-        "tests/wire",
+        *ALONE,
         "tests/conformance",
         "--ignore=tests/conformance/servers",
     ),
     "tests with servers": (
         "tests",
-        "--ignore=tests/unit",
-        "--ignore=tests/wire",
+        *(f"--ignore={path}" for path in ALONE),
         "--ignore-glob=tests/conformance/test_*.py",
     ),
 }
