@@ -110,5 +110,6 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    # A basic string of TOML is one of JSON; of those, JSON leaves U+007F as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # A basic string of TOML is one of JSON, but for U+007F and pairs of surrogates.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)

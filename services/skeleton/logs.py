@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pythonjsonlogger.json import JsonFormatter
 
 from antiphon.schemes import MASK
+from antiphon.wire.describing import shown_json
 from services.skeleton.complaints import SHORTEST_SECRET
 from services.skeleton.in_hand import facts_in_hand
 
@@ -55,7 +56,7 @@ class MaskingFormatter(JsonFormatter):
         line = super().format(record)
         for secret in self._masked:
             line = line.replace(secret, MASK)
-        return line
+        return shown_json(line)  # logs are looked at in terminals
 
 
 def _spellings(secrets: Iterable[str]) -> list[str]:

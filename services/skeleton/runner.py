@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from antiphon.errors import AntiphonError
+from antiphon.terminal.utils import printable
 from services.skeleton import logs
 from services.skeleton.effective import as_toml, shown
 from services.skeleton.http import HttpServer, make_app
@@ -132,7 +133,8 @@ def _log_start(path: Path | None, settings: ServiceSettings, secrets: frozenset[
 
 
 def _refused(name: str, why: object) -> int:
-    sys.stderr.write(f"{name}: {why}\n")
+    # Names of settings, files and variables may be anything.
+    sys.stderr.write(f"{name}: {printable(why)}\n")
     return EXIT_BAD_SETTINGS
 
 

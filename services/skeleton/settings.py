@@ -210,7 +210,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise BadSettings(f"cannot be read: {exc.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except RecursionError:
+        raise BadSettings("is no TOML for settings: it is nested too deeply") from None
+    except ValueError as exc:  # also of UTF-8, and of numbers that are too long for Python
         raise BadSettings(f"is no TOML: {exc}") from None
 
 

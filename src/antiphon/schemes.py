@@ -24,7 +24,9 @@ _PATH_SCHEMES = frozenset({"file", "files", "memory", "sqlite"})
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _SECRET_PARAMETER = re.compile(
-    r"(?i)([?&;](?:[a-z_.-]*(?:password|passwd|secret|token|api_?key|credentials?))=)[^&;#]*"
+    # Also as they are misspelled: of an unknown parameter the whole URL is shown.
+    r"(?i)([?&;](?:[a-z_.-]*(?:pas+w?o?r?[dt]|pass|passphrase|pwd?|secret|token|api_?key"
+    r"|credentials?))=)[^&;#]*"
 )
 
 

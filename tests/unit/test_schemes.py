@@ -101,6 +101,12 @@ def test_entry_points(registry: SchemeRegistry, monkeypatch: pytest.MonkeyPatch)
         ("amqp://guest@host", "amqp://guest@host"),
         ("amqp://host:5672", "amqp://host:5672"),
         ("redis://h?password=secret&db=1", "redis://h?password=***&db=1"),
+        ("amqp://h/?pasword=secret", "amqp://h/?pasword=***"),
+        ("redis://h?db=1;pwd=secret#x", "redis://h?db=1;pwd=***#x"),
+        (
+            "amqp://h/?cafile=a&keyfile_password_file=b",
+            "amqp://h/?cafile=a&keyfile_password_file=b",
+        ),
         ("http://h/x@y", "http://h/x@y"),
         ("guest:se/cret@host", "guest:***@host"),
         ("sqlite:data/me@home.db", "sqlite:data/me@home.db"),

@@ -23,6 +23,8 @@ from antiphon.cli.printing import to_json
 from antiphon.cli.store_output import STANDARD, opened_input, replaced_file
 from antiphon.messaging.bus import BusOptions, open_bus
 from antiphon.terminal.transfer_bars import batch
+from antiphon.terminal.utils import on_terminal
+from antiphon.wire.describing import shown_json
 
 
 @click.command(
@@ -111,7 +113,9 @@ def export(archive_url: str | None, file: str | None, choice: Choice) -> None:
     with opened(archive_url) as store:
         lines = export_lines(store, start, choice.until, choice.flags, choice.match)
         if file is None or file == STANDARD:
-            write_lines(line.rstrip("\n") for line in lines)
+            # A file is as it is; this may be one as well.
+            show = shown_json if on_terminal() else str
+            write_lines(show(line.rstrip("\n")) for line in lines)
             return
         with replaced_file(file) as opened_file, batch(f"export to {file}", None) as shown:
             for line in lines:

@@ -39,6 +39,16 @@ def to_json(value: Any, *, ascii_only: bool = True) -> str:
     return json.dumps(jsonable(value), allow_nan=False, ensure_ascii=ascii_only)
 
 
+def shown_json(line: str) -> str:
+    """Return a line of JSON that says the same as *line*, with nothing that a terminal obeys.
+
+    JSON escapes the control characters of ASCII only: others move the cursor, or turn text round.
+    """
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else _as_escape(c) for c in line)
+
+
 def jsonable(value: Any) -> Any:
     """Return *value* with nothing in it that JSON lacks.
 
@@ -94,3 +104,8 @@ def source_parts(source: Any) -> Any:
         "origin": getattr(source, "origin", None),
         "store_id": getattr(source, "store_id", None),
     }
+
+
+def _as_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))

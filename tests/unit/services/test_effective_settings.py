@@ -168,6 +168,17 @@ def test_bad_settings_are_told_as_at_a_start(
     assert f"{service}: {said}" in err
 
 
+def test_a_terminal_obeys_no_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither good ones that are printed, nor bad ones that are told."""
+    _, out, _ = checked(
+        tmp_path, capsys, f'origin = "a\\u009b2J\\U000e0001"\n{STORES}', "store_server"
+    )
+    _, _, err = checked(tmp_path, capsys, '"\\u001b[2J" = 1\n')
+
+    assert 'origin = "a\\U0000009b2J\\U000e0001"' in out
+    assert err.rstrip("\n").isprintable()
+
+
 def test_nothing_is_connected_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The settings of a service can be looked at while it runs, and without its servers."""
     text = STORES.replace("memory:", f"sqlite:///{tmp_path}/notes.db")

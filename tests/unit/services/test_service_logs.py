@@ -61,3 +61,13 @@ def test_secrets_are_masked_wherever_they_are() -> None:
     assert found["url"] == "x://u:***@h"
     assert "cannot log in with ***" in found["exc_info"]
     assert "wörd" not in line
+
+
+def test_a_terminal_obeys_no_log() -> None:
+    """Names of keys, classes and origins are somebody else's; the JSON says the same."""
+    hostile = "a\x1b[2J\x7f\x9b31m\u202eb\U000e0001\ud800"
+
+    line = logged("key %s", hostile)
+
+    assert line.isprintable()
+    assert f"key {hostile}" == json.loads(line)["message"]

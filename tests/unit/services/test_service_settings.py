@@ -163,6 +163,8 @@ def test_the_password_of_the_environment_is_a_secret(
         ('log_level = "LOUD"', "log_level: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("[[caches]]\nmount_point = 'x'", "caches[0].cache_url: it is missing: add it"),
         ("caches = [", "is no TOML"),
+        ("caches = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
+        ("http_port = " + "9" * 5000, "is no TOML: Exceeds the limit"),
         (
             "[[caches]]\nmount_point='x'\ncache_url='memory:'\nbacking_url='redis://h'",
             "caches[0]: cache_url is in this process's memory",
