@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import pkgutil
 import subprocess
@@ -94,12 +95,17 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path, *, nested: bool = True) -> Iterator[str]:
+@functools.cache
+def imports(path: Path, *, nested: bool = True) -> tuple[str, ...]:
     """Absolute names of all modules that a file imports.
 
     With ``nested=False`` only what an import of the file itself imports: nothing in
     functions, and nothing that is for type checkers only.
     """
+    return tuple(_imports(path, nested))
+
+
+def _imports(path: Path, nested: bool) -> Iterator[str]:
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
@@ -115,6 +121,7 @@ def imports(path: Path, *, nested: bool = True) -> Iterator[str]:
                 yield name if _exists(name) else module
 
 
+@functools.cache
 def _exists(name: str) -> bool:
     path = SOURCE.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").exists() or path.is_dir()
