@@ -203,7 +203,7 @@ class EventStore(ABC):
             InvalidSearch: the arguments make no sense, or the pattern is broken.
             MatchTooSlow: the pattern takes too long.
         """
-        checked_count("place", place, 0)
+        place = checked_count("place", place, 0)
         matcher = None if match is None else Matcher(match)
         found = self._since(place, checked_flags(flags), checked_count("limit", limit))
         if matcher is None:

@@ -12,8 +12,8 @@ from antiphon.errors import InvalidSearch
 #: Flags that one search can ask for.
 MAX_FLAGS = 100
 
-#: Larger than every place.
-_LAST_PLACE = 2**63 - 1
+#: The largest number that a database counts; larger than every place.
+MOST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Query:
 
     def begin(self) -> Key:
         """Return the key behind which a walk begins."""
-        return Key(self.end, _LAST_PLACE) if self.descending else Key(self.start, -1)
+        return Key(self.end, MOST) if self.descending else Key(self.start, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def is_unicode(text: str) -> bool:
 
 
 def checked_count(name: str, value: object, least: int = 1) -> int:
-    """Return *value*; ``InvalidSearch`` if it is no whole number of at least *least*."""
+    """Return *value*, or ``MOST``; ``InvalidSearch`` if it is no whole number from *least* on."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidSearch(f"{name} must be a whole number from {least} on, not {value!r:.80}")
-    return value
+    return min(value, MOST)

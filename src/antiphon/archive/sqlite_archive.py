@@ -60,6 +60,8 @@ class SqliteArchive(EventStore, Forked):
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.location = os.fspath(location)
+        if "\0" in self.location:
+            raise ArchiveUnusable(f"no file can be called {self.location!r}: it has a NUL in it")
         self._is_read_only = read_only
         if read_only and not os.path.exists(self.location):
             raise ArchiveUnusable(f"there is no archive at {self.location} to read")
@@ -146,6 +148,8 @@ class SqliteArchive(EventStore, Forked):
 
     def head(self) -> int:
         """Return the place of what was saved last; 0 if nothing ever was."""
+        # Who follows a file that was removed would wait for ever.
+        self._file.place.check()
         row = self._file.fetch_one("SELECT head FROM archive", ())
         return 0 if row is None else int(row[0])
 
@@ -157,7 +161,7 @@ class SqliteArchive(EventStore, Forked):
                 # Within the lock: what is saved from here on rings.
                 head = self.head()
                 left_s = deadline - time.monotonic()
-                if head != place or left_s <= 0:
+                if head != place or not left_s > 0:  # it may be no number at all
                     return head
                 self._saved.wait(min(left_s, _LOOK_S))
 
@@ -171,9 +175,11 @@ class SqliteArchive(EventStore, Forked):
             log_bytes = os.stat(f"{self.location}-wal").st_size
         except OSError:
             log_bytes = 0
+        self._file.place.check()
         return self._file.read(lambda connection: statistics(connection, log_bytes))
 
     def _get(self, event_id: str) -> Event:
+        self._file.place.check()
         self._file.settle()
         event = self._file.read(lambda c: event_with_id(c, self._names, event_id))
         if event is None:

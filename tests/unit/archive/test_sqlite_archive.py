@@ -320,6 +320,40 @@ def test_a_file_that_was_replaced_is_not_written(archive: EventStore, path: Path
         archive.save(event(2))
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_was_replaced_is_not_read(
+    archive: EventStore, path: Path, read_only: bool
+) -> None:
+    """Who follows it would wait for ever, and who searches it would find the past."""
+    archive.save(event(1))
+    with open_archive(f"sqlite://{path}", read_only=read_only) as reader:
+        head = reader.head()
+        path.unlink()
+        with open_archive(f"sqlite://{path}") as anew:
+            anew.save(event(2))
+
+            for read in (
+                reader.head,
+                reader.stats,
+                lambda: reader.get("e1"),
+                lambda: reader.search(0),
+                lambda: reader.wait(head, 30),
+            ):
+                with pytest.raises(ArchiveUnusable, match="removed or replaced"):
+                    read()
+
+
+def test_a_wait_for_no_number_of_seconds_ends(archive: EventStore) -> None:
+    """At once; it is less than nothing, and not for ever."""
+    assert 0 == archive.wait(0, float("nan"))
+
+
+def test_a_path_that_no_file_can_have_is_told() -> None:
+    """As what cannot be opened."""
+    with pytest.raises(ArchiveUnusable, match="NUL"):
+        SqliteArchive("a\0b.db")
+
+
 def test_a_step_that_is_too_large_is_cut(
     archive: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,17 @@ class Following(ArchiveParts):
         with pytest.raises(InvalidSearch):
             archive.since(0, match="(")
 
+    def test_numbers_beyond_all_counting_are_fine(self, archive: EventStore) -> None:
+        """They mean the largest there is."""
+        archive.save_many(event(n, n, "A") for n in range(3))
+        most = 10**30
+
+        assert [] == archive.since(most).events
+        assert 3 == len(archive.since(0, limit=most).events)
+        assert 3 == len(ids(archive.search(0, up_to=most)))
+        assert 0 == archive.purge(keep=most, limit=most)
+        assert 3 == archive.purge(before=5, limit=most)
+
     def test_wait_returns_at_once_when_there_is_something(self, archive: EventStore) -> None:
         """Also when the place lies behind by more than one."""
         archive.save_many(event(n) for n in range(3))
@@ -156,6 +167,7 @@ class Following(ArchiveParts):
 
         assert place == archive.wait(place, 0)
         assert place == archive.wait(place, 0.05)
+        assert place == archive.wait(place, -1)
         assert time.monotonic() - began >= 0.05
 
     def test_wait_hears_of_what_another_saves(self, archive: EventStore, other: EventStore) -> None:
