@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from antiphon.archive.event import Event
 from antiphon.archive.searching import Key, Query
@@ -21,6 +23,10 @@ PURGE_S = 0.5
 
 #: Events that are deleted between two looks at the clock.
 _REMOVED_AT_ONCE = 500
+
+
+#: Timestamp and place of an event, and the numbers of its tags.
+_Tagged: TypeAlias = "tuple[float, int, Sequence[int]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +74,33 @@ def insert(connection: sqlite3.Connection, names: Names, events: Sequence[Event]
         new = {n for (n,) in connection.execute("SELECT seq FROM events WHERE seq > ?", (head,))}
         rows = [row for row in rows if row[0] in new]
     if rows:
-        _index(connection, [(Key(event.timestamp, seq), tags) for seq, event, tags in rows])
+        _index(connection, [(event.timestamp, seq, tags) for seq, event, tags in rows])
         connection.execute("UPDATE archive SET head = ?, events = events + ?", (rows[-1][0], count))
     _drop_unused(connection, numbers.values() if count < len(events) else ())
     return Inserted(count, numbers, forgotten)
 
 
-def _index(connection: sqlite3.Connection, tagged: list[tuple[Key, Sequence[int]]]) -> None:
+def _index(connection: sqlite3.Connection, tagged: list[_Tagged]) -> None:
     keys, counts = _entries(tagged)
     connection.executemany("INSERT INTO flags VALUES (?, ?, ?)", keys)
     connection.executemany("UPDATE names SET events = events + ? WHERE number = ?", counts)
 
 
 def _entries(
-    tagged: list[tuple[Key, Sequence[int]]],
+    tagged: list[_Tagged],
 ) -> tuple[list[tuple[int, float, int]], list[tuple[int, int]]]:
     """Return the rows of ``flags`` for some events, and how many each flag has, in order."""
-    by_flag: dict[int, list[Key]] = {ALL: [key for key, _ in tagged]}
-    for key, tags in tagged:
+    by_flag: defaultdict[int, list[tuple[int, float, int]]] = defaultdict(list)
+    for timestamp, seq, tags in tagged:
         for number in set(tags):
-            keys = by_flag.get(number)
-            if keys is None:
-                keys = by_flag[number] = []
-            keys.append(key)
+            by_flag[number].append((number, timestamp, seq))
     # Side by side in the index, so that its pages are visited once.
-    entries = [
-        (number, key.timestamp, key.place) for number in sorted(by_flag) for key in by_flag[number]
-    ]
-    del by_flag[ALL]
-    return entries, [(len(by_flag[number]), number) for number in sorted(by_flag)]
+    entries = [(ALL, timestamp, seq) for timestamp, seq, _ in tagged]
+    counts = []
+    for number in sorted(by_flag):
+        entries += by_flag[number]
+        counts.append((len(by_flag[number]), number))
+    return entries, counts
 
 
 def delete(connection: sqlite3.Connection, event_id: str) -> None:
@@ -188,12 +192,12 @@ def _remove_some(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
 
 def _remove(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
     """Delete events, and all that points to them; return how many."""
-    tagged: list[tuple[Key, Sequence[int]]] = []
+    tagged: list[_Tagged] = []
     for key in keys:
         row = connection.execute("SELECT tags FROM events WHERE seq = ?", (key.place,)).fetchone()
         if row is None:
             raise sqlite3.DatabaseError(f"a flag leads to the place {key.place}, and no event is")
-        tagged.append((key, unpacked(row[0])))
+        tagged.append((key.timestamp, key.place, unpacked(row[0])))
     entries, counts = _entries(tagged)
     connection.executemany(
         "DELETE FROM flags WHERE flag = ? AND timestamp = ? AND seq = ?", entries
