@@ -37,15 +37,17 @@ class Names:
             forgotten: the archive's count of deletions of names.
         """
         known, found = self._known(forgotten), {}
+        new: list[str] = []
         for name in names:
             number = known.get(name)
             if number is None:
                 number = self.number_of(connection, name)
             if number is None:
-                # (RETURNING would say it, but not in the sqlite of every distribution.)
-                row = connection.execute("INSERT INTO names (name, events) VALUES (?, 0)", (name,))
-                number = int(row.lastrowid or 0)
-            found[name] = number
+                new.append(name)
+            else:
+                found[name] = number
+        if new:
+            found.update(_inserted(connection, new))
         return found
 
     def _known(self, forgotten: int) -> dict[str, int]:
@@ -79,6 +81,16 @@ class Names:
                     raise sqlite3.DatabaseError(f"no flag has the number {number}")
                 known[number] = row[0]
         return [known[number] for number in numbers]
+
+
+def _inserted(connection: sqlite3.Connection, names: list[str]) -> dict[str, int]:
+    # Numbered here, so that it is one call however many they are: nobody else writes just now.
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'names'").fetchone()
+    numbered = {name: number for number, name in enumerate(names, 1 + (row[0] if row else 0))}
+    connection.executemany(
+        "INSERT INTO names (name, number, events) VALUES (?, ?, 0)", numbered.items()
+    )
+    return numbered
 
 
 def packed(numbers: Collection[int]) -> bytes:
