@@ -89,16 +89,26 @@ def _write_data(stream: BinaryIO, size: int | None, key: str, file: str | None) 
             _pump(stream, output.write, step)
         return
     if sys.stdout is not None and sys.stdout.isatty():
-        guard = TerminalGuard()
-
-        def show(piece: bytes) -> None:
-            guard.check(piece)
-            write_bytes(piece)
-
-        _pump(stream, show, lambda count: None)
+        _show_data(stream)
         return
     with transfer(f"reading {key}", size) as step:
         _pump(stream, write_bytes, step)
+
+
+def _show_data(stream: BinaryIO) -> None:
+    """Write to a terminal, which goes on in a new line."""
+    guard = TerminalGuard()
+    last = b"\n"
+
+    def show(piece: bytes) -> None:
+        nonlocal last
+        guard.check(piece)
+        write_bytes(piece)
+        last = piece[-1:] or last
+
+    _pump(stream, show, lambda count: None)
+    if last != b"\n":
+        write_bytes(b"\n")
 
 
 def _pump(stream: BinaryIO, write: Callable[[bytes], object], step: Callable[[int], None]) -> None:

@@ -345,3 +345,26 @@ def test_a_read_only_store_says_so(scene: Scene, capsys: pytest.CaptureFixture[s
 
     assert 1 == scene.run("set", f"static+file://{scene.folder}", "k", "--text", "x")
     assert "can only be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["1.09", "two\nlines\n", ""])
+def test_a_terminal_goes_on_in_a_new_line(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    """Or its prompt would stand behind the value."""
+    assert 0 == scene.run("set", scene.url, "shown", "--text", data)
+    ours, theirs = os.openpty()
+    try:
+        with open(theirs, "w", encoding="utf-8") as terminal:
+            monkeypatch.setattr("sys.stdout", terminal)
+            assert 0 == scene.run("get", scene.url, "shown")
+            terminal.write("$")
+            terminal.flush()
+
+            shown = b""
+            while not shown.endswith(b"$"):
+                shown += os.read(ours, 100)
+            lines = data if data.endswith("\n") or not data else data + "\n"
+            assert lines.replace("\n", "\r\n").encode() + b"$" == shown
+    finally:
+        os.close(ours)
