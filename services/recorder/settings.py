@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Annotated, Self
 
@@ -10,9 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from antiphon.archive.opening import archives
 from antiphon.archive.retention import Retention
 from antiphon.archive.sqlite_archive import arguments_in
+from antiphon.cli.choosing import import_modules, near_class
 from antiphon.schemes import scheme_of
 from services.skeleton import BadSettings, ServiceSettings
 from services.skeleton.settings import in_setting
+
+logger = logging.getLogger("antiphon.service.recorder")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -112,3 +116,8 @@ class RecorderSettings(ServiceSettings):
                 1
             ].get("read_only"):
                 raise BadSettings("a recorder writes: take read_only out")
+        import_modules(())
+        for name in self.classes:
+            # No error: a class of a program's own main module has a bare name as well.
+            if near := near_class(name):
+                logger.warning("classes: no class %r is known here; did you mean %r?", name, near)

@@ -59,14 +59,20 @@ def wire_names(name: str) -> list[str]:
 
 
 def tell_slip(name: str) -> None:
-    """Say on standard error if a bare *name* is nearly that of a known class.
+    """Say on standard error if *name* is nearly that of a known class (``near_class``)."""
+    if near := near_class(name):
+        say(f"no class '{name}' is known here; did you mean '{near}'?")
+
+
+def near_class(name: str) -> str | None:
+    """Return the class that may have been meant by a bare *name* that no known class has.
 
     It may be right all the same: a class of a main program has a bare name, too.
     """
     known = {cls.__name__ for cls in known_classes().values()}
-    near = [] if ":" in name or name in known else difflib.get_close_matches(name, known, 1, 0.8)
-    if near:
-        say(f"no class '{name}' is known here; did you mean '{near[0]}'?")
+    if ":" in name or name in known:
+        return None
+    return next(iter(difflib.get_close_matches(name, known, 1, 0.8)), None)
 
 
 def known_classes() -> dict[str, type[BaseEvent]]:

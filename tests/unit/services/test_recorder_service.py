@@ -306,6 +306,18 @@ def test_bare_names_are_classes_of_ours_or_of_a_main_program(tmp_path: Path) -> 
     assert ("antiphon:StoreEvent", "StoreEvent", "myapp:Saved") == settings.class_names
 
 
+def test_a_class_that_may_be_mistyped_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would silently record nothing; but a program's main module may have one of that name."""
+    text = 'archive_url = "sqlite:a.db"\nclasses = ["StoreModificationEvnt", "StoreEvent", "Own"]'
+
+    settings_in(tmp_path, text).check()
+
+    told = "classes: no class 'StoreModificationEvnt' is known here; did you mean"
+    assert [f"{told} 'StoreModificationEvent'?"] == caplog.messages
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
