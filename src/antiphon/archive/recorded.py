@@ -27,6 +27,10 @@ MAX_CONTENT = 64 * 1024
 #: Characters that are left of a long attribute.
 MAX_CUT = 1000
 
+#: Characters of a value that becomes a tag; nobody looks for a longer one by all of it, and
+#: archives count tags and tell them.
+MAX_WORD = 1000
+
 #: First item of the bytes in ``Event.message``; another number is another format.
 MESSAGE_VERSION = 1
 
@@ -217,7 +221,8 @@ def _word(value: object) -> str | None:
     """Return *value* as it stands in a tag; None for what nobody would look for."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | UUID):
         return None
-    return str(value)
+    word = str(value)
+    return word if len(word) <= MAX_WORD else None
 
 
 def _clean(text: str) -> str:

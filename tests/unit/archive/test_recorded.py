@@ -115,7 +115,7 @@ def test_indexed_attributes_are_tags(value: Any, tag: str) -> None:
     assert tag == event.tags[-1] == attribute_tag("key", value)
 
 
-@pytest.mark.parametrize("value", [None, True, b"x", ["a"], {"a": 1}])
+@pytest.mark.parametrize("value", [None, True, b"x", ["a"], {"a": 1}, "x" * 1001])
 def test_other_values_are_no_tags(value: Any) -> None:
     """Nobody looks for a list by its text."""
     event = archived(RecordedSaved(key=value), indexed=("key", "missing"))
