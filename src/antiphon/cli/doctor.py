@@ -197,11 +197,12 @@ def _look_at_broker(url: str, wanted: _Wanted) -> Iterator[Finding]:
             yield delivery
             known = None
             if management is not None:
-                yield from look_at_nodes(management)
                 try:
                     known = management.queues()
                 except AntiphonError as exc:
                     yield Finding("broker", "management", "wrong", str(exc), "mend --management")
+                else:
+                    yield from look_at_nodes(management)
             if delivery.status == "wrong":
                 # Whoever is asked now could not answer, and a message would be waited for.
                 text = "not asked, since the broker delivers nothing"

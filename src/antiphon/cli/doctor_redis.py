@@ -185,6 +185,9 @@ def _room(subject: str, facts: dict[str, str]) -> Finding | None:
     text = f"{used / limit:.0%} of its {limit / 2**20:.0f} MiB are used"
     if used < limit * NEARLY_FULL:
         return Finding(subject, "memory", "ok", text, facts=told)
+    if used >= limit:
+        advice = "delete something, or raise maxmemory: until then no write succeeds"
+        return Finding(subject, "memory", "wrong", text, advice, told)
     advice = "delete something, or raise maxmemory: when it is full, writes fail"
     return Finding(subject, "memory", "warning", text, advice, told)
 

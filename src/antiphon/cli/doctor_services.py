@@ -35,7 +35,10 @@ def look_at_service(url: str) -> Iterator[Finding]:
         advice = "see whether it runs, and its log; its address is http_host and http_port"
         yield Finding(subject, "reachable", "wrong", text, advice)
         return
-    name = str(alive.get("service") or "a service")
+    if "service" not in alive:
+        yield _stranger(subject, status)
+        return
+    name = str(alive["service"])
     if status != 200:
         yield Finding(
             subject,
@@ -46,6 +49,17 @@ def look_at_service(url: str) -> Iterator[Finding]:
             {"status": status},
         )
     yield from _readiness(subject, name, url)
+
+
+def _stranger(subject: str, status: int) -> Finding:
+    """Return what to say of a server that does not answer as services do."""
+    text = f"what answers there is no service of antiphon (/livez: {status})"
+    advice = "its health is at http_host and http_port of its settings, not where it serves stores"
+    if status in (401, 403):
+        advice = (
+            "write the user and password that are asked for into the URL: http://user:password@"
+        )
+    return Finding(subject, "reachable", "wrong", text, advice, {"status": status})
 
 
 def _readiness(subject: str, name: str, url: str) -> Iterator[Finding]:

@@ -196,6 +196,7 @@ def test_a_management_plugin_that_does_not_answer(
         found["broker management"]["status"],
         found["processes present"]["status"],
     )
+    assert 1 == str(found["told"]).count("no management plugin answers")
 
 
 def test_an_archive(doctor: Doctor, tmp_path: Path) -> None:

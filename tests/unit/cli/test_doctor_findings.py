@@ -56,6 +56,7 @@ def statuses(findings: Iterator[Finding]) -> dict[str, str]:
         ({"maxmemory_policy": "allkeys-lru"}, {"eviction": "warning"}),
         ({"maxmemory_policy": "allkeys-lru", "maxmemory": "90000000"}, {"eviction": "wrong"}),
         ({"maxmemory": "1050000"}, {"memory": "warning"}),
+        ({"maxmemory": "900000"}, {"memory": "wrong"}),
         ({"maxmemory": "1200000"}, {}),
     ],
 )
@@ -170,6 +171,24 @@ def test_a_service_that_does_not_answer(url: str) -> None:
 
     assert ("reachable", "wrong") == (found.check, found.status)
     assert "same" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        ((404, {}), "http_port of its settings"),
+        ((200, {"error": "x"}), "http_port of its settings"),
+        ((401, {}), "user and password"),
+    ],
+)
+def test_what_is_no_service(
+    answer: tuple[int, dict[str, Any]], advice: str, serve: Callable[[Answers], str]
+) -> None:
+    """It is neither ready nor to be started anew: another address is meant."""
+    (found,) = look_at_service(serve({"/livez": answer, "/readyz": answer}))
+
+    assert ("reachable", "wrong") == (found.check, found.status)
+    assert advice in found.advice
 
 
 def test_a_service_behind_a_password(serve: Callable[..., str]) -> None:
