@@ -34,8 +34,9 @@ _T = TypeVar("_T")
 #: Seconds for which a locked archive is tried again.
 TIMEOUT_S = 30.0
 
-#: Seconds between two looks for what other processes saved.
-_LOOK_S = 0.01
+#: Seconds between two looks for what other processes saved: at first, since one event is
+#: soon followed by others, and after a while.
+_FIRST_LOOK_S, _LOOK_S = 0.001, 0.01
 
 
 class SqliteArchive(EventStore, Forked):
@@ -156,6 +157,7 @@ class SqliteArchive(EventStore, Forked):
     def wait(self, place: int, timeout_s: float) -> int:
         """Wait until the head is another than *place*, and return it."""
         deadline = time.monotonic() + timeout_s
+        pause_s = _FIRST_LOOK_S
         while True:
             with self._saved:
                 # Within the lock: what is saved from here on rings.
@@ -163,7 +165,8 @@ class SqliteArchive(EventStore, Forked):
                 left_s = deadline - time.monotonic()
                 if head != place or not left_s > 0:  # it may be no number at all
                     return head
-                self._saved.wait(min(left_s, _LOOK_S))
+                self._saved.wait(min(left_s, pause_s))
+            pause_s = min(2 * pause_s, _LOOK_S)
 
     def _ring(self) -> None:
         with self._saved:
