@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.chaos.archive.checker import check, summary
 from tests.chaos.archive.companies import company, small
-from tests.chaos.archive.faults import draw_schedule, only
+from tests.chaos.archive.faults import FAULTS, draw_schedule
 from tests.chaos.archive.records import read
 from tests.chaos.archive.sabotage import MECHANISMS
 from tests.chaos.archive.stage import ArchiveStage
@@ -40,9 +40,8 @@ def main() -> int:
           + (f" --without {options.without}" if options.without else ""), flush=True)  # fmt: skip
     players = small(options.rate) if options.small else company(options.rate)
     with ArchiveStage(players, seed, without=options.without, report=_say) as stage:
-        schedule = draw_schedule(seed, stage, options.minutes * 60)
-        if options.only:
-            schedule = only(schedule, options.only)
+        faults = options.only.split(",") if options.only else list(FAULTS)
+        schedule = draw_schedule(seed, stage, options.minutes * 60, faults)
         try:
             stage.raise_curtain()
             stage.play(schedule)
@@ -71,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=40.0, help="events a second and publisher")
     parser.add_argument("--small", action="store_true", help="with the few that play in the tests")
     parser.add_argument("--keep", action="store_true", help="keep the histories in any case")
-    parser.add_argument("--only", help="faults to keep of the schedule, with commas between")
+    parser.add_argument("--only", help="faults to draw from, with commas between")
     parser.add_argument("--without", choices=MECHANISMS, default="", help="what to take out")
     parser.add_argument("--judge", type=Path, help="only judge a play again that was kept there")
     return parser.parse_args()

@@ -2,7 +2,8 @@
 
 Pure functions: no process, no file, no clock.  The promises:
 
-* what ``flush`` has returned for is archived, once, and nothing that nobody emitted;
+* what ``flush`` has returned for is archived, once, and nothing that nobody emitted
+  (a second time after it was deleted, if it was acknowledged to nobody before);
 * the events of one publisher have places in the order of their emission (of all its
   processes if it has a spool, else of each).  An event may come late if a recorder
   put it aside: one that was in hand when a recorder's connection or process ended
@@ -50,7 +51,7 @@ class _Judge:
         self._told = records.told
         self._verdict = verdict
         self._came = [one for one in self._told.entries if not one.is_gone]
-        self._went = {one.id: one for one in self._told.entries if one.is_gone}
+        self._went = {one.place: one for one in self._told.entries if one.is_gone}
         self._by_id = {one.id: one for one in self._came}
         self._emitted: dict[Key, Emission] = {
             (one.publisher, one.number): one
@@ -80,11 +81,16 @@ class _Judge:
     # -- What is in it -----------------------------------------------------------------
 
     def _check_contents(self) -> None:
-        times = Counter((one.publisher, one.number) for one in self._came if one.publisher)
-        for key, count in times.items():
+        ids: defaultdict[Key, list[str]] = defaultdict(list)
+        for one in self._came:
+            if one.publisher:
+                ids[one.publisher, one.number].append(one.id)
+        for key, names in ids.items():
             emission = self._emitted.get(key)
-            if count > 1:
-                self._accuse("repeated", "archive", f"{key} is there {count} times", key)
+            if len(set(names)) > 1:
+                self._accuse("repeated", "archive", f"{key} is there as {names}", key)
+            elif len(names) > 1:  # the file refuses an id that is there
+                self._verdict.repeats["archive", "deleted before"] += len(names) - 1
             if emission is None or emission.refused:
                 self._accuse("invented", "archive", f"{key} is there, and was not emitted", key)
         for one in self._came:
@@ -93,7 +99,7 @@ class _Judge:
                 key = one.publisher, one.number
                 self._accuse("altered", "archive", f"{key} came as {one.cls}", key)
         for key, emission in self._emitted.items():
-            if emission.confirmed is not None and key not in times:
+            if emission.confirmed is not None and key not in ids:
                 at = f"emitted at {emission.began:.3f}, confirmed at {emission.confirmed:.3f}"
                 self._accuse("lost", "archive", f"{key}, {at}, is not there", key)
         first = min((one.began for one in self._emitted.values()), default=0.0)
@@ -108,10 +114,12 @@ class _Judge:
     def _check_order(self) -> None:
         spooled = {one.name for one in self._records.history.publishers if one.is_spooled}
         newest: dict[tuple[str, int], int] = {}
+        seen: set[Key] = set()
         for one in self._came:
             key = one.publisher, one.number
-            if (emission := self._emitted.get(key)) is None:
+            if (emission := self._emitted.get(key)) is None or key in seen:
                 continue
+            seen.add(key)
             series = key[0], 0 if key[0] in spooled else emission.run
             before = newest.get(series, 0)
             if before < one.number:
@@ -149,13 +157,13 @@ class _Judge:
         cls_of: dict[int, str],
     ) -> None:
         # What goes together goes in the order of places: it is judged when all of it is gone.
-        rules = {one.id: _rules_of(self._told.rules, cls_of.get(one.place, "")) for one in going}
+        rules = {one.place: _rules_of(self._told.rules, cls_of.get(one.place, "")) for one in going}
         for one in going:
-            for rule in rules[one.id]:
+            for rule in rules[one.place]:
                 left = alive[rule]
                 del left[bisect_left(left, (one.timestamp, one.place))]
         for one in going:
-            if not any(_is_to_go(rule, one, alive[rule]) for rule in rules[one.id]):
+            if not any(_is_to_go(rule, one, alive[rule]) for rule in rules[one.place]):
                 cls = cls_of.get(one.place, "?")
                 self._accuse("deleted", "archive", f"place {one.place}, a {cls}, had to stay")
 
@@ -170,7 +178,7 @@ class _Judge:
     def _check_rest(self) -> None:
         """What is found in the end, in whatever way, is what was not deleted."""
         rest = sorted(
-            (one for one in self._came if one.id not in self._went),
+            (one for one in self._came if one.place not in self._went),
             key=lambda one: (one.timestamp, one.place),
         )
         if [one.id for one in rest] != self._told.found:
@@ -211,7 +219,8 @@ class _Judge:
             and replay.start <= one.timestamp <= replay.end
             and _is_wanted(replay.wanted, one)
         ]
-        missing = {one.id for one in there} - set(replay.found) - set(self._went)
+        alive = {one.id for one in there if one.place not in self._went}
+        missing = alive - set(replay.found)
         if missing:
             self._accuse("lost", title, f"{len(missing)} of {len(there)} events were not found")
 
@@ -267,13 +276,16 @@ class _Tail:
         self,
         following: Following,
         came: Sequence[Entry],
-        went: dict[str, Entry],
+        went: dict[int, Entry],
         offset_s: float,
         accuse: object,
     ) -> None:
         self._following = following
         self._wanted = [one for one in came if _is_wanted(following.wanted, one)]
-        self._known = {one.id: one for one in self._wanted}
+        self._known: defaultdict[str, list[Entry]] = defaultdict(list)
+        for one in self._wanted:
+            self._known[one.id].append(one)
+        self._seen = {name for _, name in following.seen}
         self._went = went
         self._offset_s = offset_s
         self._accuse_of = accuse
@@ -291,8 +303,9 @@ class _Tail:
             self._accuse("invented", f"{len(unknown)} events that are not there: {unknown[:3]}")
             return
         for name, count in Counter(names).items():
-            if count > 1:
-                self._accuse("repeated", f"place {self._known[name].place} came {count} times")
+            # An event that came back after it was deleted may be seen as often as that.
+            if count > len(self._known[name]):
+                self._accuse("repeated", f"place {self._place(name)} came {count} times")
         mark = following.marks[0] if following.marks else len(names)
         self._check_part(
             "history",
@@ -302,6 +315,9 @@ class _Tail:
         )
         live = [one for one in self._wanted if one.place > following.place]
         self._check_part("what is live", following.seen[mark:], live, None)
+
+    def _place(self, name: str) -> int:
+        return self._known[name][0].place
 
     def _is_history(self, one: Entry) -> bool:
         following = self._following
@@ -319,14 +335,15 @@ class _Tail:
         ended_at: float | None,
     ) -> None:
         """Go along *wanted*: what was seen is in that order, and what was not was deleted."""
-        index = {one.id: n for n, one in enumerate(wanted)}
+        index: defaultdict[str, list[int]] = defaultdict(list)
+        for n, one in enumerate(wanted):
+            index[one.id].append(n)
         reached = 0
         for at, name in seen:
-            found = index.get(name)
+            found = next((n for n in index[name] if n >= reached), None)
             if found is None:
-                self._accuse("reordered", f"place {self._known[name].place} is not of {part}")
-            elif found < reached:
-                self._accuse("reordered", f"place {self._known[name].place} came late in {part}")
+                how = "came late in" if index[name] else "is not of"
+                self._accuse("reordered", f"place {self._place(name)} {how} {part}")
             else:
                 self._check_passed_over(part, wanted[reached:found], at)
                 reached = found + 1
@@ -334,14 +351,16 @@ class _Tail:
             self._check_passed_over(part, wanted[reached:], ended_at)
 
     def _check_passed_over(self, part: str, passed: Sequence[Entry], at: float) -> None:
-        missing = [
-            one.place
-            for one in passed
-            if (gone := self._went.get(one.id)) is None or gone.at > at + self._offset_s + BLUR_S
-        ]
+        missing = [one.place for one in passed if self._is_missing(one, at)]
         if missing:
             text = f"{len(missing)} events of {part} are missing, the first at place {missing[0]}"
             self._accuse("lost", text)
+
+    def _is_missing(self, one: Entry, at: float) -> bool:
+        gone = self._went.get(one.place)
+        if gone is not None and gone.at <= at + self._offset_s + BLUR_S:
+            return False
+        return one.id not in self._seen or len(self._known[one.id]) == 1
 
 
 def _by_time(one: Entry) -> tuple[float, int]:
@@ -355,6 +374,7 @@ def summary(records: Records, verdict: Verdict) -> str:
     entries = records.told.entries
     went = sum(one.is_gone for one in entries)
     late = verdict.disorders["archive", "isolated"]
+    again = verdict.repeats["archive", "deleted before"]
     seen = sum(len(one.seen) for one in records.followings)
     caught_up = sum(bool(one.marks) for one in records.followings)
     done = [one for one in records.replays if one.returned is not None]
@@ -364,7 +384,8 @@ def summary(records: Records, verdict: Verdict) -> str:
     return "\n".join(
         [
             f"{len(emissions)} events emitted, {confirmed} of them confirmed; "
-            f"{len(entries) - went} archived, {went} deleted again, {late} late since put aside",
+            f"{len(entries) - went} archived, {went} deleted, {again} of them came again, "
+            f"{late} late since put aside",
             f"{len(records.followings)} tails, {caught_up} caught up, {seen} events seen",
             f"{len(records.replays)} replays, {len(done)} to the end, "
             f"{sum(len(one.found) for one in done)} events in these; "

@@ -47,15 +47,12 @@ def _fill_disk(stage: ArchiveStage, step: Step) -> Iterator[None]:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
-#: Faults that a broker must be this package's own for.
-_PRIVATE = ("network-slow", "close-connections", "broker-stop")
-
 FAULTS: dict[str, Fault] = {
     **{
         name: OF_MESSAGES[name]
         for name in (
-            *("broker-kill", "broker-freeze", "network-silence", "network-reset", "kill", "freeze"),
-            *_PRIVATE,
+            *("broker-kill", "broker-stop", "broker-freeze", "close-connections"),
+            *("network-silence", "network-reset", "network-slow", "kill", "freeze"),
         )
     },
     "archive-lock": _lock,
@@ -87,21 +84,20 @@ _OVERHEAD_S = {"broker-kill": 5.0, "broker-stop": 2.0, "kill": 1.0}
 _SHARES = {"recorder": 4, "publisher": 1, "tail": 1, "replayer": 1, "subscriber": 1}
 
 
-def draw_schedule(seed: int, stage: ArchiveStage, seconds: float) -> list[Step]:
-    """Return a schedule of about *seconds*; the same for the same seed and company."""
+def draw_schedule(
+    seed: int, stage: ArchiveStage, seconds: float, faults: Sequence[str] = tuple(FAULTS)
+) -> list[Step]:
+    """Return a schedule of about *seconds* of some faults; the same for the same arguments."""
     rng = random.Random(seed)
+    weights = [_WEIGHTS.get(name, 1) for name in faults]
     schedule: list[Step] = []
     while seconds > 0:
-        step = _draw(rng, rng.choices(list(FAULTS), _weights())[0], stage)
+        step = _draw(rng, rng.choices(faults, weights)[0], stage)
         schedule.append(step)
-        faults = [step, *([step.also] if step.also else [])]
-        seconds -= sum(one.seconds + _OVERHEAD_S.get(one.fault, 0.3) for one in faults)
+        both = [step, *([step.also] if step.also else [])]
+        seconds -= sum(one.seconds + _OVERHEAD_S.get(one.fault, 0.3) for one in both)
         seconds -= step.pause_s
     return schedule
-
-
-def _weights() -> list[int]:
-    return [_WEIGHTS.get(name, 1) for name in FAULTS]
 
 
 def _draw(rng: random.Random, fault: str, stage: ArchiveStage, *, depth: int = 0) -> Step:
@@ -127,8 +123,3 @@ def carry_out(stage: ArchiveStage, step: Step) -> None:
         stage.wait(step.seconds)
     stage.note_trouble(step.fault, step.target, began)
     stage.wait(step.pause_s)
-
-
-def only(schedule: Sequence[Step], faults: str) -> list[Step]:
-    """Return the steps whose faults are in *faults*, with commas between."""
-    return [step for step in schedule if step.fault in faults.split(",")]

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from antiphon.archive import recorder, tail
+from antiphon.archive import recorder
 from antiphon.archive.retention import Retention
+from antiphon.archive.tail import CAUGHT_UP, Tail
 from antiphon.wire.codec import Codec
 from services.recorder import archive as kept
 
@@ -55,10 +56,10 @@ def _seam() -> None:
         if since is not None:
             yield from self._store.search(since, None, self._flags, self._match)
         self._place = self._store.head()
-        yield tail.CAUGHT_UP
+        yield CAUGHT_UP
         yield from self._live(self._place)
 
-    tail.Tail._all = all_items  # type: ignore[method-assign]
+    Tail._all = all_items  # type: ignore[method-assign]
 
 
 def _spare() -> None:
