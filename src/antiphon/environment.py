@@ -7,6 +7,7 @@ read them here.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,14 @@ from antiphon.errors import InvalidEnvironment, InvalidURL
 AMQP_URL = "ANTIPHON_AMQP_URL"
 AMQP_USER = "ANTIPHON_AMQP_USER"
 AMQP_PASSWORD = "ANTIPHON_AMQP_PASSWORD"  # noqa: S105 - the name of a variable
+
+_PREFIX = "ANTIPHON_"
+#: Variables that are no slips of one another.
+_KNOWN = frozenset(
+    f"{name}{end}"
+    for name in (AMQP_URL, AMQP_USER, AMQP_PASSWORD, "ANTIPHON_REDIS_URL", "ANTIPHON_ARCHIVE_URL")
+    for end in ("", "_FILE")
+)
 
 
 class URLOfFile(str):
@@ -93,8 +102,19 @@ def broker_url(url: str | None = None) -> str:
         raise InvalidURL(
             f"no broker is named: give a URL, or set {AMQP_URL} (or {AMQP_URL}_FILE, the name of "
             "a file that has it), as in amqp://user:password@host:5672/virtual-host"
+            f"{slip_hint(AMQP_URL)}"
         )
     return URLOfFile(found, AMQP_URL) if os.environ.get(f"{AMQP_URL}_FILE") else found
+
+
+def slip_hint(name: str) -> str:
+    """Return what to add to a message that *name* is not set; nothing if there is no telling.
+
+    A variable that is called nearly so was meant for it, most likely.
+    """
+    names = [each for each in os.environ if each.startswith(_PREFIX) and each not in _KNOWN]
+    near = difflib.get_close_matches(name, names, 1, 0.88)
+    return f" ({near[0]} is set; was {name} meant?)" if near else ""
 
 
 def _content(path: str, purpose: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,28 @@ def test_url_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert isinstance(url, URLOfFile)
     assert ("amqp://me:old@host", "amqp://me:new@host") == (url, url.again())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("ANTIPHON_AMPQ_URL", " (ANTIPHON_AMPQ_URL is set; was ANTIPHON_AMQP_URL meant?)"),
+        ("ANTIPHON_AMQP_URL_FIL", " (ANTIPHON_AMQP_URL_FIL is set; was ANTIPHON_AMQP_URL meant?)"),
+        ("ANTIPHON_REDIS_URL", ""),
+        ("ANTIPHON_ARCHIVE_URL", ""),
+        ("ANTIPHON_AMQP_USER", ""),
+    ],
+)
+def test_a_variable_with_a_slip_in_its_name(
+    monkeypatch: pytest.MonkeyPatch, given: str, told: str
+) -> None:
+    """It is named where the right one is missing; its value is not."""
+    for name in list(os.environ):
+        if name.startswith("ANTIPHON_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(given, "amqp://me:secret@broker")
+
+    with pytest.raises(InvalidURL) as caught:
+        broker_url()
+
+    assert str(caught.value).endswith(f"virtual-host{told}")

@@ -15,7 +15,7 @@ from antiphon.archive import EventStore, open_archive
 from antiphon.archive.recorded import attribute_tag, class_tag, origin_tag
 from antiphon.cli.moments import FORMS, Moment, told
 from antiphon.cli.output import say
-from antiphon.environment import read_variable
+from antiphon.environment import read_variable, slip_hint
 from antiphon.errors import AntiphonError
 from antiphon.schemes import scheme_of
 
@@ -139,7 +139,9 @@ def opened(url: str | None, *, read_only: bool = True) -> EventStore:
     """
     found = url or read_variable(ARCHIVE_URL)
     if not found:
-        raise click.UsageError(f"say where the archive is: --archive, or {ARCHIVE_URL}")
+        raise click.UsageError(
+            f"say where the archive is: --archive, or {ARCHIVE_URL}{slip_hint(ARCHIVE_URL)}"
+        )
     if not scheme_of(found):
         raise click.UsageError(
             f"'{found}' is no URL; that of a file is sqlite://{os.path.abspath(found)}"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from antiphon.environment import AMQP_URL, broker_url
+from antiphon.environment import AMQP_URL, broker_url, slip_hint
 from antiphon.errors import InvalidURL
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +32,9 @@ def given_url(url: str | None, how: str = "--url") -> str:
     try:
         return broker_url(url or None)
     except InvalidURL:
-        raise click.UsageError(f"say where the broker is: {how}, or {AMQP_URL}") from None
+        raise click.UsageError(
+            f"say where the broker is: {how}, or {AMQP_URL}{slip_hint(AMQP_URL)}"
+        ) from None
 
 
 def examples(*lines: str) -> str:
