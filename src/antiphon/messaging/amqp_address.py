@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from dataclasses import dataclass, field, replace
 
@@ -160,8 +161,10 @@ def _node(url: str, text: str, default_port: int) -> tuple[str, int]:
 
 
 def _blame(url: str, port: str) -> str:
-    # What could not be read as a port may be half a password.
-    if "@" in url.partition("://")[2]:
+    # What could not be read as a port may be half a password, if a special character in it
+    # has ended what is before the host.
+    rest = url.partition("://")[2]
+    if "@" in rest[len(re.split("[/?#]", rest, maxsplit=1)[0]) :]:
         return _ESCAPE_HINT
     return f"the port is a number from 1 to 65535, not '{port}', as in {_EXAMPLE}"
 

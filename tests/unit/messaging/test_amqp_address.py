@@ -126,6 +126,7 @@ def test_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("amqp://host:notaport", "port"),
         ("amqp://host:99999", "[Pp]ort"),
         ("amqp:host", "'//' is missing"),
+        ("amqp://me:secret@host:abc", "the port is a number from 1 to 65535, not 'abc'"),
     ],
 )
 def test_nonsense(url: str, message: str) -> None:
@@ -135,7 +136,13 @@ def test_nonsense(url: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["amqp://me:hunter/2@host", "amqp://me:hun#ter2@host", "amqp://me:4/hun@host"]
+    "url",
+    [
+        "amqp://me:hunter/2@host",
+        "amqp://me:hun#ter2@host",
+        "amqp://me:4/hun@host",
+        "amqp://a:p@b:hu/n@host",
+    ],
 )
 def test_raw_password(url: str) -> None:
     """A password with raw special characters is not quoted, and the remedy is."""
