@@ -106,7 +106,7 @@ def as_text(overview: Overview) -> str:
         parts += [table(COLUMNS, map(_row, overview.queues)), ""]
     else:
         # A queue whose processes are all away is the one that somebody looks for.
-        rest = "" if overview.is_complete else " are open; --management shows those of nobody here"
+        rest = "" if overview.is_complete else " are open; --management shows those that wait"
         parts += [f"no durable subscriptions{rest}", ""]
     dead = overview.dead
     told = f"{dead or 'no'} dead letter{'' if dead == 1 else 's'}"
