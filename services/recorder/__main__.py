@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from services.recorder.service import RecorderService
-from services.recorder.settings import RecorderSettings
-from services.skeleton import run
+from services.beginning import end_when_told
 
 if __name__ == "__main__":
+    end_when_told()
+    # Only now: they bring all of the libraries along.
+    from services.recorder.service import RecorderService
+    from services.recorder.settings import RecorderSettings
+    from services.skeleton import run
+
     sys.exit(run("recorder", RecorderSettings, RecorderService, sys.argv[1:]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -92,3 +94,31 @@ def test_other_threads_take_no_signals() -> None:
     thread.join()
 
     assert [before] == seen
+
+
+#: Runs a service that is told to end while it imports its libraries.
+IMPORTING = """
+import builtins, os, runpy, signal, sys
+real = builtins.__import__
+def importing(name, *arguments, **options):
+    if name.startswith("antiphon"):
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    return real(name, *arguments, **options)
+builtins.__import__ = importing
+runpy.run_module(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("invalidator", "SIGTERM"), ("recorder", "SIGINT"), ("store_server", "SIGTERM")],
+)
+def test_it_may_be_told_while_it_is_imported(module: str, name: str) -> None:
+    """It ends with status 0 and without a word."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING, f"services.{module}", name],
+        capture_output=True,
+        check=False,
+    )
+
+    assert (0, b"") == (done.returncode, done.stderr)
