@@ -42,9 +42,10 @@ docs: $(INSTALLED)  ## pages of the documents and the docstrings: build/docs/ind
 bench: $(BENCH_INSTALLED)  ## measure beside the peers; results are kept beside the scripts
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(INSTALLED)  ## kills and faults for long: messages, caches, commits (25 to 35 minutes)
+chaos: $(INSTALLED)  ## kills and faults for long: messages, caches, archives, commits (35 to 45 minutes)
 	@$(BIN)/python -m tests.chaos --minutes 8 --kills 100 $(ARGS)
 	@$(BIN)/python -m tests.chaos.caches --minutes 8 $(ARGS)
+	@$(BIN)/python -m tests.chaos.archive --minutes 8 $(ARGS)
 	@$(BIN)/python -m tests.chaos.crashes --kills 3000 $(ARGS)
 
 fuzz: $(INSTALLED)  ## a million spoilt messages at the codec and at a bus
