@@ -97,9 +97,14 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         forget_output()
         raise ReaderGone from None
-    except OSError:
+    except OSError as exc:
         forget_output()
-        raise
+        raise named(exc, "standard output") from None
+
+
+def named(exc: OSError, name: str) -> OSError:
+    """Return *exc* with the *name* of what cannot be written; a full disk tells none."""
+    return exc if exc.errno is None or exc.filename else OSError(exc.errno, exc.strerror, name)
 
 
 def check_reader() -> None:

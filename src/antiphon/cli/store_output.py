@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import click
 
-from antiphon.cli.output import ReaderGone, forget_output, say
+from antiphon.cli.output import ReaderGone, forget_output, named, say
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 
 #: In place of the name of a file: standard input or output.
@@ -75,8 +75,11 @@ def replaced_file(path: str) -> Iterator[BinaryIO]:
     if mode is not None and stat.S_ISDIR(mode):
         raise click.UsageError(f"{path} is a folder; name a file in it")
     if mode is not None and not stat.S_ISREG(mode):
-        with open(path, "wb") as file:
-            yield file
+        try:
+            with open(path, "wb") as file:
+                yield file
+        except OSError as exc:
+            raise named(exc, path) from None
         return
     directory, name = os.path.split(path)
     if not os.path.isdir(directory):
@@ -92,8 +95,8 @@ def replaced_file(path: str) -> Iterator[BinaryIO]:
     except BaseException as exc:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(exc, OSError) and exc.errno is not None and exc.filename is None:
-            raise OSError(exc.errno, exc.strerror, path) from exc  # a full disk names no file
+        if isinstance(exc, OSError):
+            raise named(exc, path) from None
         raise
 
 
@@ -112,9 +115,9 @@ def write_bytes(piece: bytes) -> None:
     except BrokenPipeError:
         forget_output()
         raise ReaderGone from None
-    except OSError:
+    except OSError as exc:
         forget_output()
-        raise
+        raise named(exc, "standard output") from None
 
 
 class TerminalGuard:

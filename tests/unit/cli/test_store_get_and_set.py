@@ -368,3 +368,28 @@ def test_a_terminal_goes_on_in_a_new_line(
             assert lines.replace("\n", "\r\n").encode() + b"$" == shown
     finally:
         os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("get", "logo"), "standard output"),
+        (("ls",), "standard output"),
+        (("get", "logo", "/dev/full"), "/dev/full"),
+    ],
+)
+def test_an_output_that_is_full_is_named(
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    name: str,
+) -> None:
+    """Be it standard output or a device."""
+    assert 0 == scene.run("set", scene.url, "logo", "--text", "x")
+    verb, *rest = command
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert 1 == scene.run(verb, scene.url, *rest)
+
+    assert f"antiphon: {name}: No space left on device\n" == capsys.readouterr().err
