@@ -8,6 +8,10 @@ from dataclasses import KW_ONLY, dataclass
 
 from antiphon.errors import InvalidEvent
 
+#: Characters of an id and of a tag.  They stand in indexes, where each step of a look-up may
+#: read one as a whole: with one tag of 10 MB in an archive, saving 1000 others took 8 s.
+MAX_WORD = 10_000
+
 
 @dataclass(slots=True)
 class Event:
@@ -23,8 +27,8 @@ class Event:
         message: the event as it went over the wire, if it came from there.
 
     Raises:
-        InvalidEvent: a field has another type, a time is not finite, or a text
-            cannot be written as UTF-8.
+        InvalidEvent: a field has another type, a time is not finite, a text cannot
+            be written as UTF-8, or the id or a tag is longer than ``MAX_WORD``.
     """
 
     id: str
@@ -56,10 +60,12 @@ class Event:
             return bool(
                 self.id
                 and self.id.isascii()
+                and len(self.id) <= MAX_WORD
                 and self.source.isascii()
                 and self.content.isascii()
                 and type(self.tags) is list
-                and "".join(self.tags).isascii()
+                and (tags := "".join(self.tags)).isascii()
+                and len(tags) <= MAX_WORD
                 and type(self.timestamp) is float
                 and math.isfinite(self.timestamp)
                 and (received is None or (type(received) is float and math.isfinite(received)))
@@ -73,7 +79,7 @@ class Event:
             return False
 
     def _check_each(self) -> None:
-        _check_text("id", self.id)
+        _check_word("id", self.id)
         if not self.id:
             raise InvalidEvent("an event needs an id, and '' is none")
         _check_text("source", self.source)
@@ -102,6 +108,15 @@ def _check_text(field: str, value: object) -> None:
         ) from None
 
 
+def _check_word(field: str, value: object) -> None:
+    _check_text(field, value)
+    if isinstance(value, str) and len(value) > MAX_WORD:
+        raise InvalidEvent(
+            f"{field} of {len(value)} characters is too long, {value!r:.80}: at most {MAX_WORD};"
+            " what is longer belongs into the content"
+        )
+
+
 def _listed(tags: object) -> list[str]:
     if not isinstance(tags, list | tuple | set | frozenset):
         raise InvalidEvent(f"tags must be a list of text, not {tags!r:.80}")
@@ -115,7 +130,7 @@ def _listed(tags: object) -> list[str]:
 
 def _check_tags(tags: list[str]) -> None:
     for tag in tags:
-        _check_text("a tag", tag)
+        _check_word("a tag", tag)
 
 
 def _seconds(field: str, value: object) -> float:

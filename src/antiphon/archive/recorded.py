@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from antiphon.archive.event import Event
+from antiphon.archive.event import MAX_WORD, Event
 from antiphon.errors import CorruptMessage
 from antiphon.events.abstract_event_manager import BaseEvent
 from antiphon.events.delivery import delivery_of
@@ -29,7 +29,7 @@ MAX_CUT = 1000
 
 #: Characters of a value that becomes a tag; nobody looks for a longer one by all of it, and
 #: archives count tags and tell them.
-MAX_WORD = 1000
+MAX_INDEXED = 1000
 
 #: First item of the bytes in ``Event.message``; another number is another format.
 MESSAGE_VERSION = 1
@@ -69,8 +69,8 @@ def recorded(
         raise CorruptMessage(f"{type(event).__name__} did not come from a broker: it has no id yet")
     origin = delivery.origin
     tags = list(class_tags(default_registry.names_of(type(event))))
-    if origin is not None:
-        tags.append(origin_tag(origin))
+    if origin is not None and len(tag := origin_tag(origin)) <= MAX_WORD:
+        tags.append(tag)
     attributes = attributes_of(event)
     for name in indexed:
         if (text := _word(attributes.get(name))) is not None:
@@ -109,13 +109,13 @@ def class_tags(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the tags of events whose class and bases have *names* on the wire, each once.
 
     ``myapp:Saved`` is found under that name and as ``Saved``, a class within another,
-    ``myapp:Outer.Saved``, also as ``Outer.Saved``.
+    ``myapp:Outer.Saved``, also as ``Outer.Saved``.  What is too long for a tag is none.
     """
     tags = []
     for name in map(class_tag, names):
         bare = name.rpartition(":")[2]
         tags += [name, bare, bare.rpartition(".")[2]]
-    return tuple(tag for tag in dict.fromkeys(tags) if tag)
+    return tuple(tag for tag in dict.fromkeys(tags) if 0 < len(tag) <= MAX_WORD)
 
 
 def origin_tag(origin: str) -> str:
@@ -222,7 +222,7 @@ def _word(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float | UUID):
         return None
     word = str(value)
-    return word if len(word) <= MAX_WORD else None
+    return word if len(word) <= MAX_INDEXED else None
 
 
 def _clean(text: str) -> str:

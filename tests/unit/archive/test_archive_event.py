@@ -62,6 +62,8 @@ def test_tags_are_a_list(tags: list[str]) -> None:
         (("x", "s", 1, ["A", 1]), "a tag must be text, not 1"),
         (("x", "s", 1, {"A", 1}), "a tag must be text, not 1"),
         (("x", "s", 1, ["A", "\udc00"]), "lone surrogate"),
+        (("i" * 10_001, "s"), "id of 10001 characters is too long"),
+        (("x", "s", 1, ["A", "t" * 10_001]), "a tag of 10001 characters is too long"),
         (("x", "s", 1, [], b"x"), "content must be text"),
         (("x", "s", 1, [], "\udfff"), "lone surrogate"),
     ],
@@ -70,6 +72,13 @@ def test_what_cannot_be_archived_is_refused(arguments: tuple[object, ...], messa
     """At construction, with the field and its value."""
     with pytest.raises(InvalidEvent, match=message):
         Event(*arguments)  # type: ignore[arg-type]
+
+
+def test_long_words_and_many_tags_are_fine() -> None:
+    """Each is counted for itself."""
+    event = Event("i" * 10_000, "s" * 100_000, 1.0, ["t" * 10_000, *map(str, range(10_000))])
+
+    assert 10_001 == len(event.tags)
 
 
 def test_what_a_recorder_adds_is_checked_too() -> None:

@@ -96,6 +96,8 @@ def test_classes_of_others_have_their_wire_names_and_bare_names() -> None:
         ("a:b:C", ["a:b:C", "C"]),
         ("shop:", ["shop:"]),
         (".", ["."]),
+        ("shop:" + "x" * 9996, ["x" * 9996]),
+        ("x" * 10_001, []),
         ("a:\ud800", ["a:\\ud800", "\\ud800"]),
     ],
 )
@@ -244,6 +246,14 @@ def test_names_of_tags() -> None:
         class_tag("myapp:Saved"),
         origin_tag("a"),
     )
+
+
+def test_an_origin_too_long_for_a_tag_is_recorded() -> None:
+    """As the source, and in the content."""
+    event = archived(RecordedSaved(), "o" * 12_000)
+
+    assert "o" * 12_000 == event.source
+    assert all(not tag.startswith("origin:") for tag in event.tags)
 
 
 _names = st.text(min_size=1, max_size=8).filter(lambda name: name[0] != "_" and name != "source")
