@@ -198,14 +198,17 @@ class _Printed:
 
 @contextmanager
 def _told_at_end(printed: _Printed) -> Iterator[None]:
+    is_lost = False
     try:
         yield
     except PositionLost as exc:
+        is_lost = True
         raise PositionLost(
             f"{exc}; watch again without --since, and look at all keys (antiphon store ls --long)"
         ) from None
     finally:
-        say(f"go on with --since {printed.upto}")
+        if not is_lost:
+            say(f"go on with --since {printed.upto}")
 
 
 class _Patience:

@@ -161,11 +161,13 @@ def test_a_store_that_is_away_is_waited_for(
 def test_a_position_that_is_lost_is_an_error(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Never a part of what happened; it is said what to do."""
+    """Never a part of what happened; it is said what to do, and not to go on from there."""
     position = "00000000-0000-0000-0000-000000000001@1-1-aaaaaaaaaaaaaaaa"
 
     assert 1 == scene.run("watch", scene.url, "--since", position)
-    assert "watch again without --since" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "watch again without --since" in err
+    assert "go on with" not in err
 
 
 def test_events_have_the_metadata(
