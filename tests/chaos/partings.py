@@ -57,10 +57,23 @@ class Parting:
 
 def partings_of(history: History, run: SubscriberRun) -> Iterator[Parting]:
     """Yield all of *run*."""
-    for at in run.cuts:
+    for at in (*run.cuts, *_unheard_kills(history, run)):
         yield _parting(history, run, at)
     if run.killed is not None:
         yield _parting(history, run, run.killed, is_kill=True)
+
+
+def _unheard_kills(history: History, run: SubscriberRun) -> Iterator[float]:
+    """Yield kills of the broker that hit *run* before it heard that its queue is consumed.
+
+    The queue may know it as a consumer all the same (seen: a broker killed within 0.2 s of its
+    restart, where only the loss of the publishing connection was noted).
+    """
+    for one in history.troubles:
+        if one.fault == "broker-kill":
+            since, until = one.began - BLUR_S, one.ended + BLUR_S
+            if not any(since <= at <= until for at in run.cuts):
+                yield from (at for at in run.losses if since <= at <= until)
 
 
 def _parting(history: History, run: SubscriberRun, at: float, *, is_kill: bool = False) -> Parting:

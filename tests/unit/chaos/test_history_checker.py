@@ -430,6 +430,21 @@ def test_late_in_a_group_after_a_restart(restarted_at: float, expected: list[str
     assert expected == kinds(published(3), member, troubles=(kill,))
 
 
+@pytest.mark.parametrize(("lost_at", "expected"), [(1.0, []), (-4.0, ["reordered"])])
+def test_late_in_a_group_after_two_restarts(lost_at: float, expected: list[str]) -> None:
+    """The second kill may hit before a member heard that it consumes; what it publishes over went.
+
+    The broker may know it as a consumer all the same.
+    """
+    member = listening(hearing(1), hearing(3), hearing(2, at=5.0), mode="group")
+    member.cuts.append(-8.0)
+    member.losses += [-8.0, lost_at]
+    member.returned["p", 2] = 4.9
+    kills = tuple(Trouble("broker-kill", "", at, at + 0.9) for at in (-8.2, 0.9))
+
+    assert expected == kinds(published(3), member, troubles=kills)
+
+
 def test_repeated_after_an_earlier_cut() -> None:
     """What was handled over a new connection is acknowledged there: the old one is no excuse."""
     first = listening(hearing(1, at=4.0), mode="group")
