@@ -18,6 +18,7 @@ SCRIPTS = (
     ("-m", "benchmarks.messaging"),
     ("-m", "benchmarks.stores"),
     ("-m", "benchmarks.caches"),
+    ("-m", "benchmarks.archive"),
 )
 
 
