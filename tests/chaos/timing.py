@@ -15,7 +15,14 @@ MAX_EMIT_S = 5.0
 def check_emit_times(history: History, verdict: Verdict) -> None:
     """Find calls of ``emit`` that took much longer than a local append."""
     for run in history.publishers:
+        began = {one.number: one.began for one in run.emissions}
+        frozen = [
+            one for one in history.troubles if one.fault == "freeze" and one.target == run.name
+        ]
         for number, took_s in run.slow:
+            at = began.get(number, 0.0)
+            if any(one.began <= at + took_s and at <= one.ended for one in frozen):
+                continue
             if took_s > MAX_EMIT_S:
                 text = f"{run.title} emitted {number} in {took_s:.1f} s"
                 verdict.violations.append(Violation("slow", run.name, text))

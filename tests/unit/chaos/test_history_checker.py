@@ -502,6 +502,9 @@ def test_slow_emit() -> None:
     publisher.slow.append((1, 7.0))
 
     assert ["slow"] == kinds(publisher, listening(hearing(1)))
+    for name, expected in (("other", ["slow"]), ("p", [])):
+        frozen = (Trouble("freeze", name, 3.0, 8.5),)
+        assert expected == kinds(publisher, listening(hearing(1)), troubles=frozen)
 
 
 @pytest.mark.parametrize(("back", "expected"), [(25.0, []), (31.0, ["slow"]), (None, ["slow"])])
