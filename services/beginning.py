@@ -1,10 +1,16 @@
-"""SIGTERM and SIGINT while a service is being imported, which takes a second or more."""
+"""What may happen while a service is being imported, which takes a second or more."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from types import FrameType
+
+#: Exit status if a library is not there.
+EXIT_FAILED = 1
 
 
 def end_when_told() -> None:
@@ -15,6 +21,21 @@ def end_when_told() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+
+
+@contextlib.contextmanager
+def importing(name: str) -> Iterator[None]:
+    """End the process with one line if a library that the service *name* needs is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        library = exc.name or ""
+        if not library or library.startswith(("services", "antiphon.")):
+            raise  # nothing that could be installed
+        sys.stderr.write(
+            f"{name}: {library} is not installed; in a clone: pip install '.[services]'\n"
+        )
+        sys.exit(EXIT_FAILED)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
