@@ -73,7 +73,7 @@ class Mover:
     def bury(self, item: Item, done: Callable[[], None] = lambda: None) -> None:
         """Make a dead letter of *item*, which failed too often; call *done* in the end."""
         logger.error(
-            "subscription %r: %s failed %d times and goes to the dead letters: %r",
+            "subscription %r: %s failed in attempt %d and goes to the dead letters: %r",
             self._subscription,
             name_of(item.event),
             item.attempts,
