@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ _BATCH, _BATCH_CHARACTERS = 500, 4_000_000
 
 #: What a line must have; without the time it would be that of the import.
 _REQUIRED = ("id", "source", "timestamp")
+
+
+#: What ends a line for some who read it, ``str.splitlines`` too, and JSON leaves as it is.
+_ENDINGS = re.compile("[\x85\u2028\u2029]")
 
 
 @dataclass(slots=True)
@@ -123,8 +128,8 @@ def to_line(event: Event) -> str:
         fields["received"] = event.received
     if event.message is not None:
         fields["message"] = base64.b64encode(event.message).decode()
-    # As it is, so that people can read and search it; what would end the line is escaped.
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    # As it is, so that people can read and search it; what may end the line is escaped.
+    return _ENDINGS.sub(_escaped, json.dumps(fields, ensure_ascii=False)) + "\n"
 
 
 def from_line(line: str | bytes) -> Event:
@@ -156,6 +161,10 @@ def from_line(line: str | bytes) -> Event:
         )
     except InvalidEvent as exc:
         raise InvalidLine(str(exc)) from exc
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _message(encoded: object) -> bytes | None:

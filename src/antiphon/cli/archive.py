@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,9 +174,10 @@ def _found(
 ) -> Iterator[Event]:
     order = "desc" if reverse or last is not None else "asc"
     events = store.search(choice.since, choice.until, choice.flags, choice.match, order)
+    most = min(limit or last or sys.maxsize, sys.maxsize)
     if last is None:
-        return itertools.islice(events, limit)
-    newest = list(itertools.islice(events, last))
+        return itertools.islice(events, most)
+    newest = list(itertools.islice(events, most))
     return iter(newest if reverse else newest[::-1])
 
 

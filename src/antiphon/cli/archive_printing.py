@@ -104,6 +104,7 @@ def _noted(event: Event) -> dict[str, Any] | None:
     """Return class and attributes of what a recorder noted of itself, and no bus has carried."""
     try:
         told = json.loads(event.content)
+        to_json(told)  # what is nested too deeply for that cannot be shown, either
     except (ValueError, RecursionError):
         return None
     if isinstance(told, dict) and isinstance(told.get("class"), str):

@@ -193,6 +193,26 @@ def test_what_no_event_has_is_named(
     assert ("", f"antiphon: no such events: no event has {told}\n") == capsys.readouterr()
 
 
+@pytest.mark.parametrize("option", ["--limit", "--last"])
+def test_as_many_as_nobody_counts(
+    url: str, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """It is all of them."""
+    assert 4 == len(search(capsys, option, "99999999999999999999"))
+
+
+def test_content_nested_too_deeply_is_content(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Though it looks like what a recorder has noted."""
+    content = '{"class": "x", "attributes": {"a": ' + "[" * 900 + "]" * 900 + "}}"
+    with open_archive(url) as store:
+        store.save(Event("deep", "s", BEGAN + 300, ["x"], content))
+
+    (found,) = search(capsys, "--last", "1")
+    assert (None, content) == (found["class"], found["content"])
+    assert 0 == run(["archive", "search", "--last", "1"])
+    assert 0 == run(["archive", "show", "deep"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
