@@ -18,6 +18,9 @@ from antiphon.events import package_globals
 from antiphon.testing.servers import RabbitMQ, Redis, Servers, ServersUnavailable, rabbitmq, redis
 from completeness import Completeness
 
+# Unit tests use its helpers, whether or not the suite has been imported before.
+pytest.register_assert_rewrite("antiphon.testing.store_tests")
+
 #: Seconds that threads and files of a test get to go away by themselves.
 LEAK_GRACE_S = 5.0
 
