@@ -17,6 +17,9 @@ from antiphon import BaseEvent, BrokerEventManager
 #: Seconds within which everything must work again once the broker is back.
 BACK_WITHIN_S = 10.0
 
+#: Seconds that an impatient broker waits for an acknowledgement; half an hour otherwise.
+PATIENCE_S = 2.0
+
 
 class Numbered(BaseEvent):
     """An event with a number; ``thread`` tells series apart."""

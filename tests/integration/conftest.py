@@ -1,4 +1,4 @@
-"""A broker that speaks TLS, and certificates for it."""
+"""Brokers that are not like the others: one that speaks TLS, and one that is impatient."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import trustme
 from broker_users import add_user
+from bus_helpers import PATIENCE_S
 
+from antiphon.testing.broker_control import set_patience
 from antiphon.testing.servers import RabbitMQ, TLSFiles, rabbitmq
 
 #: A user whom the broker knows by password, and by the common name of a certificate.
@@ -47,3 +49,11 @@ def tls_broker(certificates: Path) -> Iterator[RabbitMQ]:
     with rabbitmq(given=False, tls=files) as broker:
         add_user(broker, TLS_USER, TLS_PASSWORD)
         yield broker
+
+
+@pytest.fixture
+def impatient_url(broker: RabbitMQ, broker_url: str) -> Iterator[str]:
+    """URL of a broker that waits for ``PATIENCE_S`` only."""
+    set_patience(broker, PATIENCE_S)
+    yield broker_url
+    set_patience(broker, None)

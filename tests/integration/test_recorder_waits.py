@@ -8,26 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bus_helpers import Numbered, wait_until
+from bus_helpers import PATIENCE_S, Numbered, wait_until
 from small_disk import SmallDisk, small_disk
 
 from antiphon import SubscriptionOptions, open_archive, open_bus
 from antiphon.archive import EventStore
 from antiphon.archive.recorded import decode_recorded
 from antiphon.archive.recorder import Recorder
-from antiphon.testing.broker_control import set_patience
-from antiphon.testing.servers import RabbitMQ
-
-#: Seconds that the broker of these tests waits for an acknowledgement; half an hour otherwise.
-PATIENCE_S = 2.0
-
-
-@pytest.fixture
-def impatient_url(broker: RabbitMQ, broker_url: str) -> Iterator[str]:
-    """URL of a broker that waits for seconds only."""
-    set_patience(broker, PATIENCE_S)
-    yield broker_url
-    set_patience(broker, None)
 
 
 @pytest.fixture

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bus_helpers import Heard, Numbered, wait_until
+from bus_helpers import PATIENCE_S, Heard, Numbered, wait_until
 
 from antiphon import SubscriptionOptions, open_bus
 from antiphon.messaging.subscription_options import Mode
-from antiphon.testing.broker_control import set_patience
-from antiphon.testing.servers import RabbitMQ
-
-#: Seconds that the broker of these tests waits; half an hour otherwise.
-PATIENCE_S = 2.0
-
-
-@pytest.fixture
-def impatient_url(broker: RabbitMQ, broker_url: str) -> Iterator[str]:
-    """URL of a broker that waits for seconds only."""
-    set_patience(broker, PATIENCE_S)
-    yield broker_url
-    set_patience(broker, None)
 
 
 class Slow(Heard):

@@ -81,8 +81,10 @@ def running(tmp_path: Path) -> Iterator[ServiceProcess]:
 
 
 @contextlib.contextmanager
-def catalogue(folder: Path, amqp_url: str, redis_url: str) -> Iterator[ServiceProcess]:
-    """A service with a store in Redis, whose changes are told to the broker."""
+def catalogue(
+    folder: Path, amqp_url: str, redis_url: str
+) -> Iterator[tuple[ServiceProcess, queue.Queue[StoreModificationEvent]]]:
+    """A service with a store in Redis, and what the broker is told of its changes."""
     settings = f"""
         amqp_url = "{amqp_url}"
         system = "shop"
@@ -93,21 +95,21 @@ def catalogue(folder: Path, amqp_url: str, redis_url: str) -> Iterator[ServicePr
         token = "{TOKEN}"
         may = "write"
     """
-    with service_process(MODULE, folder, settings) as running:
+    heard: queue.Queue[StoreModificationEvent] = queue.Queue()
+    with (
+        service_process(MODULE, folder, settings) as running,
+        open_bus(amqp_url, system="shop") as bus,
+    ):
         running.wait_for(200)
-        yield running
+        bus.connect(StoreModificationEvent, heard.put)
+        yield running, heard
 
 
 def test_a_change_over_http_is_an_event_in_the_cluster(
     tmp_path: Path, amqp_url: str, redis_url: str
 ) -> None:
     """Whoever listens on the broker hears what an HTTP client wrote, with the id it was told."""
-    heard: queue.Queue[StoreModificationEvent] = queue.Queue()
-    with (
-        catalogue(tmp_path, amqp_url, redis_url) as running,
-        open_bus(amqp_url, system="shop") as bus,
-    ):
-        bus.connect(StoreModificationEvent, heard.put)
+    with catalogue(tmp_path, amqp_url, redis_url) as (running, heard):
         with Client(running, "catalogue") as client:
             answer = client.ask("PUT", "/keys/prices/eur/data", b"1").json()
 
@@ -122,12 +124,7 @@ def test_a_request_its_event_and_their_trace_are_logged(
     tmp_path: Path, amqp_url: str, redis_url: str
 ) -> None:
     """One id of a trace leads from the client over the log to whoever hears the event."""
-    heard: queue.Queue[StoreModificationEvent] = queue.Queue()
-    with (
-        catalogue(tmp_path, amqp_url, redis_url) as running,
-        open_bus(amqp_url, system="shop") as bus,
-    ):
-        bus.connect(StoreModificationEvent, heard.put)
+    with catalogue(tmp_path, amqp_url, redis_url) as (running, heard):
         with Client(running, "catalogue") as client:
             client.headers["traceparent"] = f"00-{TRACE_ID}-b7ad6b7169203331-01"
             client.ask("PUT", "/keys/prices/eur/data", b"1")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon import BaseEvent, BrokerEventManager, open_bus
+from antiphon import BaseEvent, BrokerEventManager
 from antiphon.archive import Event, open_archive
 from antiphon.cli import doctor_broker, doctor_system
 from antiphon.cli.doctor_broker import BUS_OPTIONS
@@ -40,17 +39,6 @@ def _nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("antiphon.cli.doctor.BUS_OPTIONS", QUICK)
     for name in ("ANTIPHON_AMQP_URL", "ANTIPHON_REDIS_URL", "ANTIPHON_ARCHIVE_URL"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def url() -> str:
-    return f"memory://{secrets.token_hex(6)}"
-
-
-@pytest.fixture
-def bus(url: str) -> Iterator[BrokerEventManager]:
-    with open_bus(url, origin="shop.till") as bus:
-        yield bus
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import BaseEvent, BrokerEventManager, open_bus
+from antiphon import BaseEvent, BrokerEventManager
 from antiphon.cli.dead_letters import DeadLetter, DeadLetters, Fate
 from antiphon.cli.listening_words import in_words
 from antiphon.cli.main import run
@@ -31,17 +30,6 @@ class Shipped(BaseEvent):
     """Something to listen to."""
 
     wire_name = "test_topology:Shipped"
-
-
-@pytest.fixture
-def url() -> str:
-    return f"memory://{secrets.token_hex(6)}"
-
-
-@pytest.fixture
-def bus(url: str) -> Iterator[BrokerEventManager]:
-    with open_bus(url, origin="shop.till") as bus:
-        yield bus
 
 
 def ignore(event: BaseEvent) -> None:
