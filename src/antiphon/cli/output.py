@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import click
@@ -88,18 +89,11 @@ def write_lines(lines: Iterable[str]) -> int:
     return count
 
 
-def _write(text: str) -> None:
-    if sys.stdout is None:  # started with its output closed (>&-)
-        raise ReaderGone
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        forget_output()
-        raise ReaderGone from None
-    except OSError as exc:
-        forget_output()
-        raise named(exc, "standard output") from None
+def write_bytes(piece: bytes) -> None:
+    """Write *piece* at once; raises as ``write_line`` does."""
+    with _reader_may_go():
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
 
 
 def named(exc: OSError, name: str) -> OSError:
@@ -110,7 +104,7 @@ def named(exc: OSError, name: str) -> OSError:
 def check_reader() -> None:
     """Raise ``ReaderGone`` if nobody reads the output any more: no event may come to tell."""
     if not has_reader():
-        forget_output()
+        _forget_output()
         raise ReaderGone
 
 
@@ -124,7 +118,27 @@ def has_reader() -> bool:
     return not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
-def forget_output() -> None:
+def _write(text: str) -> None:
+    with _reader_may_go():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    if sys.stdout is None:  # started with its output closed (>&-)
+        raise ReaderGone
+    try:
+        yield
+    except BrokenPipeError:
+        _forget_output()
+        raise ReaderGone from None
+    except OSError as exc:
+        _forget_output()
+        raise named(exc, "standard output") from None
+
+
+def _forget_output() -> None:
     """Send what is still to be written nowhere."""
     # Python flushes what is left at its exit, and would complain once more.
     null = os.open(os.devnull, os.O_WRONLY)

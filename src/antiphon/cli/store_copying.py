@@ -24,6 +24,7 @@ from antiphon.cli.store_opening import (
     writing,
 )
 from antiphon.cli.store_words import (
+    choice_options,
     chosen_keys,
     count_text,
     parse_conditions,
@@ -54,18 +55,11 @@ FAILED = 1
 @store_argument("source")
 @store_argument("target")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-@click.option("--prefix", default="", metavar="TEXT", help="Keys that begin with TEXT.")
+@choice_options
 @click.option(
     "--to-prefix",
     metavar="TEXT",
     help="What the keys begin with in TARGET, in place of that of --prefix.",
-)
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Keys with this metadata entry, as for ls.  Several must all hold.",
 )
 @click.option("--if-absent", is_flag=True, help="Leave keys alone that are in TARGET.")
 @click.option(

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import click
 
-from antiphon.cli.output import ReaderGone, forget_output, named, say
+from antiphon.cli.output import named, say
 from antiphon.storage.utils import BUFFER_BYTES, Readable
 
 #: In place of the name of a file: standard input or output.
@@ -98,26 +98,6 @@ def replaced_file(path: str) -> Iterator[BinaryIO]:
         if isinstance(exc, OSError):
             raise named(exc, path) from None
         raise
-
-
-def write_bytes(piece: bytes) -> None:
-    """Write *piece* to standard output.
-
-    Raises:
-        ReaderGone: the pipe is closed at its other end.
-        OSError: it cannot be written for another reason.
-    """
-    if sys.stdout is None:
-        raise ReaderGone
-    try:
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        forget_output()
-        raise ReaderGone from None
-    except OSError as exc:
-        forget_output()
-        raise named(exc, "standard output") from None
 
 
 class TerminalGuard:

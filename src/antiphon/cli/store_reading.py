@@ -9,12 +9,13 @@ from typing import Any, BinaryIO
 import click
 
 from antiphon.cli.broker import examples
-from antiphon.cli.output import escaped, say, write_line
+from antiphon.cli.output import escaped, say, write_bytes, write_line
 from antiphon.cli.printing import to_json
 from antiphon.cli.store_opening import NOT_SO, reading, store_argument
-from antiphon.cli.store_output import STANDARD, TerminalGuard, replaced_file, write_bytes
+from antiphon.cli.store_output import STANDARD, TerminalGuard, replaced_file
 from antiphon.cli.store_rows import long_row
 from antiphon.cli.store_words import (
+    choice_options,
     chosen_keys,
     facts,
     metadata_text,
@@ -138,15 +139,7 @@ def _parse_range(text: str) -> tuple[int | None, int | None]:
     ),
 )
 @store_argument()
-@click.option("--prefix", default="", metavar="TEXT", help="Keys that begin with TEXT.")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Keys with this metadata entry: currency=EUR, n=5.  VALUE is JSON where it can be, else "
-    "text, and its type counts: n=5 is not n='\"5\"'.  Several must all hold.",
-)
+@choice_options
 @click.option("--long", "is_long", is_flag=True, help="Also the time of change, size and metadata.")
 @click.option(
     "--json",

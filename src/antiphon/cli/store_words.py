@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
@@ -16,12 +16,27 @@ from antiphon.storage.journal import Version, version_of
 from antiphon.storage.metadata import decode, encode, normalise
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: Keys whose values are looked at at a time.
 READ_AT_ONCE = 50
 
 #: Names of metadata entries that Python's own words for arguments hide.
 _UNASKABLE = ("self", "select")
+
+
+def choice_options(command: F) -> F:
+    """Add ``--prefix`` and ``--filter``, which choose keys, to a command."""
+    filters = click.option(
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Keys with this metadata entry: currency=EUR, n=5.  VALUE is JSON where it can be, "
+        "else text, and its type counts: n=5 is not n='\"5\"'.  Several must all hold.",
+    )
+    prefix = click.option("--prefix", default="", metavar="TEXT", help="Keys that begin with TEXT.")
+    return prefix(filters(command))
 
 
 def parse_entries(texts: Sequence[str], option: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from antiphon.cli.store_opening import (
 )
 from antiphon.cli.store_output import STANDARD, Counted, opened_input, size_of
 from antiphon.cli.store_words import (
+    choice_options,
     chosen_keys,
     count_text,
     parse_conditions,
@@ -207,14 +208,7 @@ def _tell_set(key: str, size: int | None, version: Version | None, is_json: bool
 )
 @store_argument()
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-@click.option("--prefix", default="", metavar="TEXT", help="Keys that begin with TEXT.")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Keys with this metadata entry, as for ls.  Several must all hold.",
-)
+@choice_options
 @click.option("--all", "is_all", is_flag=True, help="All keys.")
 @click.option(
     "--if-version", metavar="VERSION", help="Only if KEY, which must be one, has this version."
