@@ -42,7 +42,7 @@ docs: $(INSTALLED)  ## pages of the documents and the docstrings: build/docs/ind
 bench: $(BENCH_INSTALLED)  ## measure beside the peers; results are kept beside the scripts
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(INSTALLED)  ## kills and faults for long: messages, caches, archives, commits (35 to 45 minutes)
+chaos: $(INSTALLED)  ## kills and faults for 35 to 45 minutes (messages, caches, archives, commits)
 	@$(BIN)/python -m tests.chaos --minutes 8 --kills 100 $(ARGS)
 	@$(BIN)/python -m tests.chaos.caches --minutes 8 $(ARGS)
 	@$(BIN)/python -m tests.chaos.archive --minutes 8 $(ARGS)
