@@ -53,7 +53,7 @@ def mask_url(url: str) -> str:
     if at and separator == ":":
         # "me:password@host": the scheme was forgotten, and what looks like one is the user.
         rest = rest if head.lower() in _PATH_SCHEMES else f"{MASK}@{host}"
-    elif at and colon and "/" not in user:
+    elif at and colon and ("/" not in user or (not separator and "//" in user)):  # redis//u:p@h
         rest = f"{user}:{MASK}@{host}"
     return _SECRET_PARAMETER.sub(rf"\g<1>{MASK}", f"{head}{separator}{rest}")
 

@@ -101,6 +101,7 @@ def test_entry_points(registry: SchemeRegistry, monkeypatch: pytest.MonkeyPatch)
         ("amqp://guest@host", "amqp://guest@host"),
         ("amqp://host:5672", "amqp://host:5672"),
         ("redis://h?password=secret&db=1", "redis://h?password=***&db=1"),
+        ("redis//me:secret@host", "redis//me:***@host"),
         ("amqp://h/?pasword=secret", "amqp://h/?pasword=***"),
         ("redis://h?db=1;pwd=secret#x", "redis://h?db=1;pwd=***#x"),
         (

@@ -60,22 +60,27 @@ def url_of(text: str) -> str:
     name = text.removeprefix(VARIABLE)
     url = read_variable(name) if name else None
     if url is None:
+        shown = mask_url(name) or "…"  # it may be a URL by mistake
         raise click.UsageError(
-            f"'{text}' means the URL in the environment variable {name or '…'} (or in the file "
-            f"that {name or '…'}_FILE names), and there is none"
+            f"'{VARIABLE}{shown}' means the URL in the environment variable {shown} (or in the "
+            f"file that {shown}_FILE names), and there is none"
         )
     return _lasting(url)
 
 
 def _lasting(url: str) -> str:
     if scheme_of(url) == "memory" or url.startswith("sqlite::memory:"):
-        raise click.UsageError(f"'{url}' lives in one process, and would end with this command")
+        raise click.UsageError(
+            f"'{mask_url(url)}' lives in one process, and would end with this command"
+        )
     return url
 
 
 def shown_name(text: str) -> str:
     """Return what the user calls a store, for messages; without a password."""
-    return text if text.startswith(VARIABLE) else mask_url(text)
+    if text.startswith(VARIABLE):
+        return VARIABLE + mask_url(text.removeprefix(VARIABLE))
+    return mask_url(text)
 
 
 @contextlib.contextmanager

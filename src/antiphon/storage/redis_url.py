@@ -162,7 +162,7 @@ def _database(url: str, parts: SplitResult, number: int | None) -> int:
     if not text:
         return number or 0
     if not (text.isascii() and text.isdecimal()):
-        raise InvalidURL(f"database {text!r} of {mask_url(url)!r} is no number")
+        raise InvalidURL(f"the database in {mask_url(url)!r} is no number")
     return int(text)
 
 
