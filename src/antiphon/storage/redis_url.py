@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from antiphon.errors import InvalidURL, InvalidValue
-from antiphon.schemes import mask_url
+from antiphon.schemes import MASK, mask_url
 from antiphon.storage.opening import url_parameters
 
 #: Seconds to wait for a connection, and for an answer.
@@ -162,7 +162,8 @@ def _database(url: str, parts: SplitResult, number: int | None) -> int:
     if not text:
         return number or 0
     if not (text.isascii() and text.isdecimal()):
-        raise InvalidURL(f"the database in {mask_url(url)!r} is no number")
+        shown = MASK if "@" in text else text  # 'redis:me:password@host'
+        raise InvalidURL(f"database {shown!r} of {mask_url(url)!r} is no number")
     return int(text)
 
 

@@ -339,21 +339,6 @@ def test_export_to_a_pipe(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ["catalogue", "catalogue"] == [json.loads(line)["source"] for line in lines]
 
 
-def test_export_to_a_terminal(
-    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It obeys nothing of what somebody else wrote, and it is the same JSON."""
-    hostile = "\x1b[2J \x9b31m \u202e"
-    with open_archive(url) as store:
-        store.save(Event("hostile", "x", BEGAN + 200, ["hostile"], hostile))
-    monkeypatch.setattr("antiphon.cli.archive_moving.on_terminal", lambda: True)
-    assert 0 == run(["archive", "export", "--flag", "hostile"])
-    line = capsys.readouterr().out.rstrip("\n")
-
-    assert line.isprintable()
-    assert hostile == json.loads(line)["content"]
-
-
 def test_replay(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One subscription gets the events, marked as replayed; others get nothing."""
     broker = f"memory://{secrets.token_hex(6)}"

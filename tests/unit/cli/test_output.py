@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from antiphon.archive import Event, open_archive
 from antiphon.cli import output
 from antiphon.cli.main import _OneLine, run
 from antiphon.cli.output import say, write_lines
@@ -109,3 +112,18 @@ def test_logs_are_said_so() -> None:
     record = logging.LogRecord("antiphon", 30, "", 0, "lost %s", (HOSTILE,), None)
 
     assert _OneLine().format(record).isprintable()
+
+
+def test_an_export_to_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It obeys nothing of what somebody else wrote, and it is the same JSON."""
+    url = f"sqlite://{tmp_path}/archive.db"
+    with open_archive(url) as store:
+        store.save(Event("1", "x", 1.7e9, [], "\x1b[2J \x9b31m \u202e"))
+    monkeypatch.setattr("antiphon.cli.archive_moving.on_terminal", lambda: True)
+    assert 0 == run(["archive", "export", "--archive", url])
+    line = capsys.readouterr().out.rstrip("\n")
+
+    assert line.isprintable()
+    assert "\x1b[2J \x9b31m \u202e" == json.loads(line)["content"]

@@ -393,23 +393,3 @@ def test_an_output_that_is_full_is_named(
         assert 1 == scene.run(verb, scene.url, *rest)
 
     assert f"antiphon: {name}: No space left on device\n" == capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "store",
-    [
-        "env:redis://u:sesame@h",
-        "memory://u:sesame@h",
-        "redis//u:sesame@h",
-        "redis:u:sesame@h",
-        "redis://h/?pasword=sesame",
-    ],
-)
-def test_a_slip_in_a_url_shows_no_password(
-    scene: Scene, store: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is refused is told without it."""
-    assert 0 != scene.run("ls", store)
-    captured = capsys.readouterr()
-    assert captured.err
-    assert "sesame" not in captured.out + captured.err

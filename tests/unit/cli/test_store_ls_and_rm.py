@@ -161,3 +161,23 @@ def test_what_is_meant_must_be_clear(scene: Scene, arguments: list[str]) -> None
     """Else nothing is deleted."""
     assert 2 == scene.run("rm", scene.url, *arguments)
     assert 3 == len(content(scene.url))
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "env:redis://u:sesame@h",
+        "memory://u:sesame@h",
+        "redis//u:sesame@h",
+        "redis:u:sesame@h",
+        "redis://h/?pasword=sesame",
+    ],
+)
+def test_a_slip_in_a_url_shows_no_password(
+    scene: Scene, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is refused is told without it."""
+    assert 0 != scene.run("ls", store)
+    captured = capsys.readouterr()
+    assert captured.err
+    assert "sesame" not in captured.out + captured.err
