@@ -17,12 +17,13 @@ from antiphon.testing.servers.rabbitmq_private import PrivateRabbitMQ
 from tests.chaos.network import Network, make_networks
 
 
-def consumers(broker: RabbitMQ) -> list[int]:
-    """Return how many consumers each queue has."""
+def consumers(broker: RabbitMQ, url: str) -> list[int]:
+    """Return how many consumers each queue of the virtual host of *url* has."""
     assert isinstance(broker, PrivateRabbitMQ)
+    vhost = url.rpartition("/")[2]  # elsewhere may be what other tests left
     text = broker.evaluate(
         "[case catch rabbit_amqqueue:info(Q, [consumers]) of [{_, Count}] -> Count; _ -> 0 end "
-        "|| Q <- rabbit_amqqueue:list()]."  # one that is being deleted answers nothing
+        f'|| Q <- rabbit_amqqueue:list(<<"{vhost}">>)].'  # one being deleted answers nothing
     )
     return [int(digits) for digits in re.findall(r"\d+", text)]
 
@@ -42,7 +43,7 @@ def test_bus_hears_again(
         trouble(broker)
 
         assert events_flow(sender, receiver, BACK_WITHIN_S) < BACK_WITHIN_S
-        wait_until(lambda: consumers(broker) == [1, 1], "each queue has its consumer")
+        wait_until(lambda: consumers(broker, broker_url) == [1, 1], "each queue has its consumer")
 
 
 @pytest.fixture
