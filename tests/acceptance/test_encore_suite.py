@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.testing.servers.kept import free_ports
+
 #: Encore's test modules; those that end in ``_test`` its own CI never collected.
 MODULES = [
     "concurrent/test_threadtools",
@@ -41,6 +43,9 @@ MODULES = [
 
 #: The module whose tests sleep for half a minute: its classes run side by side.
 SLOW = "concurrent/futures/test_enhanced_thread_pool_executor"
+
+#: First of the ports of Encore's web servers: 8090 in its source.
+FREE_PORT = free_ports(1)[0]
 
 #: Tests of Encore that do not pass, and why.
 DIFFERENT = {
@@ -102,6 +107,8 @@ def package_folder(package: tuple[str, ...]) -> list[str]:
 def with_antiphon(source: str, package: tuple[str, ...]) -> str:
     """Return the *source* of a test of Encore's *package* with Antiphon's imports."""
     source = re.sub(r"\bfrom \.\.(?=\w)", f"from {'.'.join(('antiphon', *package))}.", source)
+    # Its servers have fixed ports, which others of this machine may have.
+    source = source.replace("8090 + next(port_counter)", f"{FREE_PORT} + next(port_counter)")
     # encore.testing is what Encore tests itself with.
     return re.sub(r"\bencore(?=\.(?!testing))", "antiphon", source)
 
