@@ -33,7 +33,8 @@ def main(bus_url: str, store_url: str) -> None:
 
         invalidator.stop()
         till.disconnect()
-        shop.disconnect()
+        for store in (shop, catalogue):  # a mounted store leaves its own two connected
+            store.disconnect()
 
 
 if __name__ == "__main__":
