@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -239,8 +240,7 @@ class Recorder:
             for event, one in zip(events, received, strict=True)
         ]
         new = self._save(notes + archived) - len(notes)
-        for _ in notes:
-            self._notes.popleft()
+        self._forget(notes)
         stats = self._stats
         stats.recorded += new
         stats.known += len(archived) - new
@@ -294,11 +294,17 @@ class Recorder:
             logger.warning("events may be missing in the archive: %s", event.reason)
             self._notes.append(note_of(event))
 
+    def _forget(self, notes: list[Event]) -> None:
+        """Drop what was saved; ``stop`` may have saved it, too, beside a long commit."""
+        for note in notes:
+            with contextlib.suppress(ValueError):
+                self._notes.remove(note)
+
     def _save_notes(self) -> None:
         try:
-            if self._notes:
-                self._archive.save_many(list(self._notes))
-                self._notes.clear()
+            if notes := list(self._notes):
+                self._archive.save_many(notes)
+                self._forget(notes)
         except EventStoreException as exc:
             logger.warning("could not archive that events may be missing: %s", exc)
 

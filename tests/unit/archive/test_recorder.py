@@ -311,6 +311,32 @@ def test_where_events_may_be_missing_is_in_the_archive(
     assert 1 == archive.stats().flags["test:Recorded"]
 
 
+def test_a_stop_beside_a_long_commit_saves_notes_once(
+    bus: BrokerEventManager, archive: EventStore, recorder_of: Callable[..., Recorder]
+) -> None:
+    """Whichever of the two saves that events may be missing, neither fails."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def save_many(self, events: Iterable[Event]) -> int:
+            if threading.current_thread() is not threading.main_thread():
+                begun.set()
+                go_on.wait(10)
+            return archive.save_many(events)
+
+    recorder = recorder_of(archive=Slow())
+    emit(bus, 1)
+    assert begun.wait(10)
+    (subscription,) = bus.durable_subscriptions
+    recorder.stop(0.1)
+    go_on.set()
+    wait_for(archive, 1)
+    wait_until(lambda: recorder.stats().recorded + recorder.stats().known, "the commit was counted")
+
+    assert 0 == subscription.stats().failures
+    assert 1 == archive.stats().flags["EventsMayBeMissing"]
+
+
 def test_another_recorder_takes_over(
     bus: BrokerEventManager,
     memory_url: str,
